@@ -1,0 +1,47 @@
+import type { Tally } from '../access/index.ts';
+
+/** The formats that recordings come in. */
+export const FORMATS = ['otlp', 'envoy', 'istio', 'hubble', 'kubernetes'] as const;
+export type Format = (typeof FORMATS)[number];
+
+/** What a user says about a recording beyond its format. */
+export interface SourceOptions {
+  /** JSON key of an access log -> Envoy command operator (`{ caller: 'DOWNSTREAM_PEER_URI_SAN' }`). */
+  readonly fields?: Readonly<Record<string, string>>;
+  /** The time to hold against records from the future, milliseconds since 1970 UTC. */
+  readonly now: number;
+}
+
+/**
+ * Reads one recording. Lines (or, for a format that is not made of lines, the whole text) go in; what they say
+ * is added to the tally. A reader never throws for bad input inside a recording: it skips and counts. It throws
+ * `invalid_recording` or `limit` only where nothing sensible can follow.
+ */
+export interface Reader {
+  /** One line without its line feed, as bytes that the reader must not keep: the buffer is used again. */
+  line(bytes: Buffer, number: number): void;
+  /** After the last line. Everything that waited for a later line is decided here. */
+  end(): void;
+}
+
+/** One kind of recording. */
+export interface Source {
+  readonly format: Format;
+  /** Whether the text is made of lines, or is one document (YAML, a `kubectl get -o json` list) up to a limit. */
+  readonly framing: 'lines' | 'document';
+  /**
+   * How sure this source is that `head` (the first 64 KiB, decompressed) is its format: 0 not at all, 1 certain.
+   * The surest source above 0 wins.
+   */
+  detect(head: string): number;
+  open(tally: Tally, options: SourceOptions): Reader;
+}
+
+/** Longest line in bytes. Longer ones are skipped and counted, without being held in memory. */
+export const MAX_LINE_BYTES = 16 * 1024 * 1024;
+/** Largest document (manifests), in bytes. */
+export const MAX_DOCUMENT_BYTES = 256 * 1024 * 1024;
+/** Deepest nesting of JSON or YAML that is read. */
+export const MAX_DEPTH = 64;
+/** Records this far ahead of now are refused: a clock that is wrong would open a gap in the calendar. */
+export const MAX_FUTURE_MS = 24 * 3_600_000;
