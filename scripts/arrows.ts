@@ -1,0 +1,100 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+
+/** Which rooms a room may import. A room is a folder of src; an engine or a source is a room of its own. */
+export const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  access: [],
+  policy: ['access'],
+  learning: ['access', 'policy'],
+  rollout: ['access', 'policy'],
+  identity: ['access'],
+  sources: ['access', 'policy'],
+  engines: ['access', 'policy'],
+  store: ['access', 'policy', 'learning', 'rollout'],
+  cli: ['access', 'policy', 'learning', 'rollout', 'identity', 'sources', 'engines', 'store'],
+};
+
+/** Rooms without I/O: they import no module of the runtime, and of packages only these. */
+export const PURE: Readonly<Record<string, readonly string[]>> = {
+  access: [],
+  policy: ['zod', 'yaml', '@bufbuild/cel', '@bufbuild/re2'],
+  learning: [],
+  rollout: [],
+};
+
+/** Rooms whose folders are siblings that never import each other, except that the room's own files wire them. */
+const FAMILIES = ['sources', 'engines'];
+
+/** One file of src with what it imports: specifiers as written. */
+export interface SourceFile {
+  /** Path from src, with "/" between folders. */
+  readonly path: string;
+  readonly imports: readonly string[];
+}
+
+/** Every import that runs against an arrow, as a sentence. */
+export function wrongArrows(files: readonly SourceFile[]): string[] {
+  return files.flatMap((file) => file.imports.flatMap((specifier) => wrong(file.path, specifier) ?? []));
+}
+
+function wrong(path: string, specifier: string): string | undefined {
+  const [room = ''] = path.split('/');
+  const isTest = /\.(test|test-helper)\.ts$/.test(path) || path.endsWith('/contract.ts');
+  if (!specifier.startsWith('.')) return wrongPackage(path, room, specifier, isTest);
+  const target = relative('.', join(dirname(path), specifier))
+    .split(sep)
+    .join('/');
+  if (target.startsWith('..'))
+    return isTest ? undefined : `src/${path} imports ${specifier}, which is outside src`;
+  const [targetRoom = ''] = target.split('/');
+  if (targetRoom === room) return wrongSibling(path, target, room);
+  if (isTest) return undefined;
+  if (ARROWS[room] === undefined)
+    return `src/${path} is in no room: src/${room} is not in the table of arrows`;
+  if (!ARROWS[room].includes(targetRoom))
+    return `src/${path} imports src/${target}: ${room} may not import ${targetRoom}`;
+  if (!target.endsWith('/index.ts') && !(FAMILIES.includes(targetRoom) && target.split('/').length === 2)) {
+    return `src/${path} imports src/${target}: another room is imported through its index.ts`;
+  }
+  return undefined;
+}
+
+function wrongPackage(path: string, room: string, specifier: string, isTest: boolean): string | undefined {
+  const pure = PURE[room];
+  if (pure === undefined || isTest) return undefined;
+  const name = specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+  if (pure.includes(name)) return undefined;
+  return `src/${path} imports ${specifier}: ${room} is pure and may import only ${pure.join(', ') || 'nothing'}`;
+}
+
+function wrongSibling(path: string, target: string, room: string): string | undefined {
+  if (!FAMILIES.includes(room)) return undefined;
+  const from = path.split('/');
+  const to = target.split('/');
+  if (from.length < 3 || to.length < 3 || from[1] === to[1]) return undefined;
+  return `src/${path} imports src/${target}: siblings in ${room} never import each other`;
+}
+
+/** Every TypeScript file of src with its imports. */
+export function sourceFiles(src: string): SourceFile[] {
+  return readdirSync(src, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => {
+      const file = resolve(entry.parentPath, entry.name);
+      return {
+        path: relative(src, file).split(sep).join('/'),
+        imports: importsOf(readFileSync(file, 'utf8')),
+      };
+    });
+}
+
+const IMPORT =
+  /(?:^|\n)\s*(?:import|export)\s[^'";]*?from\s*['"]([^'"]+)['"]|(?:^|\n)\s*import\s*['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/g;
+
+/** The module specifiers that a file imports or re-exports, statically or dynamically. */
+export function importsOf(text: string): string[] {
+  return [...text.matchAll(IMPORT)].map((match) => match[1] ?? match[2] ?? match[3] ?? '');
+}

@@ -1,0 +1,92 @@
+import { Command, CommanderError } from 'commander';
+import { ERROR_CODES, type InterlockError, isInterlockError } from '../access/index.ts';
+import type { CommandSpec, Context } from './command.ts';
+import { accessCommand } from './commands/access.ts';
+import { decideCommand } from './commands/decide.ts';
+import { diffCommand } from './commands/diff.ts';
+import { identitiesCommand } from './commands/identities.ts';
+import { observeCommand } from './commands/observe.ts';
+import { proposeCommand } from './commands/propose.ts';
+import { readinessCommand } from './commands/readiness.ts';
+import { rehearseCommand } from './commands/rehearse.ts';
+import { renderCommand } from './commands/render.ts';
+import { EXIT } from './exit.ts';
+import { DEFAULT_STATE } from './state.ts';
+import { printable } from './terminal.ts';
+import { VERSION } from './version.ts';
+
+/** The commands in the order of the loop. */
+export const COMMANDS: readonly CommandSpec<never>[] = [
+  observeCommand,
+  accessCommand,
+  identitiesCommand,
+  proposeCommand,
+  readinessCommand,
+  rehearseCommand,
+  decideCommand,
+  renderCommand,
+  diffCommand,
+];
+
+/** Runs the command line and returns the exit code. Never throws. */
+export async function main(argv: readonly string[], context: Context): Promise<number> {
+  const { terminal } = context;
+  let code: number = EXIT.done.code;
+  const program = new Command('interlock')
+    .description('From "inside means trusted" to every connection authorized by a reviewed policy.')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out.write(text),
+      writeErr: (text) => terminal.err.write(text),
+    })
+    .configureHelp({ helpWidth: 100 })
+    .showHelpAfterError('(--help says more)')
+    .addHelpText('after', `\n${exitTable()}`);
+  for (const spec of COMMANDS) {
+    const command = program
+      .command(spec.args === undefined ? spec.name : `${spec.name} ${spec.args}`)
+      .description(spec.summary)
+      .option('--state <dir>', 'where the state is kept', DEFAULT_STATE)
+      .option('--json', 'print JSON for machines')
+      .addHelpText('after', `\nExample:\n  ${spec.example}\n\nWith --json: ${spec.json}\n\n${exitTable()}`);
+    for (const option of spec.options) command.addOption(option);
+    command.action(async (...given: unknown[]) => {
+      // Commander hands over the arguments, the options and the command, in this order.
+      const options = given.at(-2) as never;
+      code = await spec.run(context, given.slice(0, -2).flat() as string[], options);
+    });
+  }
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return code;
+  } catch (error) {
+    return report(error, context, argv.includes('--json'));
+  }
+}
+
+function report(error: unknown, { terminal }: Context, json: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done.code : EXIT.misused.code;
+  if (isInterlockError(error)) {
+    const { code, subject, place } = error;
+    const message = describe(error);
+    if (json) terminal.err.write(`${JSON.stringify({ error: { code, subject, message, ...place } })}\n`);
+    else terminal.err.write(`interlock: ${printable(message)}\n`);
+    return ERROR_CODES[code].exit;
+  }
+  if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return EXIT.done.code;
+  const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  terminal.err.write(`interlock: this is a fault in Interlock itself, please report it:\n${what}\n`);
+  return EXIT.failed.code;
+}
+
+function describe(error: InterlockError): string {
+  const { place, message } = error;
+  if (place?.file === undefined || message.startsWith(place.file)) return message;
+  return place.line === undefined ? `${place.file}: ${message}` : `${place.file}:${place.line}: ${message}`;
+}
+
+function exitTable(): string {
+  const rows = Object.values(EXIT).map(({ code, means }) => `  ${code}  ${means}`);
+  return ['Exit codes:', ...rows].join('\n');
+}

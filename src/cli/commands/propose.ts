@@ -1,0 +1,126 @@
+import { stringify } from 'yaml';
+import type { SpiffeId } from '../../access/index.ts';
+import { type Doubt, type Proposal, propose } from '../../learning/index.ts';
+import { type AccessPolicy, writePolicies } from '../../policy/index.ts';
+import {
+  type CommandSpec,
+  type CommonOptions,
+  incidentOption,
+  Option,
+  spiffeIdOption,
+  timeOption,
+} from '../command.ts';
+import { EXIT } from '../exit.ts';
+import { DOUBTS_FILE, writeFiles } from '../files.ts';
+import { loadEstate } from '../state.ts';
+import type { Terminal } from '../terminal.ts';
+import { idName, nameOf, plural } from '../words.ts';
+
+interface Options extends CommonOptions {
+  readonly to?: SpiffeId;
+  readonly out?: string;
+  readonly accept?: readonly string[];
+  readonly baselineEnd?: number;
+  readonly incident?: readonly { from: number; to: number }[];
+}
+
+/** `interlock propose`: AccessPolicy documents that allow what was observed or declared, and nothing else. */
+export const proposeCommand: CommandSpec<Options> = {
+  name: 'propose',
+  summary: 'Propose least-privilege policies, one per protected workload, with the evidence of every rule.',
+  options: [
+    new Option('--to <id>', 'only for this workload').argParser(spiffeIdOption),
+    new Option('--out <dir>', `write one file per workload, and ${DOUBTS_FILE}, instead of printing`),
+    new Option('--accept <doubt...>', 'make these doubts into rules (their ids, or "all")'),
+    new Option('--baseline-end <time>', 'accesses first seen later are doubts (ISO 8601)').argParser(
+      timeOption,
+    ),
+    new Option('--incident <start/end>', 'accesses seen only in this window are doubts').argParser(
+      incidentOption,
+    ),
+  ],
+  example: 'interlock propose --out policies/',
+  json: '{policies: [AccessPolicy], doubts: [{id, from, to, action, reasons, evidence}], remarks: [{workload, what}]}',
+  async run({ terminal }, _args, options) {
+    const { graph } = await loadEstate(options.state);
+    const { accept, baselineEnd, incident } = options;
+    const proposal = propose(graph, {
+      ...(options.to === undefined ? {} : { to: options.to }),
+      ...(baselineEnd === undefined ? {} : { baselineEnd }),
+      ...(incident === undefined ? {} : { incidents: incident }),
+      accept: (id) => accept !== undefined && (accept.includes('all') || accept.includes(id)),
+    });
+    const files = proposalFiles(proposal);
+    if (options.out !== undefined) writeFiles(options.out, files);
+    if (options.json) terminal.json(proposal);
+    else print(terminal, proposal, files, options.out, graph.trustDomain);
+    return EXIT.done.code;
+  },
+};
+
+function proposalFiles({ policies, doubts }: Proposal): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const policy of policies) files.set(fileOf(policy), writePolicies([policy]));
+  files.set(DOUBTS_FILE, doubtsText(doubts));
+  return files;
+}
+
+const fileOf = ({ metadata }: AccessPolicy) => `${metadata.namespace ?? 'default'}.${metadata.name}.yaml`;
+
+function doubtsText(doubts: readonly Doubt[]): string {
+  const head = '# Accesses that were not made into rules. Accept one with: interlock propose --accept ID\n';
+  return `${head}${stringify(doubts, { lineWidth: 110 })}`;
+}
+
+function print(
+  terminal: Terminal,
+  { policies, doubts, remarks }: Proposal,
+  files: ReadonlyMap<string, string>,
+  out: string | undefined,
+  trustDomain: string,
+): void {
+  if (out === undefined) {
+    for (const policy of policies) terminal.out.write(`---\n${files.get(fileOf(policy)) ?? ''}`);
+  } else {
+    terminal.table([
+      ['PROTECTS', 'TIER', 'RULES', 'FROM', 'DECLARED ONLY', 'FILE'],
+      ...policies.map((policy) => {
+        const { rules, protects, tier } = policy.spec;
+        const callers = new Set(rules.flatMap((rule) => rule.from.map((from) => JSON.stringify(from))));
+        const declared = rules.filter((rule) => rule.evidence?.count === 0).length;
+        const name = idName(protects.workload, trustDomain);
+        return [
+          name,
+          tier,
+          `${rules.length}`,
+          plural(callers.size, 'caller'),
+          `${declared || '-'}`,
+          fileOf(policy),
+        ];
+      }),
+    ]);
+    terminal.line();
+    terminal.line(
+      `Wrote ${plural(policies.length, 'policy', 'policies')} to ${out}. Doubts are in ${DOUBTS_FILE}.`,
+    );
+  }
+  if (doubts.length > 0) {
+    terminal.heading(`DOUBTS, not made into rules: ${doubts.length}`);
+    terminal.table([
+      ['ID', 'FROM', 'TO', 'ACTION', 'WHY'],
+      ...doubts.map((doubt) => [
+        doubt.id,
+        nameOf(doubt.from, trustDomain),
+        idName(doubt.to, trustDomain),
+        doubt.action,
+        doubt.reasons.join('; '),
+      ]),
+    ]);
+  }
+  if (remarks.length > 0) {
+    terminal.heading('REMARKS');
+    for (const { workload, what } of remarks) {
+      terminal.prose(workload === undefined ? what : `${idName(workload, trustDomain)}: ${what}`, 2);
+    }
+  }
+}

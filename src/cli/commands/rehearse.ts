@@ -1,0 +1,125 @@
+import { principalText } from '../../access/index.ts';
+import { compile, type Verdict } from '../../policy/index.ts';
+import { APPROXIMATIONS, type Flip, type Rehearsal, rehearse } from '../../rollout/index.ts';
+import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
+import { EXIT } from '../exit.ts';
+import { readPolicyDirectory } from '../files.ts';
+import { loadEstate } from '../state.ts';
+import type { Terminal } from '../terminal.ts';
+import { actionCell, countText, idName, nameOf, plural, timeText } from '../words.ts';
+
+interface Options extends CommonOptions {
+  readonly current?: string;
+}
+
+/** `interlock rehearse DIR`: what would change for the recorded accesses if the policies were enforced. */
+export const rehearseCommand: CommandSpec<Options> = {
+  name: 'rehearse',
+  args: '<dir>',
+  summary: 'Replay every recorded access against a policy set and list the flips. Exit 3 if there are any.',
+  options: [new Option('--current <dir>', 'what is enforced today (without it: nothing is, all is allowed)')],
+  example: 'interlock rehearse policies/',
+  json: '{flips: [{from, to, action, before, after, count, lastSeen, exact, approximate}], accesses, calls,\napproximate, leftOut: {neverReached, outside}, unprotected}; before and after: {allowed, decidedBy, policy?, rule?}',
+  async run({ terminal }, [dir = ''], options) {
+    const target = compile(readPolicyDirectory(dir));
+    const current = options.current === undefined ? undefined : compile(readPolicyDirectory(options.current));
+    const { graph } = await loadEstate(options.state);
+    const result = rehearse(graph, target, current);
+    if (options.json) terminal.json(rehearsalJson(result));
+    else print(terminal, result, graph.trustDomain, current !== undefined);
+    return result.flips.length > 0 ? EXIT.found.code : EXIT.done.code;
+  },
+};
+
+function rehearsalJson({ flips, ...rest }: Rehearsal): unknown {
+  return {
+    flips: flips.map(({ from, lastSeen, approximate, ...flip }) => ({
+      from: principalText(from),
+      ...flip,
+      lastSeen: new Date(lastSeen).toISOString(),
+      exact: approximate.length === 0,
+      approximate,
+    })),
+    ...rest,
+  };
+}
+
+function print(terminal: Terminal, result: Rehearsal, trustDomain: string, hasCurrent: boolean): void {
+  const { flips, accesses, calls, approximate, leftOut, unprotected } = result;
+  terminal.line(
+    `Replayed ${plural(accesses, 'access', 'accesses')} standing for ${plural(calls, 'call')} ` +
+      `against ${hasCurrent ? 'both sets' : 'the target set; nothing is enforced today'}.`,
+  );
+  if (flips.length === 0) terminal.line(terminal.paint('green', 'No flips: nothing recorded would change.'));
+  for (const [title, denied] of [
+    ['WOULD BE DENIED', true],
+    ['WOULD BE ALLOWED', false],
+  ] as const) {
+    const list = flips.filter((flip) => flip.before.allowed === denied);
+    if (list.length === 0) continue;
+    terminal.heading(`${title}: ${plural(list.length, 'access', 'accesses')}`);
+    terminal.table(
+      [
+        ['FROM', 'TO', 'ACTION', 'CALLS', 'LAST SEEN', 'TODAY', 'TARGET', 'RESULT'],
+        ...list.map((flip) => flipRow(flip, trustDomain)),
+      ],
+      { right: [3] },
+    );
+  }
+  terminal.line();
+  terminal.prose(
+    approximate === 0
+      ? 'Every result is exact.'
+      : `${plural(accesses - approximate, 'result')} exact, ${approximate} approximate: ${reasons(result)}.`,
+  );
+  if (unprotected.length > 0) {
+    const names = unprotected.map((id) => idName(id, trustDomain)).join(', ');
+    terminal.prose(`Not protected by the target set, so everything stays allowed: ${names}.`);
+  }
+  if (leftOut.neverReached > 0) {
+    terminal.prose(
+      `Left out: ${plural(leftOut.neverReached, 'access', 'accesses')} that never reached the callee (failed or denied).`,
+    );
+  }
+  if (leftOut.outside > 0) {
+    terminal.prose(
+      `Left out: ${plural(leftOut.outside, 'access', 'accesses')} to something that is no workload of the estate.`,
+    );
+  }
+}
+
+function reasons({ flips }: Rehearsal): string {
+  const seen = new Set(flips.flatMap((flip) => flip.approximate));
+  const words = [...seen].map((why) => APPROXIMATIONS[why]);
+  return words.length === 0 ? 'collapsed paths, unknown ports or conditions (see --json)' : words.join('; ');
+}
+
+function flipRow(
+  { from, to, action, count, lastSeen, before, after, approximate }: Flip,
+  td: string,
+): string[] {
+  return [
+    nameOf(from, td),
+    idName(to, td),
+    actionCell(action),
+    countText(count),
+    timeText(lastSeen),
+    verdictCell(before),
+    verdictCell(after),
+    approximate.length === 0 ? 'exact' : 'approx.',
+  ];
+}
+
+/** What decided, in a word or two. */
+export function verdictCell({ decidedBy, rule }: Verdict): string {
+  switch (decidedBy) {
+    case 'no-policy':
+      return 'not enforced';
+    case 'no-rule':
+      return 'no rule';
+    case 'unsafe-path':
+      return 'unsafe path';
+    default:
+      return rule ?? decidedBy;
+  }
+}

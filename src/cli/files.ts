@@ -1,0 +1,93 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { InterlockError, type SpiffeId } from '../access/index.ts';
+import { type AccessPolicy, readPolicies } from '../policy/index.ts';
+
+/** Largest policy file that is read, in bytes. */
+const MAX_POLICY_FILE = 4 * 1024 * 1024;
+
+/** The AccessPolicy documents of a directory (its `*.yaml` and `*.yml`, not below it) or of one file, by name. */
+export function readPolicyDirectory(path: string): AccessPolicy[] {
+  const files = policyFiles(path);
+  const policies: AccessPolicy[] = [];
+  const places = new Map<string, string>();
+  for (const file of files) {
+    for (const policy of readPolicies(readText(file), file)) {
+      const { metadata, spec } = policy;
+      const key = `${spec.protects.workload as SpiffeId}\n${metadata.name}`;
+      const other = places.get(key);
+      if (other !== undefined) {
+        throw new InterlockError(
+          'invalid_document',
+          metadata.name,
+          `${file} and ${other} both hold a policy "${metadata.name}" for ${spec.protects.workload}: give one another name or remove it`,
+        );
+      }
+      places.set(key, file);
+      policies.push(policy);
+    }
+  }
+  if (policies.length === 0) {
+    throw new InterlockError('not_found', path, `there is no AccessPolicy document in "${path}"`);
+  }
+  return policies;
+}
+
+function policyFiles(path: string): string[] {
+  try {
+    if (statSync(path).isFile()) return [path];
+    return readdirSync(path)
+      .filter((name) => /\.ya?ml$/.test(name) && name !== DOUBTS_FILE)
+      .toSorted()
+      .map((name) => join(path, name));
+  } catch (cause) {
+    throw ioError(path, cause);
+  }
+}
+
+/** Where `propose --out` puts what it did not make into rules. It is no policy and is not read as one. */
+export const DOUBTS_FILE = 'doubts.yaml';
+
+/** The text of a small file. Throws `not_found`, `io` or `limit`. */
+export function readText(file: string): string {
+  try {
+    if (statSync(file).size > MAX_POLICY_FILE) {
+      throw new InterlockError('limit', file, `${file} is larger than 4 MiB: split it`);
+    }
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw cause instanceof InterlockError ? cause : ioError(file, cause);
+  }
+}
+
+/** Writes each file whole or not at all. Throws `io`. */
+export function writeFiles(dir: string, files: ReadonlyMap<string, string>): void {
+  try {
+    for (const [name, text] of files) {
+      const target = join(dir, name);
+      mkdirSync(dirname(target), { recursive: true });
+      const draft = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
+      writeFileSync(draft, text);
+      renameSync(draft, target);
+    }
+  } catch (cause) {
+    throw ioError(dir, cause);
+  }
+}
+
+/** A file system error as a person reads it. */
+export function ioError(path: string, cause: unknown): InterlockError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+  if (code === 'ENOENT') {
+    return new InterlockError('not_found', path, `there is no file or directory "${path}"`, { cause });
+  }
+  const why: Record<string, string> = {
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    ENOSPC: 'the disk is full',
+    EISDIR: 'it is a directory',
+    ENOTDIR: 'a part of the path is not a directory',
+    EROFS: 'the file system is read-only',
+  };
+  return new InterlockError('io', path, `"${path}" could not be used: ${why[code] ?? code}`, { cause });
+}

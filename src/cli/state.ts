@@ -1,0 +1,76 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AccessGraph, buildGraph, type Fact, InterlockError } from '../access/index.ts';
+import { openSqliteStore, STATE_FILE, type Store } from '../store/index.ts';
+
+/** Where the state is when no `--state` is given. */
+export const DEFAULT_STATE = '.interlock';
+/** The trust domain of an estate that was never told another. */
+export const DEFAULT_TRUST_DOMAIN = 'example.org';
+const TRUST_DOMAIN_SETTING = 'trust-domain';
+
+/** Whether there is a state in the directory. */
+export function stateExists(dir: string): boolean {
+  return existsSync(join(dir, STATE_FILE));
+}
+
+/** The state of an estate that exists already. Throws `not_found` with what to run first. */
+export async function openState(dir: string): Promise<Store> {
+  if (!stateExists(dir)) {
+    throw new InterlockError(
+      'not_found',
+      dir,
+      `there is no state in "${dir}": run "interlock observe FILE..." first, or name the directory with --state`,
+    );
+  }
+  return openSqliteStore(dir);
+}
+
+/** The trust domain that the state was told, or the default. */
+export async function trustDomainOfState(store: Store): Promise<string> {
+  return (await store.setting(TRUST_DOMAIN_SETTING)) ?? DEFAULT_TRUST_DOMAIN;
+}
+
+/** Keeps the trust domain for every later command. */
+export async function setTrustDomain(store: Store, name: string): Promise<void> {
+  await store.setSetting(TRUST_DOMAIN_SETTING, name);
+}
+
+/** What a command that reads the state works on. */
+export interface Estate {
+  readonly graph: AccessGraph;
+  readonly facts: readonly Fact[];
+  /** How many recordings are in it. */
+  readonly recordings: number;
+}
+
+/** Reads the whole state of an estate, and closes it. */
+export async function loadEstate(dir: string): Promise<Estate> {
+  const store = await openState(dir);
+  try {
+    return await readEstate(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** The estate of an open store. */
+export async function readEstate(store: Store): Promise<Estate> {
+  const recordings = await store.recordings();
+  let events = 0;
+  let lost = 0;
+  for (const recording of recordings) {
+    if (recording.format !== 'kubernetes') events += recording.accepted;
+    for (const n of recording.lost.values()) lost += n;
+  }
+  const facts = await store.facts();
+  const graph = buildGraph({
+    trustDomain: await trustDomainOfState(store),
+    accesses: await store.accesses(),
+    blindSpots: await store.blindSpots(),
+    facts,
+    events,
+    lost,
+  });
+  return { graph, facts, recordings: recordings.length };
+}

@@ -1,0 +1,136 @@
+import { stripVTControlCharacters, styleText } from 'node:util';
+
+/** Widest line of human output, in characters. */
+export const WIDTH = 100;
+
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+
+/**
+ * Where a command prints. `out` takes the result, `err` takes progress and remarks, so that a pipe gets the
+ * result alone. Text from outside is printed without its control characters.
+ */
+export class Terminal {
+  readonly out: NodeJS.WritableStream & { isTTY?: boolean };
+  readonly err: NodeJS.WritableStream & { isTTY?: boolean };
+  readonly #colour: boolean;
+
+  constructor(
+    out: NodeJS.WritableStream & { isTTY?: boolean } = process.stdout,
+    err: NodeJS.WritableStream & { isTTY?: boolean } = process.stderr,
+    env: NodeJS.ProcessEnv = process.env,
+  ) {
+    this.out = out;
+    this.err = err;
+    this.#colour = out.isTTY === true && env.NO_COLOR === undefined && env.TERM !== 'dumb';
+  }
+
+  paint(style: Style, text: string): string {
+    return this.#colour ? styleText(style, text, { validateStream: false }) : text;
+  }
+
+  line(text = ''): void {
+    this.out.write(`${text}\n`);
+  }
+
+  /** One JSON value on one line. */
+  json(value: unknown): void {
+    this.out.write(`${JSON.stringify(value)}\n`);
+  }
+
+  heading(text: string): void {
+    this.line();
+    this.line(this.paint('bold', text));
+  }
+
+  /** Prose, wrapped at {@link WIDTH}, every line indented. */
+  prose(text: string, indent = 0): void {
+    for (const line of wrap(text, WIDTH - indent)) this.line(' '.repeat(indent) + line);
+  }
+
+  /** A table: the first row is the heading. Columns that do not fit are wrapped, never cut. */
+  table(
+    rows: readonly (readonly string[])[],
+    options: { right?: readonly number[]; indent?: number } = {},
+  ): void {
+    for (const [i, line] of tableLines(rows, options).entries()) {
+      this.line(i === 0 ? this.paint('dim', line) : line);
+    }
+  }
+}
+
+/** Text from outside, made safe to print: control characters and line breaks become visible escapes. */
+export function printable(text: string): string {
+  return stripVTControlCharacters(text).replaceAll(
+    // Control characters, and the marks that reorder or hide text (Unicode bidi controls).
+    /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** `text` in lines of at most `width` characters, broken at spaces where there are any. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (let word of text.split(' ')) {
+    while (word.length > width) {
+      const room = line === '' ? width : width - line.length - 1;
+      if (room > 8 || line === '') {
+        lines.push(line === '' ? word.slice(0, room) : `${line} ${word.slice(0, room)}`);
+        word = word.slice(room);
+      } else lines.push(line);
+      line = '';
+    }
+    if (line === '') line = word;
+    else if (line.length + 1 + word.length <= width) line += ` ${word}`;
+    else {
+      lines.push(line);
+      line = word;
+    }
+  }
+  lines.push(line);
+  return lines;
+}
+
+function tableLines(
+  rows: readonly (readonly string[])[],
+  { right = [], indent = 2 }: { right?: readonly number[]; indent?: number },
+): string[] {
+  const cells = rows.map((row) => row.map((cell) => printable(cell)));
+  const columns = Math.max(0, ...cells.map((row) => row.length));
+  const widths = columnWidths(cells, columns, WIDTH - indent - 2 * (columns - 1));
+  const lines: string[] = [];
+  for (const row of cells) {
+    const wrapped = widths.map((width, i) => wrap(row[i] ?? '', width));
+    const height = Math.max(...wrapped.map((lines) => lines.length));
+    for (let l = 0; l < height; l++) {
+      const parts = wrapped.map((lines, i) => {
+        const text = lines[l] ?? '';
+        return right.includes(i) ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0);
+      });
+      lines.push((' '.repeat(indent) + parts.join('  ')).trimEnd());
+    }
+  }
+  return lines;
+}
+
+/** The natural width of each column, the widest ones narrowed until all fit into `room`. */
+function columnWidths(cells: readonly (readonly string[])[], columns: number, room: number): number[] {
+  const widths = Array.from({ length: columns }, (_, i) =>
+    Math.max(1, ...cells.map((row) => row[i]?.length ?? 0)),
+  );
+  let over = widths.reduce((a, b) => a + b, 0) - room;
+  while (over > 0) {
+    const widest = Math.max(...widths);
+    if (widest <= 8) break;
+    const second = Math.max(8, ...widths.filter((w) => w < widest));
+    const share = widths.filter((w) => w === widest).length;
+    const cut = Math.max(1, Math.min(widest - second, Math.ceil(over / share)));
+    for (const [i, width] of widths.entries()) {
+      if (width === widest && over > 0) {
+        widths[i] = width - cut;
+        over -= cut;
+      }
+    }
+  }
+  return widths;
+}
