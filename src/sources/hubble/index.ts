@@ -1,0 +1,1 @@
+export { hubble } from './hubble.ts';
