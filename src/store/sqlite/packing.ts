@@ -1,0 +1,82 @@
+/**
+ * Whole numbers as bytes: 7 bits a byte, lowest first, the high bit says that more follow (LEB128, as in
+ * Protocol Buffers' varint); the sign goes into the lowest bit. Arithmetic instead of shifts, because counts
+ * and times pass 32 bits.
+ */
+class Packer {
+  #bytes = Buffer.allocUnsafe(4096);
+  #length = 0;
+
+  write(value: number): void {
+    let rest = value < 0 ? -value * 2 - 1 : value * 2;
+    if (this.#length + 10 > this.#bytes.length) {
+      this.#bytes = Buffer.concat([this.#bytes], this.#bytes.length * 2);
+    }
+    while (rest >= 0x80) {
+      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#length++] = rest;
+  }
+
+  /** What was written, as a copy; the packer starts anew. */
+  take(): Uint8Array {
+    const taken = Uint8Array.prototype.slice.call(this.#bytes, 0, this.#length);
+    this.#length = 0;
+    return taken;
+  }
+}
+
+const packer = new Packer();
+
+/** Packs numbers with magnitudes below 2^52, in their order. */
+export function packNumbers(values: Iterable<number>): Uint8Array {
+  for (const value of values) packer.write(value);
+  return packer.take();
+}
+
+/** The numbers that {@link packNumbers} packed. */
+export function unpackNumbers(bytes: Uint8Array): number[] {
+  const values: number[] = [];
+  let value = 0;
+  let scale = 1;
+  for (const byte of bytes) {
+    value += (byte & 0x7f) * scale;
+    if (byte >= 0x80) {
+      scale *= 0x80;
+      continue;
+    }
+    values.push(value % 2 === 0 ? value / 2 : -(value + 1) / 2);
+    value = 0;
+    scale = 1;
+  }
+  return values;
+}
+
+/** Packs the counters of an access: keys ascending, each as its distance to the one before, then its count. */
+export function packCounts(counts: ReadonlyMap<number, number>): Uint8Array {
+  const keys = [...counts.keys()];
+  if (!isAscending(keys)) keys.sort((a, b) => a - b);
+  let before = 0;
+  for (const key of keys) {
+    packer.write(key - before);
+    packer.write(counts.get(key) ?? 0);
+    before = key;
+  }
+  return packer.take();
+}
+
+/** Adds the counters that {@link packCounts} packed into `counts`. */
+export function unpackCounts(bytes: Uint8Array, counts: Map<number, number>): void {
+  const values = unpackNumbers(bytes);
+  let key = 0;
+  for (let i = 0; i + 1 < values.length; i += 2) {
+    key += values[i] as number;
+    counts.set(key, (counts.get(key) ?? 0) + (values[i + 1] as number));
+  }
+}
+
+function isAscending(values: readonly number[]): boolean {
+  for (let i = 1; i < values.length; i++) if ((values[i] as number) < (values[i - 1] as number)) return false;
+  return true;
+}

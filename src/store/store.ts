@@ -1,0 +1,59 @@
+import type { BlindSpot, Fact, RecordedAccess, Skip, Tally } from '../access/index.ts';
+
+/** One file of a recording. `digest` is the SHA-256, in hex, of its decompressed content. */
+export interface RecordingFile {
+  readonly name: string;
+  readonly digest: string;
+  /** Decompressed size in bytes. */
+  readonly bytes: number;
+}
+
+/**
+ * What is taken in at once: one file, or the files of one command that only make sense together (spans of one
+ * trace in several files). `takenAt` is milliseconds since 1970 UTC.
+ */
+export interface NewRecording {
+  readonly format: string;
+  readonly files: readonly RecordingFile[];
+  readonly takenAt: number;
+}
+
+/** A recording that was taken in, with what its tally counted. */
+export interface Recording extends NewRecording {
+  readonly read: number;
+  readonly accepted: number;
+  readonly skips: readonly Skip[];
+  /** Events that the recording says were lost, by who lost them. */
+  readonly lost: ReadonlyMap<string, number>;
+  /** Milliseconds since 1970 UTC; infinite where it covers no time (an inventory). */
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+}
+
+/**
+ * Where the evidence lives. Asynchronous so that an embedded and a networked engine can stand behind it; every
+ * engine passes the suite in contract.ts. Errors: `state` (damaged, newer, held by another process), `io`
+ * (disk full, no permission). After any error the store holds what it held before the call.
+ */
+export interface Store {
+  /**
+   * Takes a recording in, whole or not at all: its accesses and blind spots are added to the ones known (as
+   * `mergeEvidence` adds), its facts replace those of the same `factKey`, and `carry`, if given, replaces what
+   * the format kept for its next recording. False, and nothing changed, if the digest of one of the files is known.
+   */
+  addRecording(recording: NewRecording, tally: Tally, carry?: unknown): Promise<boolean>;
+  /** In the order in which they were taken in. */
+  recordings(): Promise<Recording[]>;
+  /** The digests of all files that were taken in: the ones that need not be read again. */
+  digests(): Promise<Set<string>>;
+  /** Every recorded access with its evidence rebuilt; endpoint objects and names are shared between them. */
+  accesses(): Promise<RecordedAccess[]>;
+  /** Blind spots that are still open: those whose counts have added up to nothing are left out. */
+  blindSpots(): Promise<BlindSpot[]>;
+  facts(): Promise<Fact[]>;
+  /** What the format kept for its next recording, as plain JSON data; undefined where nothing is kept. */
+  carry(format: string): Promise<unknown>;
+  setting(name: string): Promise<string | undefined>;
+  setSetting(name: string, value: string): Promise<void>;
+  close(): Promise<void>;
+}
