@@ -1,9 +1,20 @@
 export * from './action.ts';
+export { buildGraph, type Recorded } from './build-graph.ts';
+export { type Declared, Directory, type Resolved, type Undeclared } from './directory.ts';
 export * from './endpoint.ts';
 export * from './error.ts';
 export * from './evidence.ts';
 export * from './graph.ts';
+export {
+  Identities,
+  type Identity,
+  type Named,
+  type OwnAccount,
+  serviceAccountManifests,
+} from './identify.ts';
 export * from './inventory.ts';
+export { collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 export * from './principal.ts';
 export * from './spiffe-id.ts';
 export * from './tally.ts';
+export * from './tally-data.ts';

@@ -50,6 +50,8 @@ export interface WorkloadFact {
   /** Names of config maps it reads, in its own namespace. */
   readonly configMaps: readonly {
     readonly name: string;
+    /** The one key that is read; absent means all of them. */
+    readonly key?: string;
     readonly by: Declaration['by'];
     readonly where: string;
   }[];
@@ -64,6 +66,8 @@ export interface PodFact {
   readonly serviceAccount: string;
   /** The owning workload, with ReplicaSet -> Deployment and Job -> CronJob followed. */
   readonly workload: string;
+  /** Kind of the owning workload; absent where the owner is of another kind, or was not stated. */
+  readonly workloadKind?: WorkloadKind;
   readonly ips: readonly string[];
   readonly start?: number;
   readonly end?: number;
@@ -77,6 +81,7 @@ export interface ServiceFact {
   readonly fact: 'service';
   readonly namespace: string;
   readonly name: string;
+  /** Addresses of the Service itself; `None` says that it is headless: its name gives the pods' addresses. */
   readonly clusterIps: readonly string[];
   /** Empty where the Service has none: its endpoints are not pods that it selects. */
   readonly selector: Readonly<Record<string, string>>;

@@ -2,6 +2,7 @@ import { type Action, actionKey } from './action.ts';
 import { canonicalEndpoint, type Endpoint, endpointKey } from './endpoint.ts';
 import { addCall, addInstance, type Evidence, emptyEvidence, type Outcome } from './evidence.ts';
 import type { Attribution, Fact } from './inventory.ts';
+import { collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 
 /** Which end's proxy or library wrote the record. The same call may be seen from both. */
 export type Side = 'caller' | 'callee';
@@ -104,6 +105,7 @@ export class Tally {
   lastSeen = Number.NEGATIVE_INFINITY;
   readonly #attribution: Attribution;
   readonly #accesses = new Map<string, Counter>();
+  readonly #paths = new Map<string, number>();
   readonly #blindSpots = new Map<string, BlindSpot>();
   readonly #skips = new Map<string, Skip>();
   readonly #facts = new Map<string, Fact>();
@@ -115,15 +117,32 @@ export class Tally {
     this.#attribution = attribution;
   }
 
-  /** The counter of one access; the same endpoints, action and side give the same counter. */
+  /**
+   * The counter of one access; the same endpoints, action and side give the same counter. Past
+   * {@link MAX_PATHS} paths of one caller, callee, port and method, further paths are collapsed.
+   */
   access(from: Endpoint, to: Endpoint, action: Action, side: Side): Counter {
-    const key = `${endpointKey(from)}\n${endpointKey(to)}\n${side}\n${actionKey(action)}`;
+    const ends = `${endpointKey(from)}\n${endpointKey(to)}\n${side}\n`;
+    const known = this.#accesses.get(ends + actionKey(action));
+    if (known !== undefined) return known;
+    const kept = this.#withinLimit(ends, action);
+    const key = ends + actionKey(kept);
     let counter = this.#accesses.get(key);
     if (counter === undefined) {
-      counter = new Counter(canonicalEndpoint(from), canonicalEndpoint(to), action, side, this.source);
+      counter = new Counter(canonicalEndpoint(from), canonicalEndpoint(to), kept, side, this.source);
       this.#accesses.set(key, counter);
     }
     return counter;
+  }
+
+  #withinLimit(ends: string, action: Action): Action {
+    if (action.kind !== 'http' || isCollapsed(action.path)) return action;
+    const group = `${ends}${action.port} ${action.method}`;
+    const paths = this.#paths.get(group) ?? 0;
+    this.#paths.set(group, paths + 1);
+    if (paths < MAX_PATHS) return action;
+    // Values without a recognisable shape would fill a second table of the same size: past it, only the first word stays.
+    return { ...action, path: paths < 2 * MAX_PATHS ? collapsePath(action.path) : collapseHard(action.path) };
   }
 
   /** Who held `ip` at `at`, as far as the inventory knows without doubt; else the bare address. */
@@ -157,12 +176,18 @@ export class Tally {
     if (at > known.lastSeen) known.lastSeen = at;
   }
 
-  /** Counts input that was left out, by reason. `line` counts from 1; `sample` is the input itself. */
-  skip(reason: string, line: number, sample: string): void {
+  /**
+   * Counts input that was left out, by reason. `line` counts from 1; `sample` is the input itself. The one that
+   * is shown is that of the lowest line, so that the parts of a recording can be added up in any order.
+   */
+  skip(reason: string, line: number, sample: string, n = 1): void {
     const known = this.#skips.get(reason);
-    if (known === undefined) {
-      this.#skips.set(reason, { reason, count: 1, firstLine: line, sample: sample.slice(0, SAMPLE_LENGTH) });
-    } else known.count++;
+    if (known !== undefined && known.firstLine <= line) {
+      known.count += n;
+      return;
+    }
+    const count = n + (known?.count ?? 0);
+    this.#skips.set(reason, { reason, count, firstLine: line, sample: sample.slice(0, SAMPLE_LENGTH) });
   }
 
   /** Counts events that the recording says were lost. `by` names who lost them (a node, a ring buffer). */

@@ -1,0 +1,232 @@
+import { type Action, actionKey } from './action.ts';
+import { Directory, type Resolved } from './directory.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { Access, AccessGraph, KnownBlindSpot } from './graph.ts';
+import { Identities, type Named } from './identify.ts';
+import type { Fact } from './inventory.ts';
+import { AccessMerger } from './merge-accesses.ts';
+import { type Principal, principalText } from './principal.ts';
+import type { BlindSpot, BlindSpotKind, RecordedAccess } from './tally.ts';
+import { WorkloadBook } from './workload-book.ts';
+
+/** Everything that was recorded, as the store gives it back. */
+export interface Recorded {
+  readonly trustDomain: string;
+  readonly accesses: readonly RecordedAccess[];
+  readonly blindSpots: readonly BlindSpot[];
+  readonly facts: readonly Fact[];
+  /** Events taken in, and events that the recordings say were lost. */
+  readonly events: number;
+  readonly lost: number;
+}
+
+/** One end of a record with the identity that was decided for it. */
+interface Decided {
+  readonly principal: Principal;
+  /** Set where the record could mean several workloads: what it could mean. */
+  readonly doubt?: string;
+}
+
+/**
+ * The estate's graph from what was recorded: identities are decided (a SPIFFE ID in the data wins, then the
+ * service account, then the workload's name), both sides of a call are counted once, and declared accesses are
+ * laid over observed ones. The result does not depend on the order of its input.
+ */
+export function buildGraph(recorded: Recorded): AccessGraph {
+  const directory = new Directory(recorded.facts);
+  const resolver = new Resolver(directory, recorded.accesses, recorded.blindSpots);
+  const identities = new Identities(recorded.trustDomain, resolver.named);
+  const book = new WorkloadBook(directory, identities);
+  const decide = (resolved: Resolved): Decided => {
+    if (resolved.kind === 'spiffe') return { principal: book.bySpiffeId(resolved.id) };
+    if (resolved.kind === 'workload') return { principal: book.byName(resolved) };
+    if (resolved.kind === 'outside') return { principal: { kind: 'unauthenticated', from: resolved.from } };
+    return { principal: { kind: 'unauthenticated', from: resolved.what }, doubt: resolved.what };
+  };
+
+  const spots = new SpotMerger();
+  const merger = new AccessMerger();
+  for (const [i, access] of recorded.accesses.entries()) {
+    const ends = resolver.accessEnds[i] as [Resolved, Resolved];
+    const from = decide(ends[0]);
+    const to = decide(ends[1]);
+    const action = withKnownPort(access.action, access.to, ends[1], directory);
+    merger.add(from.principal, to.principal, action, access.side, access.evidence);
+    book.recordedBy(access, from.principal, to.principal);
+    noteDoubts(spots, access, from, to, action);
+  }
+  const observed = merger.finish();
+  for (const spot of observed.transportOnly) spots.add(spot);
+  for (const [i, spot] of recorded.blindSpots.entries()) {
+    const ends = resolver.spotEnds[i] as [Resolved, Resolved];
+    const to = decide(ends[1]);
+    const action =
+      spot.action === undefined ? {} : { action: withKnownPort(spot.action, spot.to, ends[1], directory) };
+    spots.add({ ...spot, ...action, from: decide(ends[0]).principal, to: to.principal });
+  }
+  const declared = layDeclared(observed.accesses, directory, decide);
+  return {
+    trustDomain: recorded.trustDomain,
+    workloads: book.workloads(),
+    accesses: declared.toSorted(byEnds),
+    blindSpots: spots.finish(declared),
+    sharedAccounts: identities.shared,
+    coverage: {
+      ...observed.span,
+      events: recorded.events,
+      lost: recorded.lost,
+    },
+  };
+}
+
+/** Resolves every end once, and gathers every name so that shared accounts are known before any ID is given. */
+class Resolver {
+  readonly accessEnds: [Resolved, Resolved][];
+  readonly spotEnds: [Resolved, Resolved][];
+  readonly named: Named[] = [];
+
+  constructor(directory: Directory, accesses: readonly RecordedAccess[], spots: readonly BlindSpot[]) {
+    const resolve = (end: Endpoint, first: number, last: number): Resolved => {
+      const resolved = directory.resolve(end, first, last);
+      if (resolved.kind === 'workload') this.named.push(resolved);
+      return resolved;
+    };
+    this.accessEnds = accesses.map(({ from, to, evidence: { firstSeen, lastSeen } }) => [
+      resolve(from, firstSeen, lastSeen),
+      resolve(to, firstSeen, lastSeen),
+    ]);
+    this.spotEnds = spots.map(({ from, to, firstSeen, lastSeen }) => [
+      resolve(from, firstSeen, lastSeen),
+      resolve(to, firstSeen, lastSeen),
+    ]);
+    for (const { namespace, name, serviceAccount } of directory.workloads()) {
+      this.named.push({ namespace, workload: name, serviceAccount });
+    }
+    for (const { from, to } of directory.declared()) {
+      this.named.push(from);
+      if (to.kind === 'workload') this.named.push(to);
+    }
+  }
+}
+
+/** The callee's own port where the record gives none, or gives the Service's. */
+function withKnownPort(action: Action, end: Endpoint, to: Resolved, directory: Directory): Action {
+  if (to.kind !== 'workload' || to.workload === undefined) return action;
+  if (action.port === 0) {
+    const sole = directory.solePort(to.namespace, to.workload);
+    return sole === undefined ? action : { ...action, port: sole };
+  }
+  if (end.host === undefined) return action;
+  const port = directory.containerPort(end, action.port);
+  return port === undefined ? action : { ...action, port };
+}
+
+function noteDoubts(
+  spots: SpotMerger,
+  { evidence }: RecordedAccess,
+  from: Decided,
+  to: Decided,
+  action: Action,
+): void {
+  const note = (kind: BlindSpotKind, what: string) => {
+    let count = 0;
+    for (const n of evidence.counts.values()) count += n;
+    const { firstSeen, lastSeen } = evidence;
+    spots.add({
+      kind,
+      from: from.principal,
+      to: to.principal,
+      what,
+      action,
+      count,
+      firstSeen,
+      lastSeen,
+    });
+  };
+  if (from.doubt !== undefined) note('unattributed-address', from.doubt);
+  if (to.doubt !== undefined) note('ambiguous-callee', to.doubt);
+}
+
+/** Adds the declared view: to the observed accesses that it names, or as accesses of its own. */
+function layDeclared(
+  observed: readonly Access[],
+  directory: Directory,
+  decide: (resolved: Resolved) => Decided,
+): Access[] {
+  const places = new Map<string, { from: Principal; to: Principal; port: number; where: string[] }>();
+  for (const { from, to, port, where } of directory.declared()) {
+    const caller = decide({ kind: 'workload', ...from }).principal;
+    const callee = decide(to).principal;
+    const key = `${principalText(caller)}\n${principalText(callee)}\n${port}`;
+    const known = places.get(key);
+    if (known === undefined) places.set(key, { from: caller, to: callee, port, where: [where] });
+    else if (!known.where.includes(where)) known.where.push(where);
+  }
+  const byPair = Map.groupBy(observed, (a) => `${principalText(a.from)}\n${principalText(a.to)}`);
+  const replaced = new Map<Access, Access>();
+  const added: Access[] = [];
+  for (const { from, to, port, where } of places.values()) {
+    const same = (byPair.get(`${principalText(from)}\n${principalText(to)}`) ?? []).filter(
+      ({ action }) => port === 0 || action.port === 0 || action.port === port,
+    );
+    for (const access of same) {
+      const now = replaced.get(access) ?? access;
+      replaced.set(access, {
+        ...now,
+        views: ['declared', 'observed'],
+        declared: [...now.declared, ...where],
+      });
+    }
+    if (same.length === 0) added.push(AccessMerger.declaredOnly(from, to, { kind: 'tcp', port }, where));
+  }
+  return [...observed.map((access) => replaced.get(access) ?? access), ...added];
+}
+
+/** Adds up blind spots between resolved ends, and drops those that another recording has seen after all. */
+class SpotMerger {
+  readonly #spots = new Map<string, KnownBlindSpot>();
+
+  add(spot: KnownBlindSpot): void {
+    const key = `${spot.kind}\n${principalText(spot.from)}\n${principalText(spot.to)}\n${spot.what}`;
+    const known = this.#spots.get(key);
+    if (known === undefined) {
+      this.#spots.set(key, spot);
+      return;
+    }
+    this.#spots.set(key, {
+      ...known,
+      count: known.count + spot.count,
+      firstSeen: Math.min(known.firstSeen, spot.firstSeen),
+      lastSeen: Math.max(known.lastSeen, spot.lastSeen),
+    });
+  }
+
+  finish(accesses: readonly Access[]): KnownBlindSpot[] {
+    const seen = new Set<string>();
+    for (const { from, to, action, views } of accesses) {
+      if (!views.includes('observed')) continue;
+      seen.add(`${principalText(from)}\n${principalText(to)}`);
+      seen.add(`${principalText(from)}\n${principalText(to)}\n${actionKey(action)}`);
+    }
+    const wasSeen = ({ kind, from, to, action }: KnownBlindSpot) => {
+      if (kind !== 'client-only' || to.kind !== 'workload') return false;
+      const pair = `${principalText(from)}\n${principalText(to)}`;
+      return seen.has(action === undefined ? pair : `${pair}\n${actionKey(action)}`);
+    };
+    return [...this.#spots.values()]
+      .filter((spot) => spot.count > 0 && !wasSeen(spot))
+      .toSorted((a, b) => b.count - a.count || order(spotText(a), spotText(b)));
+  }
+}
+
+const spotText = (s: KnownBlindSpot) => `${s.kind} ${principalText(s.from)} ${principalText(s.to)} ${s.what}`;
+
+const order = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+function byEnds(a: Access, b: Access): number {
+  return (
+    order(principalText(a.to), principalText(b.to)) ||
+    order(principalText(a.from), principalText(b.from)) ||
+    order(actionKey(a.action), actionKey(b.action))
+  );
+}
