@@ -1,0 +1,7 @@
+export * from './blind-spots.ts';
+export * from './calendar.ts';
+export * from './cron.ts';
+export * from './poisson.ts';
+export * from './readiness.ts';
+export * from './surprises.ts';
+export * from './units.ts';

@@ -1,0 +1,3 @@
+export * from './gates.ts';
+export * from './judge.ts';
+export * from './rehearse.ts';
