@@ -10,6 +10,8 @@ export interface SourceOptions {
   readonly fields?: Readonly<Record<string, string>>;
   /** The time to hold against records from the future, milliseconds since 1970 UTC. */
   readonly now: number;
+  /** What {@link Reader.carry} gave after the recording before, as plain JSON data; absent where there is none. */
+  readonly carry?: unknown;
 }
 
 /**
@@ -22,6 +24,8 @@ export interface Reader {
   line(bytes: Buffer, number: number): void;
   /** After the last line. Everything that waited for a later line is decided here. */
   end(): void;
+  /** After `end`: what the next recording of this format needs to know of this one, as bounded plain JSON data. */
+  carry?(): unknown;
 }
 
 /** One kind of recording. */
@@ -29,6 +33,10 @@ export interface Source {
   readonly format: Format;
   /** Whether the text is made of lines, or is one document (YAML, a `kubectl get -o json` list) up to a limit. */
   readonly framing: 'lines' | 'document';
+  /** Set where no line needs another: the lines of one recording may then be shared out to several readers. */
+  readonly independentLines?: true;
+  /** Set where recordings explain each other (spans of one trace): the files of one command go into one reader. */
+  readonly joins?: true;
   /**
    * How sure this source is that `head` (the first 64 KiB, decompressed) is its format: 0 not at all, 1 certain.
    * The surest source above 0 wins.

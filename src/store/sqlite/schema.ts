@@ -6,7 +6,7 @@ export const APPLICATION_ID = 0x496e744c;
 /**
  * Endpoints, actions and names are interned: an access is four numbers and its counters. The counters of all
  * hours of an access are one packed value (packing.ts) instead of a row for each hour: 100,000 accesses over a
- * day are 100,000 rows instead of 2.4 million, at about half the time and a fraction of the size. Times are REAL, in milliseconds
+ * day are 100,000 rows instead of 2.4 million. Times are REAL, in milliseconds
  * since 1970 UTC; a time that nothing covers is infinite.
  */
 export const SCHEMA = `
