@@ -5,7 +5,7 @@ import { canonicalIp } from './ip.ts';
  * Kubernetes writes times in whole seconds, so an end at 12:00:05 lies anywhere within that second: until it is
  * over, both the old and the next holder of an address are possible.
  */
-export const TIME_RESOLUTION_MS = 1000;
+const TIME_RESOLUTION_MS = 1000;
 
 /** One holder's claim on an address. Claims of the same `by` never contradict each other. */
 export interface Claim {

@@ -151,6 +151,28 @@ describe('the graph', () => {
     expect(graph.accesses[1]?.declared).toEqual(['env mail of container web in Deployment web']);
   });
 
+  test('a declaration that could mean several workloads is a blind spot, and a probe is no call of the workload', () => {
+    const declares = (['container', 'probe'] as const).map((by, i) => ({
+      host: i === 0 ? 'both' : 'cart',
+      port: 80,
+      where: `env ${i}`,
+      by,
+    }));
+    const graph = graphOf(
+      [],
+      [
+        workload('web', { declares }),
+        workload('cart'),
+        service('cart'),
+        workload('a', { labels: { side: 'b' } }),
+        workload('c', { labels: { side: 'b' } }),
+        { ...service('both'), selector: { side: 'b' } },
+      ],
+    );
+    expect(graph.accesses).toEqual([]);
+    expect(graph.blindSpots).toEqual([expect.objectContaining({ kind: 'ambiguous-callee', count: 1 })]);
+  });
+
   test('connections beside requests are their transport; hours without a request are a blind spot', () => {
     const tcp = { from: end('web'), to: end('cart'), action: { kind: 'tcp', port: 8080 } as const };
     const graph = graphOf([

@@ -64,7 +64,7 @@ export function buildGraph(recorded: Recorded): AccessGraph {
       spot.action === undefined ? {} : { action: withKnownPort(spot.action, spot.to, ends[1], directory) };
     spots.add({ ...spot, ...action, from: decide(ends[0]).principal, to: to.principal });
   }
-  const declared = layDeclared(observed.accesses, directory, decide);
+  const declared = layDeclared(observed.accesses, directory, decide, spots);
   return {
     trustDomain: recorded.trustDomain,
     workloads: book.workloads(),
@@ -152,11 +152,19 @@ function layDeclared(
   observed: readonly Access[],
   directory: Directory,
   decide: (resolved: Resolved) => Decided,
+  spots: SpotMerger,
 ): Access[] {
   const places = new Map<string, { from: Principal; to: Principal; port: number; where: string[] }>();
-  for (const { from, to, port, where } of directory.declared()) {
+  for (const { from, to, port, where, by } of directory.declared()) {
+    // A probe's host is called by the kubelet, not by the workload that declares it.
+    if (by === 'probe') continue;
     const caller = decide({ kind: 'workload', ...from }).principal;
-    const callee = decide(to).principal;
+    const { principal: callee, doubt } = decide(to);
+    if (doubt !== undefined) {
+      const times = { count: 1, firstSeen: Number.POSITIVE_INFINITY, lastSeen: Number.NEGATIVE_INFINITY };
+      spots.add({ kind: 'ambiguous-callee', from: caller, to: callee, what: `${where}: ${doubt}`, ...times });
+      continue;
+    }
     const key = `${principalText(caller)}\n${principalText(callee)}\n${port}`;
     const known = places.get(key);
     if (known === undefined) places.set(key, { from: caller, to: callee, port, where: [where] });

@@ -150,7 +150,9 @@ export class Directory implements Attribution {
       const found = this.#services.find(host, from.namespace);
       const looksLikeOne =
         found.kind === 'service' || (found.kind === 'none' && (found.local || this.#isLocalName(host)));
-      if (!looksLikeOne || canonicalIp(host) !== undefined || isApiServer(host)) continue;
+      // A bare word without a port may be anything: a company's city, a log's name.
+      const bare = port === undefined && !host.includes('.');
+      if (!looksLikeOne || bare || canonicalIp(host) !== undefined || isApiServer(host)) continue;
       yield { from, host, ...(port === undefined ? {} : { port }), where };
     }
   }
@@ -162,6 +164,7 @@ export class Directory implements Attribution {
 
   #claimPod(pod: PodFact): void {
     const { namespace, workload, serviceAccount, start, end } = pod;
+    if (pod.hostNetwork && start === undefined) return;
     const times = { ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) };
     for (const ip of pod.ips) {
       const holder: Endpoint = pod.hostNetwork

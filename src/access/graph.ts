@@ -73,6 +73,8 @@ export interface Coverage {
   readonly lastSeen: number;
   /** Hours since 1970 UTC in which anything at all was recorded, ascending. */
   readonly hours: readonly number[];
+  /** The same for each source; absent where it is not known which source recorded when. */
+  readonly bySource?: ReadonlyMap<string, readonly number[]>;
   readonly events: number;
   readonly lost: number;
 }

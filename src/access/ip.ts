@@ -19,19 +19,20 @@ export function canonicalIp(text: string): string | undefined {
 function groupsOf(address: string): number[] | undefined {
   const halves = address.split('::');
   if (halves.length > 2) return undefined;
-  const [head, tail] = halves.map(halfOf);
+  const [head, tail] = halves.map((half, i) => halfOf(half, i === halves.length - 1));
   if (head === undefined) return undefined;
   if (halves.length === 1) return head.length === 8 ? head : undefined;
   if (tail === undefined || head.length + tail.length > 7) return undefined;
   return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail];
 }
 
-function halfOf(half: string): number[] | undefined {
+function halfOf(half: string, isLast: boolean): number[] | undefined {
   if (half === '') return [];
   const groups: number[] = [];
   const parts = half.split(':');
   for (const [i, part] of parts.entries()) {
-    if (i === parts.length - 1 && IPV4.test(part)) {
+    // Only the end of an address may be written as IPv4 (RFC 4291 section 2.2).
+    if (isLast && i === parts.length - 1 && IPV4.test(part)) {
       const [a = 0, b = 0, c = 0, d = 0] = part.split('.').map(Number);
       groups.push(a * 256 + b, c * 256 + d);
     } else if (/^[0-9a-f]{1,4}$/.test(part)) groups.push(Number.parseInt(part, 16));

@@ -5,6 +5,10 @@ import { collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 import { type Principal, principalText } from './principal.ts';
 import type { Side } from './tally.ts';
 
+type Span = Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours' | 'bySource'>;
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => (a < b ? -1 : 1);
+
 /** Evidence of one access by who saw it: a source on one side of the call. */
 interface Sightings {
   readonly from: Principal;
@@ -20,6 +24,9 @@ interface Sightings {
  */
 export class AccessMerger {
   readonly #known = new Map<string, Sightings>();
+  readonly #hours = new Map<string, Set<number>>();
+  #firstSeen = Number.POSITIVE_INFINITY;
+  #lastSeen = Number.NEGATIVE_INFINITY;
 
   add(from: Principal, to: Principal, action: Action, side: Side, evidence: Evidence): void {
     const key = `${principalText(from)}\n${principalText(to)}\n${actionKey(action)}`;
@@ -28,6 +35,7 @@ export class AccessMerger {
       sightings = { from, to, action, bySeer: new Map() };
       this.#known.set(key, sightings);
     }
+    this.#cover(evidence);
     const seer = `${side} ${[...evidence.sources].toSorted().join(' ')}`;
     const known = sightings.bySeer.get(seer);
     if (known === undefined) sightings.bySeer.set(seer, evidence);
@@ -41,7 +49,7 @@ export class AccessMerger {
   finish(): {
     accesses: Access[];
     transportOnly: KnownBlindSpot[];
-    span: Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours'>;
+    span: Span;
   } {
     const accesses = limitPaths(
       [...this.#known.values()].map(({ from, to, action, bySeer }) => ({
@@ -54,7 +62,25 @@ export class AccessMerger {
         collapsed: action.kind === 'http' && isCollapsed(action.path),
       })),
     );
-    return { ...absorbTransport(accesses), span: spanOf(accesses) };
+    return { ...absorbTransport(accesses), span: this.#span() };
+  }
+
+  #span(): Span {
+    const sorted = (hours: Iterable<number>) => [...hours].toSorted((a, b) => a - b);
+    const all = new Set<number>();
+    for (const hours of this.#hours.values()) for (const hour of hours) all.add(hour);
+    const bySource = new Map([...this.#hours].toSorted(byName).map(([name, of]) => [name, sorted(of)]));
+    return { firstSeen: this.#firstSeen, lastSeen: this.#lastSeen, hours: sorted(all), bySource };
+  }
+
+  #cover({ counts, sources, firstSeen, lastSeen }: Evidence): void {
+    if (firstSeen < this.#firstSeen) this.#firstSeen = firstSeen;
+    if (lastSeen > this.#lastSeen) this.#lastSeen = lastSeen;
+    for (const source of sources) {
+      const hours = this.#hours.get(source) ?? new Set();
+      this.#hours.set(source, hours);
+      for (const key of counts.keys()) hours.add(key >> 2);
+    }
   }
 
   /** An access that manifests state and nothing observed. */
@@ -163,16 +189,4 @@ function absorbTransport(accesses: readonly Access[]): {
     transportOnly.push({ kind: 'l4-only', from, to, what, action, count, firstSeen, lastSeen });
   }
   return { accesses: kept, transportOnly };
-}
-
-function spanOf(accesses: readonly Access[]): Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours'> {
-  let firstSeen = Number.POSITIVE_INFINITY;
-  let lastSeen = Number.NEGATIVE_INFINITY;
-  const hours = new Set<number>();
-  for (const { evidence } of accesses) {
-    if (evidence.firstSeen < firstSeen) firstSeen = evidence.firstSeen;
-    if (evidence.lastSeen > lastSeen) lastSeen = evidence.lastSeen;
-    for (const key of evidence.counts.keys()) hours.add(key >> 2);
-  }
-  return { firstSeen, lastSeen, hours: [...hours].toSorted((a, b) => a - b) };
 }

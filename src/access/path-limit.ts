@@ -26,7 +26,11 @@ export function collapsePath(path: string): string {
       parts.push('{collapsed=**}');
       break;
     }
-    parts.push(i > 0 && segment !== '' && !segment.startsWith('{') && VALUE.test(segment) ? `{collapsed${++value}}` : segment);
+    parts.push(
+      i > 0 && segment !== '' && !segment.startsWith('{') && VALUE.test(segment)
+        ? `{collapsed${++value}}`
+        : segment,
+    );
   }
   return parts.join('/');
 }

@@ -69,7 +69,15 @@ export class WorkloadBook {
     const { kind, namespace, name, serviceAccount, labels, ports, hostNetwork, marks } = fact;
     this.#known.set(id, {
       ...blank(id),
-      ...{ kind, namespace, name, serviceAccount, labels, ports, hostNetwork, marks, identifiedBy },
+      kind,
+      namespace,
+      name,
+      serviceAccount,
+      labels,
+      ports,
+      hostNetwork,
+      marks,
+      identifiedBy,
       ...(fact.schedule === undefined ? {} : { schedule: fact.schedule }),
       ...(fact.timeZone === undefined ? {} : { timeZone: fact.timeZone }),
       ...(deployedAt === undefined ? {} : { deployedAt }),

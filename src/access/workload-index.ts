@@ -23,6 +23,7 @@ type Labels = Readonly<Record<string, string>>;
 export class WorkloadIndex {
   readonly #namespaces = new Map<string, Map<string, { facts: WorkloadFact[]; pods: PodFact[] }>>();
   readonly #pods = new Map<string, Map<string, PodFact[]>>();
+  readonly #namespacesByName = new Map<string, string[]>();
   readonly #candidates = new Map<ServiceFact, readonly Candidate[]>();
 
   constructor(facts: Iterable<WorkloadFact>, pods: Iterable<PodFact>) {
@@ -31,8 +32,9 @@ export class WorkloadIndex {
       this.#entry(pod.namespace, pod.workload).pods.push(pod);
       pushInto(inner(this.#pods, pod.namespace), pod.name, pod);
     }
-    for (const names of this.#namespaces.values()) {
+    for (const [namespace, names] of [...this.#namespaces].toSorted(byKey)) {
       for (const [name, { facts, pods }] of names) {
+        pushInto(this.#namespacesByName, name, namespace);
         names.set(name, { facts: strongest(facts, pods), pods: pods.toSorted(byStart) });
       }
     }
@@ -47,11 +49,8 @@ export class WorkloadIndex {
   }
 
   /** Namespaces that have a workload of this name, in order of their names. */
-  namespacesOf(name: string): string[] {
-    return [...this.#namespaces]
-      .filter(([, names]) => names.has(name))
-      .map(([namespace]) => namespace)
-      .sort();
+  namespacesOf(name: string): readonly string[] {
+    return this.#namespacesByName.get(name) ?? [];
   }
 
   /** Pods of this name: several where a name was used again. */
@@ -154,6 +153,8 @@ function strongest(facts: readonly WorkloadFact[], pods: readonly PodFact[]): Wo
   const owner = pods.toSorted(byStart).findLast(({ workloadKind }) => workloadKind !== undefined);
   return facts.map((fact) => ({ ...fact, kind: owner?.workloadKind ?? fact.kind }));
 }
+
+const byKey = ([a]: [string, unknown], [b]: [string, unknown]) => (a < b ? -1 : 1);
 
 const byStart = (a: PodFact, b: PodFact) =>
   (a.start ?? 0) - (b.start ?? 0) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);

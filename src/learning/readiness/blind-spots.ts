@@ -4,6 +4,7 @@ import {
   actionText,
   BLIND_SPOTS,
   type BlindSpotKind,
+  type Coverage,
   isInterlockError,
   type KnownBlindSpot,
   kubernetesNameOf,
@@ -12,6 +13,7 @@ import {
   type SpiffeId,
   type Workload,
 } from '../../access/index.ts';
+import { coverageOf } from './coverage.ts';
 import { CRON_HORIZON_MS, type CronSchedule, firstDue, parseCron } from './cron.ts';
 import { stretchesOf } from './exposure.ts';
 
@@ -143,7 +145,7 @@ function* declaredOnly(graph: AccessGraph, toIt: readonly Access[]): Generator<F
   }
 }
 
-/** Callers without a record or an identity of their own, and the callee itself where it left no record. */
+/** Callers without an identity, and the callee itself where it left no record. */
 function* outsiders(
   graph: AccessGraph,
   to: Workload,
@@ -161,13 +163,12 @@ function* outsiders(
   }
   for (const { from, views } of toIt) {
     if (!views.includes('observed')) continue;
-    const caller = from.kind === 'workload' ? graph.workloads.get(from.id) : undefined;
-    if (caller?.recorded === true) continue;
-    const why = from.kind === 'workload' ? 'left no record itself' : 'has no identity';
+    // A caller with an identity is known by the callee's record; whether it wrote one itself changes nothing here.
+    if (from.kind === 'workload') continue;
     yield {
       id: `caller-outside ${principalText(from)}`,
       kind: 'caller-outside',
-      what: `its caller ${nameOf(from, graph)} ${why}`,
+      what: `its caller ${nameOf(from, graph)} has no identity`,
       certain: true,
     };
   }
@@ -198,19 +199,20 @@ function* hostNetworks(graph: AccessGraph, to: Workload, toIt: readonly Access[]
 function* cronJobs(graph: AccessGraph, to: Workload, toIt: readonly Access[], now: number): Generator<Found> {
   const jobs = [...graph.workloads.values()].filter((job) => job.schedule !== undefined && job.id !== to.id);
   if (jobs.length === 0) return;
+  const coverage = coverageOf(graph, to.id);
   const callers = new Set(toIt.map(({ from }) => principalText(from)));
   const calling = new Set(graph.accesses.map(({ from }) => principalText(from)));
   for (const job of jobs) {
     const certain = callers.has(job.id);
     if (!certain && (calling.has(job.id) || job.recorded)) continue;
-    const spot = cronSpot(graph, job, now);
+    const spot = cronSpot(coverage, job, now);
     if (spot === undefined) continue;
     const calls = certain ? 'which calls it' : 'which may call it';
     yield { ...spot, what: `cron job ${shortName(job, graph)}, ${calls}, ${spot.what}`, certain };
   }
 }
 
-function cronSpot(graph: AccessGraph, job: Workload, now: number): Found | undefined {
+function cronSpot(coverage: Coverage, job: Workload, now: number): Found | undefined {
   let schedule: CronSchedule;
   try {
     schedule = parseCron(job.schedule ?? '', job.timeZone);
@@ -219,9 +221,7 @@ function cronSpot(graph: AccessGraph, job: Workload, now: number): Found | undef
     const what = `is due at times that are not known: ${error.message}`;
     return { id: `cron-unreadable ${job.id}`, kind: 'cron-unreadable', what, certain: true };
   }
-  const wasDue = stretchesOf(graph.coverage).some(
-    ({ from, to }) => firstDue(schedule, from, to) !== undefined,
-  );
+  const wasDue = stretchesOf(coverage).some(({ from, to }) => firstDue(schedule, from, to) !== undefined);
   if (wasDue) return undefined;
   const next = firstDue(schedule, now, now + CRON_HORIZON_MS);
   const when =

@@ -216,7 +216,7 @@ describe('an open blind spot', () => {
     ]);
   });
 
-  test('is a callee or a caller that left no record itself, and a caller without identity', () => {
+  test('is a callee that left no record itself, and a caller without identity', () => {
     const workloads = [workload('cart', { recorded: false }), workload('web', { recorded: false })];
     const accesses = [
       observed(workloadOf('web'), 'cart', http('/a'), [START]),
@@ -224,7 +224,6 @@ describe('an open blind spot', () => {
     ];
     expect(spotsOf({ workloads, accesses }).map(({ id }) => id)).toEqual([
       `callee-not-recorded ${id('cart')}`,
-      `caller-outside ${id('web')}`,
       'caller-outside unauthenticated:world',
     ]);
     // The client-only spots already say so of the callee.

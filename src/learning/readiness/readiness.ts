@@ -1,6 +1,7 @@
 import { type AccessGraph, InterlockError, type SpiffeId } from '../../access/index.ts';
 import { blindSpotsOf, type OpenBlindSpot } from './blind-spots.ts';
 import { type Calendar, calendarOf } from './calendar.ts';
+import { coverageOf } from './coverage.ts';
 import { type Surprises, surprisesOf } from './surprises.ts';
 import { type AccessUnit, unitsOf } from './units.ts';
 
@@ -50,7 +51,7 @@ export function readiness(graph: AccessGraph, to: SpiffeId, options: ReadinessOp
     throw new InterlockError('not_found', to, `no recording or manifest names the workload ${to}`);
   }
   const { now, units = unitsOf(graph, to), doubts = [], acknowledged = [] } = options;
-  const { coverage } = graph;
+  const coverage = coverageOf(graph, to);
   const callers = callersOf(graph, to);
   const lastDeployment = lastDeploymentOf(graph, callers);
   const calendar = calendarOf(coverage);
