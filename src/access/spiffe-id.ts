@@ -14,14 +14,22 @@ const SEGMENT = /^[A-Za-z0-9._-]+$/;
 
 /** The trust domain name itself, checked. Throws `invalid_identity`. */
 export function parseTrustDomain(name: string): string {
-  if (name.length === 0) throw invalid(name, 'a trust domain is missing');
+  const reason = trustDomainFault(name);
+  if (reason === undefined) return name;
+  throw new InterlockError(
+    'invalid_identity',
+    clip(name),
+    `"${clip(name)}" is not a trust domain: ${reason}`,
+  );
+}
+
+function trustDomainFault(name: string): string | undefined {
+  if (name.length === 0) return 'a trust domain is missing';
   if (name.length > MAX_TRUST_DOMAIN_BYTES) {
-    throw invalid(name, `a trust domain has at most ${MAX_TRUST_DOMAIN_BYTES} bytes`);
+    return `a trust domain has at most ${MAX_TRUST_DOMAIN_BYTES} bytes`;
   }
-  if (!TRUST_DOMAIN.test(name)) {
-    throw invalid(name, 'a trust domain holds only lower-case letters, digits, ".", "-" and "_"');
-  }
-  return name;
+  if (TRUST_DOMAIN.test(name)) return undefined;
+  return 'a trust domain holds only lower-case letters, digits, ".", "-" and "_"';
 }
 
 /** The ID, checked against SPIFFE-ID.md section 2. Throws `invalid_identity` with the reason. */
@@ -30,7 +38,8 @@ export function parseSpiffeId(text: string): SpiffeId {
   if (text.length > MAX_SPIFFE_ID_BYTES)
     throw invalid(text, `it is longer than ${MAX_SPIFFE_ID_BYTES} bytes`);
   const slash = text.indexOf('/', 9);
-  parseTrustDomain(slash < 0 ? text.slice(9) : text.slice(9, slash));
+  const fault = trustDomainFault(slash < 0 ? text.slice(9) : text.slice(9, slash));
+  if (fault !== undefined) throw invalid(text, fault);
   if (slash < 0) return text as SpiffeId;
   for (const segment of text.slice(slash + 1).split('/')) {
     if (segment === '') throw invalid(text, 'its path has an empty segment or a trailing "/"');

@@ -12,7 +12,7 @@ import { rehearseCommand } from './commands/rehearse.ts';
 import { renderCommand } from './commands/render.ts';
 import { EXIT } from './exit.ts';
 import { DEFAULT_STATE } from './state.ts';
-import { printable } from './terminal.ts';
+import { printable, WIDTH, wrap } from './terminal.ts';
 import { VERSION } from './version.ts';
 
 /** The commands in the order of the loop. */
@@ -49,7 +49,7 @@ export async function main(argv: readonly string[], context: Context): Promise<n
       .description(spec.summary)
       .option('--state <dir>', 'where the state is kept', DEFAULT_STATE)
       .option('--json', 'print JSON for machines')
-      .addHelpText('after', `\nExample:\n  ${spec.example}\n\nWith --json: ${spec.json}\n\n${exitTable()}`);
+      .addHelpText('after', helpTail(spec));
     for (const option of spec.options) command.addOption(option);
     command.action(async (...given: unknown[]) => {
       // Commander hands over the arguments, the options and the command, in this order.
@@ -84,6 +84,12 @@ function describe(error: InterlockError): string {
   const { place, message } = error;
   if (place?.file === undefined || message.startsWith(place.file)) return message;
   return place.line === undefined ? `${place.file}: ${message}` : `${place.file}:${place.line}: ${message}`;
+}
+
+/** What stands under a command's options. */
+function helpTail({ example, json }: CommandSpec<never>): string {
+  const shape = wrap(`With --json: ${json.replaceAll('\n', ' ')}`, WIDTH).join('\n');
+  return `\nExample:\n  ${example}\n\n${shape}\n\n${exitTable()}`;
 }
 
 function exitTable(): string {

@@ -1,5 +1,11 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { parsePrincipal, parseSpiffeId, principalText, type SpiffeId } from '../access/index.ts';
+import {
+  parsePrincipal,
+  parseSpiffeId,
+  parseTrustDomain,
+  principalText,
+  type SpiffeId,
+} from '../access/index.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What every command is given: where to print, the time, and standard input. */
@@ -40,6 +46,15 @@ export function spiffeIdOption(text: string): SpiffeId {
   }
 }
 
+/** Reads an option's value as the name of a trust domain. */
+export function trustDomainOption(text: string): string {
+  try {
+    return parseTrustDomain(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
 /** Reads an option's value as a principal: a SPIFFE ID, or `unauthenticated:FROM`. Gives its text form. */
 export function principalOption(text: string): string {
   try {
@@ -70,4 +85,14 @@ export function incidentOption(
   const window = { from: timeOption(start), to: timeOption(end) };
   if (window.to < window.from) throw new InvalidArgumentError('the window ends before it starts');
   return [...before, window];
+}
+
+/** Reads KEY=OPERATOR; the option may be repeated. */
+export function fieldOption(
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('a field is written KEY=OPERATOR');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }

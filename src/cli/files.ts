@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { InterlockError, type SpiffeId } from '../access/index.ts';
+import { InterlockError } from '../access/index.ts';
 import { type AccessPolicy, readPolicies } from '../policy/index.ts';
 
 /** Largest policy file that is read, in bytes. */
@@ -14,7 +14,7 @@ export function readPolicyDirectory(path: string): AccessPolicy[] {
   for (const file of files) {
     for (const policy of readPolicies(readText(file), file)) {
       const { metadata, spec } = policy;
-      const key = `${spec.protects.workload as SpiffeId}\n${metadata.name}`;
+      const key = `${spec.protects.workload}\n${metadata.name}`;
       const other = places.get(key);
       if (other !== undefined) {
         throw new InterlockError(

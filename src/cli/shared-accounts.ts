@@ -11,8 +11,9 @@ export function sharedAccountFiles(
     shared,
     new Directory(facts),
   )) {
-    files.set(`${namespace}/${workload}.serviceaccount.yaml`, stringify(account));
-    if (patch !== undefined) files.set(`${namespace}/${workload}.patch.yaml`, stringify(patch));
+    const file = `${namespace}.${workload}`;
+    files.set(`${file}.serviceaccount.yaml`, stringify(account));
+    if (patch !== undefined) files.set(`${file}.patch.yaml`, stringify(patch));
   }
   return files;
 }

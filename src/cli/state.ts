@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AccessGraph, buildGraph, type Fact, InterlockError } from '../access/index.ts';
+import { type AccessGraph, buildGraph, type Fact } from '../access/index.ts';
 import { openSqliteStore, STATE_FILE, type Store } from '../store/index.ts';
 
 /** Where the state is when no `--state` is given. */
@@ -12,18 +12,6 @@ const TRUST_DOMAIN_SETTING = 'trust-domain';
 /** Whether there is a state in the directory. */
 export function stateExists(dir: string): boolean {
   return existsSync(join(dir, STATE_FILE));
-}
-
-/** The state of an estate that exists already. Throws `not_found` with what to run first. */
-export async function openState(dir: string): Promise<Store> {
-  if (!stateExists(dir)) {
-    throw new InterlockError(
-      'not_found',
-      dir,
-      `there is no state in "${dir}": run "interlock observe FILE..." first, or name the directory with --state`,
-    );
-  }
-  return openSqliteStore(dir);
 }
 
 /** The trust domain that the state was told, or the default. */
@@ -46,7 +34,7 @@ export interface Estate {
 
 /** Reads the whole state of an estate, and closes it. */
 export async function loadEstate(dir: string): Promise<Estate> {
-  const store = await openState(dir);
+  const store = openSqliteStore(dir);
   try {
     return await readEstate(store);
   } finally {

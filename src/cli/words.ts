@@ -32,6 +32,11 @@ export function timeText(ms: number): string {
   return Number.isFinite(ms) ? `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')}Z` : '-';
 }
 
+/** The day in UTC, or "-" where there is no time. */
+export function dayText(ms: number): string {
+  return Number.isFinite(ms) ? new Date(ms).toISOString().slice(0, 10) : '-';
+}
+
 /** A count with its thousands apart. */
 export function countText(n: number): string {
   return n.toLocaleString('en-US');

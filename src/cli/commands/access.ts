@@ -2,6 +2,7 @@ import { type Access, callsThatReached, principalText, VIEWS, type View } from '
 import { type CommandSpec, type CommonOptions, Option, principalOption } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { loadEstate } from '../state.ts';
+import { printable } from '../terminal.ts';
 import { accessJson, actionCell, countText, nameOf, plural, timeText } from '../words.ts';
 
 interface Options extends CommonOptions {
@@ -35,20 +36,22 @@ export const accessCommand: CommandSpec<Options> = {
       return EXIT.done.code;
     }
     const { trustDomain } = graph;
-    terminal.table(
-      [
-        ['FROM', 'TO', 'ACTION', 'VIEWS', 'CALLS', 'LAST SEEN'],
-        ...found.map((access) => [
-          nameOf(access.from, trustDomain),
-          nameOf(access.to, trustDomain),
-          actionCell(access.action),
-          access.views.join(' '),
-          callsCell(access),
-          timeText(access.evidence.lastSeen),
-        ]),
-      ],
-      { right: [4], indent: 0 },
-    );
+    for (const [to, list] of Map.groupBy(found, (access) => nameOf(access.to, trustDomain))) {
+      terminal.heading(`to ${printable(to)}`);
+      terminal.table(
+        [
+          ['FROM', 'ACTION', 'VIEWS', 'CALLS', 'LAST SEEN'],
+          ...list.map((access) => [
+            nameOf(access.from, trustDomain),
+            actionCell(access.action),
+            access.views.join(' '),
+            callsCell(access),
+            timeText(access.evidence.lastSeen),
+          ]),
+        ],
+        { right: [3] },
+      );
+    }
     terminal.line();
     terminal.line(`${plural(found.length, 'access', 'accesses')}. Names are of trust domain ${trustDomain}.`);
     if (options.view === 'possible' || options.view === 'authorized') {

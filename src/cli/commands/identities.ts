@@ -31,7 +31,13 @@ export const identitiesCommand: CommandSpec<Options> = {
     if (options.json) {
       const identities = workloads.map(
         ({ id, namespace, name, identifiedBy, serviceAccount, inventoried, recorded }) => ({
-          ...{ id, namespace, name, identifiedBy, serviceAccount, inventoried, recorded },
+          id,
+          namespace,
+          name,
+          identifiedBy,
+          serviceAccount,
+          inventoried,
+          recorded,
         }),
       );
       terminal.json({ identities, sharedAccounts: graph.sharedAccounts });

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { SpiffeId } from '../../access/index.ts';
+import { principalText, type SpiffeId } from '../../access/index.ts';
 import { type Doubt, type Proposal, propose } from '../../learning/index.ts';
 import { type AccessPolicy, writePolicies } from '../../policy/index.ts';
 import {
@@ -14,6 +14,7 @@ import { EXIT } from '../exit.ts';
 import { DOUBTS_FILE, writeFiles } from '../files.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
+import { tierOfWorkload } from '../tiers.ts';
 import { idName, nameOf, plural } from '../words.ts';
 
 interface Options extends CommonOptions {
@@ -40,7 +41,7 @@ export const proposeCommand: CommandSpec<Options> = {
     ),
   ],
   example: 'interlock propose --out policies/',
-  json: '{policies: [AccessPolicy], doubts: [{id, from, to, action, reasons, evidence}], remarks: [{workload, what}]}',
+  json: '{policies: [AccessPolicy], doubts: [{id, from, to, action, codes, reasons, evidence, rule?}],\nremarks: [{workload?, what}], covered: {accesses, calls, observed, declared, doubts, neverReached, outside}}',
   async run({ terminal }, _args, options) {
     const { graph } = await loadEstate(options.state);
     const { accept, baselineEnd, incident } = options;
@@ -48,11 +49,12 @@ export const proposeCommand: CommandSpec<Options> = {
       ...(options.to === undefined ? {} : { to: options.to }),
       ...(baselineEnd === undefined ? {} : { baselineEnd }),
       ...(incident === undefined ? {} : { incidents: incident }),
+      tierOf: tierOfWorkload,
       accept: (id) => accept !== undefined && (accept.includes('all') || accept.includes(id)),
     });
     const files = proposalFiles(proposal);
     if (options.out !== undefined) writeFiles(options.out, files);
-    if (options.json) terminal.json(proposal);
+    if (options.json) terminal.json({ ...proposal, doubts: proposal.doubts.map(doubtJson) });
     else print(terminal, proposal, files, options.out, graph.trustDomain);
     return EXIT.done.code;
   },
@@ -69,8 +71,10 @@ const fileOf = ({ metadata }: AccessPolicy) => `${metadata.namespace ?? 'default
 
 function doubtsText(doubts: readonly Doubt[]): string {
   const head = '# Accesses that were not made into rules. Accept one with: interlock propose --accept ID\n';
-  return `${head}${stringify(doubts, { lineWidth: 110 })}`;
+  return `${head}${stringify(doubts.map(doubtJson), { lineWidth: 110 })}`;
 }
+
+const doubtJson = ({ from, ...doubt }: Doubt) => ({ ...doubt, from: principalText(from) });
 
 function print(
   terminal: Terminal,
@@ -83,25 +87,18 @@ function print(
     for (const policy of policies) terminal.out.write(`---\n${files.get(fileOf(policy)) ?? ''}`);
   } else {
     terminal.table([
-      ['PROTECTS', 'TIER', 'RULES', 'FROM', 'DECLARED ONLY', 'FILE'],
+      ['PROTECTS', 'TIER', 'RULES', 'FROM', 'DECLARED ONLY'],
       ...policies.map((policy) => {
         const { rules, protects, tier } = policy.spec;
         const callers = new Set(rules.flatMap((rule) => rule.from.map((from) => JSON.stringify(from))));
         const declared = rules.filter((rule) => rule.evidence?.count === 0).length;
         const name = idName(protects.workload, trustDomain);
-        return [
-          name,
-          tier,
-          `${rules.length}`,
-          plural(callers.size, 'caller'),
-          `${declared || '-'}`,
-          fileOf(policy),
-        ];
+        return [name, tier, `${rules.length}`, plural(callers.size, 'caller'), `${declared || '-'}`];
       }),
     ]);
     terminal.line();
     terminal.line(
-      `Wrote ${plural(policies.length, 'policy', 'policies')} to ${out}. Doubts are in ${DOUBTS_FILE}.`,
+      `Wrote ${plural(policies.length, 'policy', 'policies')} to ${out}, one file each; doubts are in ${DOUBTS_FILE}.`,
     );
   }
   if (doubts.length > 0) {

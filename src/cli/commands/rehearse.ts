@@ -6,7 +6,7 @@ import { EXIT } from '../exit.ts';
 import { readPolicyDirectory } from '../files.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
-import { actionCell, countText, idName, nameOf, plural, timeText } from '../words.ts';
+import { actionCell, countText, idName, nameOf, plural, dayText } from '../words.ts';
 
 interface Options extends CommonOptions {
   readonly current?: string;
@@ -58,13 +58,16 @@ function print(terminal: Terminal, result: Rehearsal, trustDomain: string, hasCu
     const list = flips.filter((flip) => flip.before.allowed === denied);
     if (list.length === 0) continue;
     terminal.heading(`${title}: ${plural(list.length, 'access', 'accesses')}`);
-    terminal.table(
-      [
-        ['FROM', 'TO', 'ACTION', 'CALLS', 'LAST SEEN', 'TODAY', 'TARGET', 'RESULT'],
-        ...list.map((flip) => flipRow(flip, trustDomain)),
-      ],
-      { right: [3] },
-    );
+    for (const [to, flips] of Map.groupBy(list, (flip) => flip.to)) {
+      terminal.line(`  to ${idName(to, trustDomain)}`);
+      terminal.table(
+        [
+          ['FROM', 'ACTION', 'CALLS', 'LAST SEEN', 'TODAY -> TARGET', 'RESULT'],
+          ...flips.map((flip) => flipRow(flip, trustDomain)),
+        ],
+        { right: [2], indent: 4 },
+      );
+    }
   }
   terminal.line();
   terminal.prose(
@@ -94,27 +97,23 @@ function reasons({ flips }: Rehearsal): string {
   return words.length === 0 ? 'collapsed paths, unknown ports or conditions (see --json)' : words.join('; ');
 }
 
-function flipRow(
-  { from, to, action, count, lastSeen, before, after, approximate }: Flip,
-  td: string,
-): string[] {
+function flipRow(flip: Flip, trustDomain: string): string[] {
+  const { from, action, count, lastSeen, before, after, approximate } = flip;
   return [
-    nameOf(from, td),
-    idName(to, td),
+    nameOf(from, trustDomain),
     actionCell(action),
     countText(count),
-    timeText(lastSeen),
-    verdictCell(before),
-    verdictCell(after),
-    approximate.length === 0 ? 'exact' : 'approx.',
+    dayText(lastSeen),
+    `${verdictCell(before)} -> ${verdictCell(after)}`,
+    approximate.length === 0 ? 'exact' : 'approx',
   ];
 }
 
-/** What decided, in a word or two. */
+/** What decided, in a word or two; `allowed` where nothing is enforced. */
 export function verdictCell({ decidedBy, rule }: Verdict): string {
   switch (decidedBy) {
     case 'no-policy':
-      return 'not enforced';
+      return 'allowed';
     case 'no-rule':
       return 'no rule';
     case 'unsafe-path':

@@ -1,0 +1,28 @@
+// `npm run bench [-- NAME...]`: every benchmark, or the named ones, each in a process of its own.
+import { spawnSync } from 'node:child_process';
+import { availableParallelism, cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+const BENCHMARKS: Readonly<Record<string, string>> = {
+  read: 'access-log lines read into evidence, against a bare JSON.parse of the same lines',
+  decide: 'verdicts a second, against cedar-wasm and casbin on the same policy and requests',
+  rehearse: 'rehearsal and memory for 100,000 distinct accesses standing for 1,000 million calls',
+  templates: 'path templates learned back from expanded routes: precision and recall',
+  calibration: 'how often the bound on first-week surprises held in simulated estates',
+};
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => BENCHMARKS[name] === undefined);
+if (unknown.length > 0) {
+  console.error(`There is no benchmark "${unknown.join('", "')}". There are: ${Object.keys(BENCHMARKS).join(', ')}`);
+  process.exit(2);
+}
+console.log(`Node ${process.versions.node}, ${availableParallelism()} x ${cpus()[0]?.model ?? 'unknown processor'}`);
+let failed = 0;
+for (const [name, what] of Object.entries(BENCHMARKS)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  console.log(`\n== ${name}: ${what}`);
+  const file = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
+  if (spawnSync(process.execPath, ['--expose-gc', file], { stdio: 'inherit' }).status !== 0) failed++;
+}
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,169 @@
+import type { AccessGraph, SpiffeId } from '../../access/index.ts';
+import {
+  accessUnits,
+  boundText,
+  type OpenDoubt,
+  propose,
+  type Readiness,
+  readiness,
+  surprisesText,
+} from '../../learning/index.ts';
+import { TIERS, type Tier } from '../../policy/index.ts';
+import { DEFAULT_GATES, type GateResult, gatesFrom, judge, type TierVerdict } from '../../rollout/index.ts';
+import { parse } from 'yaml';
+import {
+  type CommandSpec,
+  type CommonOptions,
+  incidentOption,
+  Option,
+  spiffeIdOption,
+  timeOption,
+} from '../command.ts';
+import { EXIT } from '../exit.ts';
+import { readText } from '../files.ts';
+import { loadEstate } from '../state.ts';
+import type { Terminal } from '../terminal.ts';
+import { idName, plural, timeText } from '../words.ts';
+
+interface Options extends CommonOptions {
+  readonly to?: SpiffeId;
+  readonly tier?: Tier;
+  readonly gates?: string;
+  readonly acknowledge?: readonly string[];
+  readonly baselineEnd?: number;
+  readonly incident?: readonly { from: number; to: number }[];
+}
+
+interface Judged {
+  readonly readiness: Readiness;
+  readonly tiers: readonly TierVerdict[];
+}
+
+/** `interlock readiness`: what is known of each workload, and what is missing before it may be enforced. */
+export const readinessCommand: CommandSpec<Options> = {
+  name: 'readiness',
+  summary:
+    'Judge the risk of enforcing: first-week surprises, calendar, blind spots, doubts, and the gates by tier.',
+  options: [
+    new Option('--to <id>', 'only this workload, in full').argParser(spiffeIdOption),
+    new Option('--tier <tier>', 'only this tier; exit 3 if a workload is not ready for it').choices(TIERS),
+    new Option('--gates <file>', 'thresholds that replace the defaults (YAML by tier)'),
+    new Option('--acknowledge <id...>', 'blind spots that a person has acknowledged'),
+    new Option('--baseline-end <time>', 'accesses first seen later are doubts (ISO 8601)').argParser(
+      timeOption,
+    ),
+    new Option('--incident <start/end>', 'accesses seen only in this window are doubts').argParser(
+      incidentOption,
+    ),
+  ],
+  example: 'interlock readiness --to spiffe://example.org/ns/default/sa/cartservice',
+  json: '{workloads: [{readiness: {workload, surprises, calendar, blindSpots, doubts, events, ...},\ntiers: [{tier, ready, gates: [{gate, state: passed|missing|later, have, need, what?}]}]}]}',
+  async run({ terminal, now }, _args, options) {
+    const { graph } = await loadEstate(options.state);
+    const gates =
+      options.gates === undefined ? DEFAULT_GATES : gatesFrom(parse(readText(options.gates)), options.gates);
+    const tiers = options.tier === undefined ? TIERS : [options.tier];
+    const judged = callees(graph, options.to).map((id): Judged => {
+      const facts = judgedOf(graph, id, options, now());
+      return { readiness: facts, tiers: tiers.map((tier) => judge(facts, tier, gates)) };
+    });
+    if (options.json) terminal.json({ workloads: judged });
+    else if (options.to === undefined) printAll(terminal, judged, graph);
+    else for (const one of judged) printOne(terminal, one, graph);
+    const missing =
+      options.tier !== undefined && judged.some(({ tiers }) => tiers.some(({ ready }) => !ready));
+    return missing ? EXIT.found.code : EXIT.done.code;
+  },
+};
+
+/** Workloads that anything calls, or is declared to call. */
+function callees(graph: AccessGraph, only: SpiffeId | undefined): SpiffeId[] {
+  if (only !== undefined) return [only];
+  return [...new Set(graph.accesses.flatMap(({ to }) => (to.kind === 'workload' ? [to.id] : [])))];
+}
+
+function judgedOf(graph: AccessGraph, to: SpiffeId, options: Options, now: number): Readiness {
+  const { baselineEnd, incident, acknowledge } = options;
+  const { doubts } = propose(graph, {
+    to,
+    ...(baselineEnd === undefined ? {} : { baselineEnd }),
+    ...(incident === undefined ? {} : { incidents: incident }),
+  });
+  const open: OpenDoubt[] = doubts.map(({ id, reasons }) => ({ id, reasons }));
+  return readiness(graph, to, {
+    now: Number.isFinite(graph.coverage.lastSeen) ? graph.coverage.lastSeen : now,
+    units: accessUnits(graph, to),
+    doubts: open,
+    ...(acknowledge === undefined ? {} : { acknowledged: acknowledge }),
+  });
+}
+
+function printAll(terminal: Terminal, judged: readonly Judged[], { trustDomain }: AccessGraph): void {
+  const tiers = judged[0]?.tiers.map(({ tier }) => tier) ?? [];
+  terminal.table(
+    [
+      [
+        'WORKLOAD',
+        'SURPRISES',
+        'DAYS',
+        'HOURS',
+        'BLIND',
+        'DOUBTS',
+        ...tiers.map((tier) => tier.toUpperCase()),
+      ],
+      ...judged.map(({ readiness: r, tiers }) => [
+        idName(r.workload, trustDomain),
+        Number.isFinite(r.surprises.bound) ? `<= ${boundText(r.surprises.bound)}` : 'unknown',
+        String(r.calendar.days),
+        `${r.calendar.hoursOfWeek}/168`,
+        String(r.blindSpots.length),
+        String(r.doubts.length),
+        ...tiers.map(({ ready, gates }) => (ready ? 'ready' : `missing ${missingOf(gates).length}`)),
+      ]),
+    ],
+    { right: [2, 3, 4, 5], indent: 0 },
+  );
+  terminal.line();
+  terminal.prose(
+    'SURPRISES: accesses never seen before that may turn up in the first week (95 % bound). "ready" speaks of the evidence; shadow, approvals and the drill come later. In full: interlock readiness --to ID',
+  );
+}
+
+function printOne(terminal: Terminal, { readiness: r, tiers }: Judged, { trustDomain }: AccessGraph): void {
+  terminal.line(terminal.paint('bold', idName(r.workload, trustDomain)));
+  terminal.prose(surprisesText(r.surprises), 2);
+  terminal.prose(
+    `Calendar: ${plural(r.calendar.days, 'day')}, ${r.calendar.hoursOfWeek} of 168 hours of the week` +
+      `${r.calendar.missing === '' ? '' : `, missing ${r.calendar.missing} (UTC)`}; month's end ${r.calendar.monthEnd ? 'covered' : 'not covered'}.`,
+    2,
+  );
+  if (r.lastDeployment !== undefined) {
+    terminal.prose(
+      `Last deployment of a caller: ${idName(r.lastDeployment.of, trustDomain)} at ${timeText(r.lastDeployment.at)}.`,
+      2,
+    );
+  }
+  if (r.blindSpots.length > 0) {
+    terminal.heading('  Blind spots');
+    for (const { id, what, toDo, acknowledged } of r.blindSpots) {
+      terminal.prose(`${id}${acknowledged ? ' (acknowledged)' : ''}: ${what}. To do: ${toDo}.`, 4);
+    }
+  }
+  if (r.doubts.length > 0) {
+    terminal.heading('  Doubts');
+    for (const { id, reasons } of r.doubts) terminal.prose(`${id}: ${reasons.join('; ')}`, 4);
+  }
+  for (const { tier, ready, gates } of tiers) {
+    terminal.heading(
+      `  For tier ${tier}: ${ready ? 'the evidence is enough' : `${missingOf(gates).length} missing`}`,
+    );
+    terminal.table([['GATE', 'STATE', 'HAVE', 'NEED', 'WHAT TO DO'], ...gates.map(gateRow)], { indent: 4 });
+  }
+  terminal.line();
+}
+
+const missingOf = (gates: readonly GateResult[]) => gates.filter(({ state }) => state === 'missing');
+
+function gateRow(gate: GateResult): string[] {
+  return [gate.gate, gate.state, gate.have, gate.need, gate.state === 'passed' ? '' : gate.what];
+}

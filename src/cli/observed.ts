@@ -1,0 +1,142 @@
+import { basename } from 'node:path';
+import { type AccessGraph, BLIND_SPOTS, type BlindSpotKind, type InterlockError } from '../access/index.ts';
+import type { Recording } from '../store/index.ts';
+import { printable, type Terminal } from './terminal.ts';
+import { countText, plural, spanText, timeText } from './words.ts';
+
+/** What one `observe` did with its files. */
+export interface Taken {
+  readonly recordings: Recording[];
+  /** Files that were taken in before. */
+  readonly known: string[];
+  readonly failed: { readonly files: readonly string[]; readonly error: InterlockError }[];
+}
+
+const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
+
+/** Prints what was read, accepted and skipped, and what the state now holds. */
+export function printObserved(terminal: Terminal, taken: Taken, graph: AccessGraph, json: boolean): void {
+  if (json) terminal.json(observedJson(taken, graph));
+  else {
+    printRecordings(terminal, taken);
+    printEstate(terminal, graph);
+  }
+  for (const { error } of taken.failed) {
+    if (!json) terminal.err.write(`interlock: ${printable(error.message)}\n`);
+  }
+}
+
+function observedJson({ recordings, known, failed }: Taken, graph: AccessGraph): unknown {
+  return {
+    files: [
+      ...recordings.flatMap(({ format, files }) =>
+        files.map(({ name }) => ({ file: name, format, state: 'taken' })),
+      ),
+      ...known.map((file) => ({ file, state: 'known' })),
+      ...failed.flatMap(({ files, error: { code, message } }) =>
+        files.map((file) => ({ file, state: 'failed', error: { code, message } })),
+      ),
+    ],
+    recordings: recordings.map(({ format, read, accepted, skips, lost }) => ({
+      format,
+      read,
+      accepted,
+      skips,
+      lost: Object.fromEntries(lost),
+    })),
+    totals: {
+      read: sum(recordings.map(({ read }) => read)),
+      accepted: sum(recordings.map(({ accepted }) => accepted)),
+      skipped: sum(recordings.flatMap(({ skips }) => skips.map(({ count }) => count))),
+      lost: sum(recordings.flatMap(({ lost }) => [...lost.values()])),
+      identities: graph.workloads.size,
+      accesses: graph.accesses.length,
+    },
+    sharedAccounts: graph.sharedAccounts,
+    blindSpots: Object.fromEntries(spotCounts(graph)),
+  };
+}
+
+function printRecordings(terminal: Terminal, { recordings, known, failed }: Taken): void {
+  if (recordings.length > 0) {
+    terminal.table(
+      [
+        ['FILE', 'FORMAT', 'READ', 'ACCEPTED', 'SKIPPED', 'LOST', 'FROM', 'TO'],
+        ...recordings.map(({ files, format, read, accepted, skips, lost, firstSeen, lastSeen }) => [
+          files.map(({ name }) => basename(name)).join(' '),
+          format,
+          countText(read),
+          countText(accepted),
+          countText(sum(skips.map(({ count }) => count))),
+          countText(sum(lost.values())),
+          timeText(firstSeen),
+          timeText(lastSeen),
+        ]),
+      ],
+      { right: [2, 3, 4, 5], indent: 0 },
+    );
+  }
+  for (const file of known) terminal.line(`${printable(file)}: taken in before, not counted again.`);
+  for (const { files } of failed)
+    terminal.line(`${files.map(printable).join(', ')}: failed, nothing of it was taken in.`);
+  const skipped = recordings.flatMap(({ files, skips }) =>
+    skips.map((skip) => ({ file: files[0]?.name ?? '', skip })),
+  );
+  if (skipped.length > 0) {
+    terminal.heading('SKIPPED');
+    terminal.table(
+      [
+        ['COUNT', 'REASON', 'FIRST', 'SAMPLE'],
+        ...skipped.map(({ file, skip: { count, reason, firstLine, sample } }) => [
+          countText(count),
+          reason,
+          firstLine > 0 ? `${file}:${firstLine}` : file,
+          sample.length > 60 ? `${sample.slice(0, 57)}...` : sample,
+        ]),
+      ],
+      { right: [0] },
+    );
+  }
+}
+
+function spotCounts({ blindSpots }: AccessGraph): Map<BlindSpotKind, number> {
+  const counts = new Map<BlindSpotKind, number>();
+  for (const { kind } of blindSpots) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return counts;
+}
+
+function printEstate(terminal: Terminal, graph: AccessGraph): void {
+  const { workloads, accesses, coverage, sharedAccounts, trustDomain } = graph;
+  const seen = (view: 'observed' | 'declared') => accesses.filter(({ views }) => views.includes(view)).length;
+  terminal.heading('THE STATE NOW');
+  const rows = [
+    ['identities', `${countText(workloads.size)} in trust domain ${trustDomain}`],
+    [
+      'accesses',
+      `${countText(accesses.length)}: ${countText(seen('observed'))} observed, ${countText(seen('declared'))} declared`,
+    ],
+    [
+      'time covered',
+      Number.isFinite(coverage.firstSeen)
+        ? `${timeText(coverage.firstSeen)} to ${timeText(coverage.lastSeen)} (${spanText(coverage.lastSeen - coverage.firstSeen)})`
+        : 'none',
+    ],
+    ['events known lost', countText(coverage.lost)],
+  ];
+  for (const [name = '', value = ''] of rows) terminal.line(`  ${name.padEnd(18)} ${value}`);
+  const spots = spotCounts(graph);
+  if (spots.size > 0) {
+    terminal.heading('BLIND SPOTS');
+    for (const [kind, n] of spots)
+      terminal.prose(`${String(n).padStart(4)}  ${kind}: ${BLIND_SPOTS[kind]}`, 2);
+  }
+  for (const { namespace, serviceAccount, workloads } of sharedAccounts) {
+    terminal.line();
+    terminal.line(terminal.paint('yellow', `SHARED SERVICE ACCOUNT: ${namespace}/${serviceAccount}`));
+    terminal.prose(
+      `${plural(workloads.length, 'workload')} run under it and cannot be told apart by identity: ${workloads.join(', ')}. ` +
+        'They are kept apart here by workload name. Give each an account of its own: interlock identities --out DIR',
+      2,
+    );
+  }
+}
