@@ -1,3 +1,5 @@
+import { HourCounts } from './hour-counts.ts';
+
 /**
  * How one call ended. `ok` and `error` reached the callee (an application's own 4xx or 5xx is a call);
  * `failed` never reached it; `denied` was refused by a policy that is already in force.
@@ -17,7 +19,7 @@ export const HOUR_MS = 3_600_000;
  */
 export interface Evidence {
   /** `hour * 4 + outcome index` -> calls; hour is hours since 1970 UTC, the index is into OUTCOMES. */
-  readonly counts: Map<number, number>;
+  readonly counts: HourCounts;
   firstSeen: number;
   lastSeen: number;
   /** Names of caller instances: the {@link MAX_INSTANCES} smallest, so that merging commutes. */
@@ -32,7 +34,7 @@ export interface Evidence {
 /** Evidence of nothing. */
 export function emptyEvidence(): Evidence {
   return {
-    counts: new Map(),
+    counts: new HourCounts(),
     firstSeen: Number.POSITIVE_INFINITY,
     lastSeen: Number.NEGATIVE_INFINITY,
     instances: new Set(),
@@ -45,7 +47,7 @@ export function emptyEvidence(): Evidence {
 /** Adds `n` calls that ended as `outcome` at `at`. */
 export function addCall(evidence: Evidence, at: number, outcome: Outcome, n = 1): void {
   const key = Math.floor(at / HOUR_MS) * 4 + OUTCOMES.indexOf(outcome);
-  evidence.counts.set(key, (evidence.counts.get(key) ?? 0) + n);
+  evidence.counts.add(key, n);
   if (at < evidence.firstSeen) evidence.firstSeen = at;
   if (at > evidence.lastSeen) evidence.lastSeen = at;
 }
@@ -63,7 +65,7 @@ export function addInstance(evidence: Evidence, name: string): void {
 
 /** Adds `from` into `into`. */
 export function mergeEvidence(into: Evidence, from: Evidence): Evidence {
-  for (const [key, n] of from.counts) into.counts.set(key, (into.counts.get(key) ?? 0) + n);
+  into.counts.addAll(from.counts);
   if (from.firstSeen < into.firstSeen) into.firstSeen = from.firstSeen;
   if (from.lastSeen > into.lastSeen) into.lastSeen = from.lastSeen;
   for (const name of from.instances) addInstance(into, name);
@@ -81,10 +83,8 @@ export function outcomesOf(evidence: Evidence): Record<Outcome, number> {
 }
 
 /** Calls that reached the callee: the ones that a rule may rest on. */
-export function callsThatReached(evidence: Evidence): number {
-  let sum = 0;
-  for (const [key, n] of evidence.counts) if ((key & 3) < 2) sum += n;
-  return sum;
+export function callsThatReached({ counts }: Evidence): number {
+  return counts.sum((key) => (key & 3) < 2);
 }
 
 /** Hours since 1970 UTC in which at least one call reached the callee, ascending. */

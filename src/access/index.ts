@@ -5,6 +5,7 @@ export * from './endpoint.ts';
 export * from './error.ts';
 export * from './evidence.ts';
 export * from './graph.ts';
+export { HourCounts } from './hour-counts.ts';
 export {
   Identities,
   type Identity,

@@ -1,6 +1,7 @@
 import { type Action, actionKey } from './action.ts';
 import { type Evidence, emptyEvidence, mergeEvidence } from './evidence.ts';
 import type { Access, Coverage, KnownBlindSpot } from './graph.ts';
+import { HourCounts } from './hour-counts.ts';
 import { collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 import { type Principal, principalText } from './principal.ts';
 import type { Side } from './tally.ts';
@@ -113,7 +114,7 @@ function countedOnce(bySeer: ReadonlyMap<string, Evidence>): Evidence {
         known === undefined || (callee === known.callee ? calls > known.calls : callee && !known.callee);
       if (better) best.set(hour, { seer, callee, calls });
     }
-    mergeEvidence(all, { ...evidence, counts: new Map() });
+    mergeEvidence(all, { ...evidence, counts: new HourCounts() });
   }
   all.mutual = 0;
   all.plaintext = 0;

@@ -1,1 +1,15 @@
+export * from './compile.ts';
+export { decide } from './decide.ts';
+export * from './path.ts';
+export * from './request.ts';
+export * from './template.ts';
 export * from './types.ts';
+export * from './read.ts';
+export * from './write.ts';
+export { policyJsonSchema } from './schema.ts';
+export { addressText, type Cidr, cidrContains, parseCidr } from './address.ts';
+export { type Caller, callerContains, parseCaller } from './caller.ts';
+export { type Target, targetOf } from './target.ts';
+export * from './diff.ts';
+export { authorizedAccesses, type Grant } from './grants.ts';
+export * from './explain.ts';

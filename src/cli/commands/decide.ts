@@ -1,4 +1,10 @@
-import { type Action, InterlockError, parsePrincipal, type SpiffeId } from '../../access/index.ts';
+import {
+  type Action,
+  InterlockError,
+  parsePrincipal,
+  recordedPath,
+  type SpiffeId,
+} from '../../access/index.ts';
 import { compile, explain } from '../../policy/index.ts';
 import {
   type CommandSpec,
@@ -40,7 +46,13 @@ export const decideCommand: CommandSpec<Options> = {
   async run({ terminal }, [dir = ''], options) {
     const set = compile(readPolicyDirectory(dir));
     const { from, to } = options;
-    const result = explain(set, { from: parsePrincipal(from), to, action: actionOf(options) });
+    const attributes = options.path === undefined ? {} : { attributes: { path: options.path } };
+    const result = explain(set, {
+      from: parsePrincipal(from),
+      to,
+      action: actionOf(options),
+      ...attributes,
+    });
     if (options.json) {
       const { verdict, ...rest } = result;
       terminal.json({ ...verdict, ...rest });
@@ -62,7 +74,8 @@ function actionOf({ port, method, path }: Options): Action {
       'give --method and --path together, or neither for a TCP connection',
     );
   }
-  return { kind: 'http', port, method, path };
+  // As it is stored: without its query, and with braces that are its own, not a template's.
+  return { kind: 'http', port, method, path: recordedPath(path) };
 }
 
 function portOption(text: string): number {

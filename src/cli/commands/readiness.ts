@@ -2,7 +2,7 @@ import type { AccessGraph, SpiffeId } from '../../access/index.ts';
 import {
   accessUnits,
   boundText,
-  type OpenDoubt,
+  type Doubt,
   propose,
   type Readiness,
   readiness,
@@ -63,8 +63,9 @@ export const readinessCommand: CommandSpec<Options> = {
     const gates =
       options.gates === undefined ? DEFAULT_GATES : gatesFrom(parse(readText(options.gates)), options.gates);
     const tiers = options.tier === undefined ? TIERS : [options.tier];
+    const doubts = doubtsByCallee(graph, options);
     const judged = callees(graph, options.to).map((id): Judged => {
-      const facts = judgedOf(graph, id, options, now());
+      const facts = judgedOf(graph, id, doubts.get(id) ?? [], options, now());
       return { readiness: facts, tiers: tiers.map((tier) => judge(facts, tier, gates)) };
     });
     if (options.json) terminal.json({ workloads: judged });
@@ -82,18 +83,28 @@ function callees(graph: AccessGraph, only: SpiffeId | undefined): SpiffeId[] {
   return [...new Set(graph.accesses.flatMap(({ to }) => (to.kind === 'workload' ? [to.id] : [])))];
 }
 
-function judgedOf(graph: AccessGraph, to: SpiffeId, options: Options, now: number): Readiness {
-  const { baselineEnd, incident, acknowledge } = options;
+function doubtsByCallee(graph: AccessGraph, options: Options): Map<SpiffeId, Doubt[]> {
+  const { to, baselineEnd, incident } = options;
   const { doubts } = propose(graph, {
-    to,
+    ...(to === undefined ? {} : { to }),
     ...(baselineEnd === undefined ? {} : { baselineEnd }),
     ...(incident === undefined ? {} : { incidents: incident }),
   });
-  const open: OpenDoubt[] = doubts.map(({ id, reasons }) => ({ id, reasons }));
+  return Map.groupBy(doubts, (doubt) => doubt.to);
+}
+
+/** Judged as of the end of what was recorded: the coming week is the one after it. */
+function judgedOf(
+  graph: AccessGraph,
+  to: SpiffeId,
+  doubts: readonly Doubt[],
+  { acknowledge }: Options,
+  now: number,
+): Readiness {
   return readiness(graph, to, {
     now: Number.isFinite(graph.coverage.lastSeen) ? graph.coverage.lastSeen : now,
     units: accessUnits(graph, to),
-    doubts: open,
+    doubts: doubts.map(({ id, reasons }) => ({ id, reasons })),
     ...(acknowledge === undefined ? {} : { acknowledged: acknowledge }),
   });
 }

@@ -1,3 +1,5 @@
+import type { HourCounts } from '../../access/index.ts';
+
 /**
  * Whole numbers as bytes: 7 bits a byte, lowest first, the high bit says that more follow (LEB128, as in
  * Protocol Buffers' varint); the sign goes into the lowest bit. Arithmetic instead of shifts, because counts
@@ -54,29 +56,22 @@ export function unpackNumbers(bytes: Uint8Array): number[] {
 }
 
 /** Packs the counters of an access: keys ascending, each as its distance to the one before, then its count. */
-export function packCounts(counts: ReadonlyMap<number, number>): Uint8Array {
-  const keys = [...counts.keys()];
-  if (!isAscending(keys)) keys.sort((a, b) => a - b);
+export function packCounts(counts: HourCounts): Uint8Array {
   let before = 0;
-  for (const key of keys) {
+  for (const [key, n] of counts) {
     packer.write(key - before);
-    packer.write(counts.get(key) ?? 0);
+    packer.write(n);
     before = key;
   }
   return packer.take();
 }
 
 /** Adds the counters that {@link packCounts} packed into `counts`. */
-export function unpackCounts(bytes: Uint8Array, counts: Map<number, number>): void {
+export function unpackCounts(bytes: Uint8Array, counts: HourCounts): void {
   const values = unpackNumbers(bytes);
   let key = 0;
   for (let i = 0; i + 1 < values.length; i += 2) {
     key += values[i] as number;
-    counts.set(key, (counts.get(key) ?? 0) + (values[i + 1] as number));
+    counts.add(key, values[i + 1] as number);
   }
-}
-
-function isAscending(values: readonly number[]): boolean {
-  for (let i = 1; i < values.length; i++) if ((values[i] as number) < (values[i - 1] as number)) return false;
-  return true;
 }

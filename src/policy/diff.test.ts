@@ -1,0 +1,182 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { policiesArb, PROTECTED, requestArb } from '../../test/corpus/generators.ts';
+import { type AccessPolicy, compile, decide, diffPolicies, type Grant, type Rule, type To } from './index.ts';
+
+const [WORKLOAD] = PROTECTED;
+const WEB = { workload: 'spiffe://e.org/ns/a/sa/x' };
+
+function policy(rules: Omit<Rule, 'name'>[], deny: Omit<Rule, 'name'>[] = []): AccessPolicy {
+  return {
+    apiVersion: 'interlock.dev/v1alpha1',
+    kind: 'AccessPolicy',
+    metadata: { name: 'p' },
+    spec: {
+      protects: { workload: WORKLOAD },
+      tier: 'standard',
+      stage: 'draft',
+      rules: rules.map((rule, i) => ({ ...rule, name: `r${i}` })),
+      deny: deny.map((rule, i) => ({ ...rule, name: `d${i}` })),
+    },
+  };
+}
+
+const allow = (to: To, from: Rule['from'][number] = WEB) => ({ from: [from], to: [to] });
+const http = (path: string, methods?: string[]): To => ({
+  http: { paths: [path], ...(methods === undefined ? {} : { methods }) },
+});
+const origin = (from: string) => ({ unauthenticated: { from } });
+
+/** What is only in the first, as `partly`, or `wholly`, or nothing. */
+function missing(first: AccessPolicy, second: AccessPolicy): string[] {
+  return diffPolicies([first], [second]).onlyInFirst.map(({ partly }) =>
+    partly === true ? 'partly' : 'wholly',
+  );
+}
+
+/** Whether a grant allows the request, by a set that holds nothing else. */
+function grants(grant: Grant, request: Parameters<typeof decide>[1]): boolean {
+  const { from, port, protocol, method, path, service } = grant;
+  const methods = method === undefined ? {} : { methods: [method] };
+  const what: To =
+    protocol === 'tcp'
+      ? { tcp: {} }
+      : protocol === 'http'
+        ? { http: { ...methods, ...(path === undefined ? {} : { paths: [path] }) } }
+        : { grpc: { service: service ?? '', ...methods } };
+  const to: To = port === undefined ? what : { ...what, ports: [port] };
+  const base = policy([{ from: [from], to: [to] }]);
+  const own = { ...base, spec: { ...base.spec, protects: { workload: grant.to } } };
+  return request.to === grant.to && decide(compile([own]), request).decidedBy === 'rule';
+}
+
+describe('diffPolicies', () => {
+  test.each<[string, To, To, string[]]>([
+    ['a literal is covered by a template', http('/a/b'), http('/a/{x}'), []],
+    ['a template is partly covered by a literal', http('/a/{x}'), http('/a/b'), ['partly']],
+    ['a parameter is covered by the rest', http('/a/{x}'), http('/a/{x=**}'), []],
+    ['the rest is partly covered by a parameter', http('/a/{x=**}'), http('/a/{x}'), ['partly']],
+    ['another literal is not covered', http('/a/b'), http('/a/c'), ['wholly']],
+    ['a method is covered by any', http('/a', ['GET']), http('/a'), []],
+    ['any method is partly covered by one', http('/a'), http('/a', ['GET']), ['partly']],
+    ['a port is covered by any', { tcp: {}, ports: [1] }, { tcp: {} }, []],
+    ['any port is partly covered by one', { tcp: {} }, { tcp: {}, ports: [1] }, ['partly']],
+    ['a request is covered by its connection', http('/a'), { tcp: {} }, []],
+    ['a connection is partly covered by its requests', { tcp: {} }, { http: {} }, ['partly']],
+    [
+      'a gRPC method is covered by its path',
+      { grpc: { service: 's', methods: ['m'] } },
+      http('/s/m', ['POST']),
+      [],
+    ],
+    ['a service is covered by its paths', { grpc: { service: 's' } }, http('/s/{m}', ['POST']), []],
+    ['a path is covered by the gRPC method', http('/s/m', ['POST']), { grpc: { service: 's' } }, []],
+    ['the same path with GET is not', http('/s/m', ['GET']), { grpc: { service: 's' } }, ['wholly']],
+  ])('%s', (_, first, second, expected) => {
+    expect(missing(policy([allow(first)]), policy([allow(second)]))).toEqual(expected);
+  });
+
+  test.each<[string, Rule['from'][number], Rule['from'][number], string[]]>([
+    ['a workload is covered by a prefix', WEB, { workload: 'spiffe://e.org/ns/a/*' }, []],
+    ['a prefix by its trust domain', { workload: 'spiffe://e.org/ns/a/*' }, { trustDomain: 'e.org' }, []],
+    [
+      'a trust domain is partly covered by a prefix',
+      { trustDomain: 'e.org' },
+      { workload: 'spiffe://e.org/ns/*' },
+      ['partly'],
+    ],
+    ['another trust domain is not covered', { trustDomain: 'e.org' }, { trustDomain: 'f.org' }, ['wholly']],
+    ['a block is covered by a larger one', origin('10.1.0.0/16'), origin('10.0.0.0/8'), []],
+    ['a block is partly covered by a smaller one', origin('10.0.0.0/8'), origin('10.0.0.0/16'), ['partly']],
+    ['an entity is covered by its name alone', origin('world'), origin('0.0.0.0/0'), ['wholly']],
+    ['a group by the same group', { group: 'g' }, { group: 'g' }, []],
+    ['a group not by another', { group: 'g' }, { group: 'h' }, ['wholly']],
+  ])('%s', (_, first, second, expected) => {
+    const to: To = { tcp: {}, ports: [1] };
+    expect(missing(policy([allow(to, first)]), policy([allow(to, second)]))).toEqual(expected);
+  });
+
+  test('several rules cover together what none covers alone', () => {
+    const whole = policy([allow(http('/f/{p=**}'))]);
+    const parts = policy([allow(http('/f/')), allow(http('/f/{a}')), allow(http('/f/{a}/{b=**}'))]);
+    expect(missing(whole, parts)).toEqual([]);
+    const block = policy([allow({ tcp: {} }, origin('10.0.0.0/24'))]);
+    const halves = policy([
+      allow({ tcp: {} }, origin('10.0.0.0/25')),
+      allow({ tcp: {} }, origin('10.0.0.128/25')),
+    ]);
+    expect(missing(block, halves)).toEqual([]);
+  });
+
+  test('deny rules take away: wholly, partly, or not beyond what the other set denies as well', () => {
+    const open = policy([allow(http('/a/{x}'))]);
+    expect(missing(open, policy([allow(http('/a/{x}'))], [allow(http('/{y=**}'))]))).toEqual(['wholly']);
+    expect(missing(open, policy([allow(http('/a/{x}'))], [allow(http('/a/b'))]))).toEqual(['partly']);
+    const closed = policy([allow(http('/a/{x}'))], [allow(http('/a/b'))]);
+    expect(missing(closed, closed)).toEqual([]);
+    expect(missing(closed, open)).toEqual([]);
+  });
+
+  test('a condition is met by the same text, and no condition covers any', () => {
+    const always = policy([allow(http('/a'))]);
+    const when = (text: string) => policy([{ ...allow(http('/a')), when: text }]);
+    expect(missing(when('request.host == "x"'), always)).toEqual([]);
+    expect(missing(when('request.host == "x"'), when('request.host == "x"'))).toEqual([]);
+    expect(missing(always, when('request.host == "x"'))).toEqual(['wholly']);
+    expect(missing(when('request.host == "x"'), when('request.host == "y"'))).toEqual(['wholly']);
+    const denied = policy([allow(http('/a'))], [{ ...allow(http('/a')), when: 'request.host == "x"' }]);
+    expect(missing(always, denied)).toEqual(['partly']);
+  });
+
+  test('a workload that only one set protects is named, and its grants are listed', () => {
+    const diff = diffPolicies([policy([allow(http('/a'))])], []);
+    expect(diff.protectedOnlyInFirst).toEqual([WORKLOAD]);
+    expect(diff.onlyInFirst).toMatchObject([{ protocol: 'http', path: '/a', policy: 'p', rule: 'r0' }]);
+    expect([diff.protectedOnlyInSecond, diff.onlyInSecond]).toEqual([[], []]);
+  });
+
+  test('a set does not differ from itself', () => {
+    fc.assert(
+      fc.property(policiesArb(), (policies) => {
+        const { onlyInFirst, onlyInSecond } = diffPolicies(policies, policies.toReversed());
+        expect([onlyInFirst, onlyInSecond]).toEqual([[], []]);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('every difference has a witness, and every request that differs is in a difference', () => {
+    const seen = { witnesses: 0, requests: 0 };
+    const sets = policiesArb({ conditions: false });
+    fc.assert(
+      fc.property(sets, sets, fc.array(requestArb, { minLength: 20, maxLength: 40 }), (a, b, requests) => {
+        const [first, second] = [compile(a), compile(b)];
+        const { onlyInFirst } = diffPolicies(a, b);
+        for (const grant of onlyInFirst) {
+          const { witness } = grant;
+          if (witness === undefined) {
+            expect('group' in grant.from || 'user' in grant.from).toBe(true);
+            continue;
+          }
+          seen.witnesses++;
+          expect(grants(grant, witness)).toBe(true);
+          expect(decide(first, witness).decidedBy).toBe('rule');
+          expect(decide(second, witness).decidedBy).not.toBe('rule');
+        }
+        for (const request of requests) {
+          // A diff is about requests as they are, not as a recording may have them.
+          const { action } = request;
+          if (action.port === 0 || JSON.stringify(action).includes('{v')) continue;
+          if (action.kind === 'http' && action.path.includes('{')) continue;
+          if (decide(first, request).decidedBy !== 'rule' || decide(second, request).decidedBy === 'rule')
+            continue;
+          seen.requests++;
+          expect(onlyInFirst.some((grant) => grants(grant, request))).toBe(true);
+        }
+      }),
+      { numRuns: 150 },
+    );
+    expect(seen.witnesses).toBeGreaterThan(100);
+    expect(seen.requests).toBeGreaterThan(100);
+  });
+});
