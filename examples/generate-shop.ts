@@ -1,9 +1,9 @@
-// Writes the recording of the example shop: two weeks of access logs as the callees' Envoys would print them.
+// Writes the recording of the example shop: sixteen days of access logs as the callees' Envoys would print them.
 // The same seed gives the same bytes, so that CI can tell whether the file in the repository is this one.
 
 const DAY = 86_400_000;
-const START = Date.UTC(2026, 9, 19);
-const DAYS = 14;
+const START = Date.UTC(2026, 9, 17);
+const DAYS = 16;
 
 /** A small seeded generator of numbers in [0, 1): mulberry32. */
 function generator(seed: number): () => number {
@@ -125,7 +125,7 @@ function busy(at: number): number {
 }
 
 /** The lines of the recording, in the order of their times. */
-export function shopLines(seed = 20261019): string[] {
+export function shopLines(seed = 20261017): string[] {
   const random = generator(seed);
   const lines: { at: number; text: string }[] = [];
   const say = (at: number, route: Route, more?: Record<string, unknown>) =>
@@ -148,11 +148,11 @@ export function shopLines(seed = 20261019): string[] {
   }
   // What a reviewer must decide: a path used once, and a caller without an identity.
   const odd = { from: 'web', to: 'payment', port: 8080, method: 'DELETE', perDay: 0 };
-  say(START + 9.4 * DAY, { ...odd, path: () => '/charges/ch_4a1f09be77c2d310' });
+  say(START + 11.4 * DAY, { ...odd, path: () => '/charges/ch_4a1f09be77c2d310' });
   const { downstream_peer_uri_san: _, ...nobody } = JSON.parse(
     line(START, { ...odd, from: '-', to: 'catalogue', method: 'GET', path: () => '/metrics' }, random),
   ) as Record<string, unknown>;
-  for (let i = 0; i < 28; i++) {
+  for (let i = 0; i < 2 * DAYS; i++) {
     const at = START + (i / 2) * DAY + 60_000;
     lines.push({
       at,

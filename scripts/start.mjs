@@ -6,4 +6,4 @@ const files = process.argv
   .slice(2)
   .map((file) => (file.startsWith('-') ? file : resolve(process.env.INIT_CWD ?? '.', file)));
 const place = setup();
-run('node', ['scripts/main-job.ts', ...files], place);
+run('node', ['scripts/start.ts', ...files], place);

@@ -76,7 +76,9 @@ function report(error: unknown, { terminal }: Context, json: boolean): number {
   }
   if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return EXIT.done.code;
   const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  terminal.err.write(`interlock: this is a fault in Interlock itself, please report it:\n${what}\n`);
+  terminal.err.write(
+    `interlock: this is a fault in Interlock itself, please report it:\n${what.split('\n').map(printable).join('\n')}\n`,
+  );
   return EXIT.failed.code;
 }
 

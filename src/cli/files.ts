@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { InterlockError } from '../access/index.ts';
 import { type AccessPolicy, readPolicies } from '../policy/index.ts';
 
@@ -60,8 +61,47 @@ export function readText(file: string): string {
   }
 }
 
-/** Writes each file whole or not at all. Throws `io`. */
+/** Longest part of a file's name that is kept as it is; file systems take 255 bytes for all of it. */
+const KEPT_OF_A_PART = 80;
+
+/**
+ * Files to be written, named after things whose names come from outside. No name leads out of a directory or is
+ * hidden there, and no two are the same on any file system: what is changed or was given before gets a hash.
+ */
+export class OutFiles {
+  readonly files = new Map<string, string>();
+  readonly #taken = new Set<string>();
+
+  /** Adds a file named `NAMESPACE.NAME` and the ending, and gives the name that it got. */
+  add(namespace: string, name: string, ending: string, text: string): string {
+    const plain = `${partOf(namespace).replaceAll('.', '-')}.${partOf(name)}`;
+    let stem = plain === `${namespace}.${name}` ? plain : hashed(plain, namespace, name);
+    // File systems may not tell upper and lower case apart.
+    while (this.#taken.has(`${stem}${ending}`.toLowerCase())) stem = hashed(plain, stem, namespace, name);
+    const file = `${stem}${ending}`;
+    this.#taken.add(file.toLowerCase());
+    this.files.set(file, text);
+    return file;
+  }
+}
+
+function partOf(name: string): string {
+  const part = name.replaceAll(/[^A-Za-z0-9._-]+/g, '-').slice(0, KEPT_OF_A_PART);
+  return part.replace(/^([.-]|$)/, '_');
+}
+
+function hashed(plain: string, ...unique: string[]): string {
+  return `${plain}-${createHash('sha256').update(JSON.stringify(unique)).digest('hex').slice(0, 8)}`;
+}
+
+/** Writes each file whole or not at all; none outside of `dir`. Throws `io`. */
 export function writeFiles(dir: string, files: ReadonlyMap<string, string>): void {
+  for (const name of files.keys()) {
+    const leadsOut = isAbsolute(name) || name.split(/[/\\]/).some((part) => part === '..' || part === '');
+    if (leadsOut || /\p{C}/u.test(name)) {
+      throw new InterlockError('io', name, `"${name}" is no file below "${dir}": nothing was written`);
+    }
+  }
   try {
     for (const [name, text] of files) {
       const target = join(dir, name);

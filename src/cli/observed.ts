@@ -132,7 +132,8 @@ function printEstate(terminal: Terminal, graph: AccessGraph): void {
   }
   for (const { namespace, serviceAccount, workloads } of sharedAccounts) {
     terminal.line();
-    terminal.line(terminal.paint('yellow', `SHARED SERVICE ACCOUNT: ${namespace}/${serviceAccount}`));
+    const account = printable(`${namespace}/${serviceAccount}`);
+    terminal.line(terminal.paint('yellow', `SHARED SERVICE ACCOUNT: ${account}`));
     terminal.prose(
       `${plural(workloads.length, 'workload')} run under it and cannot be told apart by identity: ${workloads.join(', ')}. ` +
         'They are kept apart here by workload name. Give each an account of its own: interlock identities --out DIR',

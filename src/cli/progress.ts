@@ -1,4 +1,4 @@
-import type { Terminal } from './terminal.ts';
+import { printable, type Terminal } from './terminal.ts';
 
 /** How often progress is said: often on a terminal, every few seconds elsewhere. */
 const INTERVAL_MS = { terminal: 100, elsewhere: 5_000 };
@@ -37,7 +37,7 @@ export class Progress {
     const known = total !== undefined && total > 0;
     const share = known ? ` of ${mebibytes(total)} (${Math.floor((100 * done) / total)} %)` : '';
     const left = known && rate > 0 ? `, about ${Math.ceil(Math.max(0, total - done) / rate)} s left` : '';
-    const line = `${what}: ${mebibytes(done)}${share}, ${mebibytes(rate)}/s${left}`;
+    const line = `${printable(what)}: ${mebibytes(done)}${share}, ${mebibytes(rate)}/s${left}`;
     err.write(tty ? `\r\x1b[K${line.slice(0, 99)}` : `${line}\n`);
     this.#drawn = tty;
   }

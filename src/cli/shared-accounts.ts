@@ -1,19 +1,19 @@
-import { stringify } from 'yaml';
 import { Directory, type Fact, type SharedAccount, serviceAccountManifests } from '../access/index.ts';
+import { OutFiles } from './files.ts';
+import { yamlText } from './yaml.ts';
 
 /** Files that give each workload of a shared service account one of its own: the accounts, and the patches. */
 export function sharedAccountFiles(
   shared: readonly SharedAccount[],
   facts: readonly Fact[],
 ): Map<string, string> {
-  const files = new Map<string, string>();
+  const out = new OutFiles();
   for (const { namespace, workload, account, patch } of serviceAccountManifests(
     shared,
     new Directory(facts),
   )) {
-    const file = `${namespace}.${workload}`;
-    files.set(`${file}.serviceaccount.yaml`, stringify(account));
-    if (patch !== undefined) files.set(`${file}.patch.yaml`, stringify(patch));
+    out.add(namespace, workload, '.serviceaccount.yaml', yamlText(account));
+    if (patch !== undefined) out.add(namespace, workload, '.patch.yaml', yamlText(patch));
   }
-  return files;
+  return out.files;
 }

@@ -1,4 +1,4 @@
-import { stripVTControlCharacters, styleText } from 'node:util';
+import { styleText } from 'node:util';
 
 /** Widest line of human output, in characters. */
 export const WIDTH = 100;
@@ -32,19 +32,19 @@ export class Terminal {
     this.out.write(`${text}\n`);
   }
 
-  /** One JSON value on one line. */
+  /** One JSON value on one line. What a terminal would act on is escaped, which changes no value. */
   json(value: unknown): void {
-    this.out.write(`${JSON.stringify(value)}\n`);
+    this.out.write(`${printable(JSON.stringify(value))}\n`);
   }
 
   heading(text: string): void {
     this.line();
-    this.line(this.paint('bold', text));
+    this.line(this.paint('bold', printable(text)));
   }
 
   /** Prose, wrapped at {@link WIDTH}, every line indented. */
   prose(text: string, indent = 0): void {
-    for (const line of wrap(text, WIDTH - indent)) this.line(' '.repeat(indent) + line);
+    for (const line of wrap(printable(text), WIDTH - indent)) this.line(' '.repeat(indent) + line);
   }
 
   /** A table: the first row is the heading. Columns that do not fit are wrapped, never cut. */
@@ -58,12 +58,19 @@ export class Terminal {
   }
 }
 
-/** Text from outside, made safe to print: control characters and line breaks become visible escapes. */
+/**
+ * What moves a terminal's cursor, ends a line, or reorders or hides text: controls, formats (bidi marks), lone
+ * surrogates, separators of lines, and what Unicode lets a font show as nothing.
+ */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+
+/** The text with each such character as the escapes `\uXXXX` of its UTF-16 units, as JSON and YAML read them. */
 export function printable(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(
-    // Control characters, and the marks that reorder or hide text (Unicode bidi controls).
-    /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
-    (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  return text.replaceAll(UNPRINTABLE, (c) =>
+    c
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
   );
 }
 

@@ -4,6 +4,7 @@ import { EXIT } from '../exit.ts';
 import { writeFiles } from '../files.ts';
 import { sharedAccountFiles } from '../shared-accounts.ts';
 import { loadEstate } from '../state.ts';
+import { printable } from '../terminal.ts';
 import { idName, plural } from '../words.ts';
 
 interface Options extends CommonOptions {
@@ -61,9 +62,9 @@ export const identitiesCommand: CommandSpec<Options> = {
     );
     for (const { namespace, serviceAccount, workloads } of graph.sharedAccounts) {
       terminal.line();
-      terminal.prose(
-        `${terminal.paint('yellow', 'SHARED')}: ${plural(workloads.length, 'workload')} of namespace ${namespace} run under the service account "${serviceAccount}" (${workloads.join(', ')}).`,
-      );
+      const account = printable(`${namespace}/${serviceAccount}`);
+      terminal.line(terminal.paint('yellow', `SHARED SERVICE ACCOUNT: ${account}`));
+      terminal.prose(`${plural(workloads.length, 'workload')} run under it: ${workloads.join(', ')}.`, 2);
     }
     if (files.size > 0) {
       terminal.prose(

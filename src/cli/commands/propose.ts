@@ -1,7 +1,6 @@
-import { stringify } from 'yaml';
 import { principalText, type SpiffeId } from '../../access/index.ts';
 import { type Doubt, type Proposal, propose } from '../../learning/index.ts';
-import { type AccessPolicy, writePolicies } from '../../policy/index.ts';
+import { writePolicies } from '../../policy/index.ts';
 import {
   type CommandSpec,
   type CommonOptions,
@@ -11,11 +10,12 @@ import {
   timeOption,
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { DOUBTS_FILE, writeFiles } from '../files.ts';
+import { DOUBTS_FILE, OutFiles, writeFiles } from '../files.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { tierOfWorkload } from '../tiers.ts';
 import { idName, nameOf, plural } from '../words.ts';
+import { yamlText } from '../yaml.ts';
 
 interface Options extends CommonOptions {
   readonly to?: SpiffeId;
@@ -61,17 +61,17 @@ export const proposeCommand: CommandSpec<Options> = {
 };
 
 function proposalFiles({ policies, doubts }: Proposal): Map<string, string> {
-  const files = new Map<string, string>();
-  for (const policy of policies) files.set(fileOf(policy), writePolicies([policy]));
-  files.set(DOUBTS_FILE, doubtsText(doubts));
-  return files;
+  const out = new OutFiles();
+  for (const policy of policies) {
+    const { namespace = 'default', name } = policy.metadata;
+    out.add(namespace, name, '.yaml', writePolicies([policy]));
+  }
+  return out.files.set(DOUBTS_FILE, doubtsText(doubts));
 }
-
-const fileOf = ({ metadata }: AccessPolicy) => `${metadata.namespace ?? 'default'}.${metadata.name}.yaml`;
 
 function doubtsText(doubts: readonly Doubt[]): string {
   const head = '# Accesses that were not made into rules. Accept one with: interlock propose --accept ID\n';
-  return `${head}${stringify(doubts.map(doubtJson), { lineWidth: 110 })}`;
+  return `${head}${yamlText(doubts.map(doubtJson))}`;
 }
 
 const doubtJson = ({ from, ...doubt }: Doubt) => ({ ...doubt, from: principalText(from) });
@@ -84,7 +84,7 @@ function print(
   trustDomain: string,
 ): void {
   if (out === undefined) {
-    for (const policy of policies) terminal.out.write(`---\n${files.get(fileOf(policy)) ?? ''}`);
+    for (const [name, text] of files) if (name !== DOUBTS_FILE) terminal.out.write(`---\n${text}`);
   } else {
     terminal.table([
       ['PROTECTS', 'TIER', 'RULES', 'FROM', 'DECLARED ONLY'],

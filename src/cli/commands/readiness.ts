@@ -1,7 +1,6 @@
 import type { AccessGraph, SpiffeId } from '../../access/index.ts';
 import {
   accessUnits,
-  boundText,
   type Doubt,
   propose,
   type Readiness,
@@ -124,7 +123,7 @@ function printAll(terminal: Terminal, judged: readonly Judged[], { trustDomain }
       ],
       ...judged.map(({ readiness: r, tiers }) => [
         idName(r.workload, trustDomain),
-        Number.isFinite(r.surprises.bound) ? `<= ${boundText(r.surprises.bound)}` : 'unknown',
+        Number.isFinite(r.surprises.bound) ? `<= ${roundedUp(r.surprises.bound)}` : 'unknown',
         String(r.calendar.days),
         `${r.calendar.hoursOfWeek}/168`,
         String(r.blindSpots.length),
@@ -172,6 +171,9 @@ function printOne(terminal: Terminal, { readiness: r, tiers }: Judged, { trustDo
   }
   terminal.line();
 }
+
+/** Two figures after the point, rounded up: what is shown never looks better than what is compared. */
+const roundedUp = (bound: number) => (Math.ceil(bound * 100 - 1e-9) / 100).toFixed(2);
 
 const missingOf = (gates: readonly GateResult[]) => gates.filter(({ state }) => state === 'missing');
 

@@ -1,12 +1,12 @@
-import { stringify } from 'yaml';
 import { InterlockError } from '../../access/index.ts';
 import { ENGINES, type EngineName, engineNamed, type Loss, type Rendering } from '../../engines/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { readPolicyDirectory, writeFiles } from '../files.ts';
 import { loadEstate, stateExists } from '../state.ts';
-import type { Terminal } from '../terminal.ts';
+import { printable, type Terminal } from '../terminal.ts';
 import { plural } from '../words.ts';
+import { yamlText } from '../yaml.ts';
 
 interface Options extends CommonOptions {
   readonly engine: EngineName;
@@ -75,7 +75,7 @@ function print(
       `Wrote ${plural(files.size, 'document')} for ${engine}${shadow ? ' (shadow)' : ''} to ${out}.`,
     );
   const say = (text: string, indent: number) => {
-    if (out === undefined) terminal.err.write(`${' '.repeat(indent)}${text}\n`);
+    if (out === undefined) terminal.err.write(`${' '.repeat(indent)}${printable(text)}\n`);
     else terminal.prose(text, indent);
   };
   if (!hasState) say('No state here: workloads are selected by the label app: NAME.', 0);
@@ -93,8 +93,4 @@ function print(
       where.length > 4 ? `${where.slice(0, 4).join(', ')} and ${where.length - 4} more` : where.join(', ');
     if (effect !== '') say(`${first.effect.toUpperCase()} (${first.code}): ${first.what} In: ${places}.`, 2);
   }
-}
-
-function yamlText(content: Readonly<Record<string, unknown>>): string {
-  return stringify(content, { lineWidth: 110, aliasDuplicateObjects: false });
 }
