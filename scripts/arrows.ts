@@ -47,8 +47,8 @@ function wrong(path: string, specifier: string): string | undefined {
   if (target.startsWith('..'))
     return isTest ? undefined : `src/${path} imports ${specifier}, which is outside src`;
   const [targetRoom = ''] = target.split('/');
-  if (targetRoom === room) return wrongSibling(path, target, room);
   if (isTest) return undefined;
+  if (targetRoom === room) return wrongSibling(path, target, room);
   if (ARROWS[room] === undefined)
     return `src/${path} is in no room: src/${room} is not in the table of arrows`;
   if (!ARROWS[room].includes(targetRoom))

@@ -3,7 +3,7 @@
  * array, by ascending key. Time mostly goes on, so a key is mostly the last one or a new last one.
  */
 export class HourCounts implements Iterable<[number, number]> {
-  readonly #cells: number[] = [];
+  #cells: number[] = [];
 
   get size(): number {
     return this.#cells.length / 2;
@@ -36,6 +36,15 @@ export class HourCounts implements Iterable<[number, number]> {
   /** Adds all of another. */
   addAll(from: HourCounts): void {
     const cells = from.#cells;
+    for (let i = 0; i < cells.length; i += 2) this.add(cells[i] as number, cells[i + 1] as number);
+  }
+
+  /** Adds key and count by turns, keys ascending. The array is taken over: the caller lets go of it. */
+  takeOver(cells: number[]): void {
+    if (this.#cells.length === 0) {
+      this.#cells = cells;
+      return;
+    }
     for (let i = 0; i < cells.length; i += 2) this.add(cells[i] as number, cells[i + 1] as number);
   }
 

@@ -4,6 +4,9 @@
  */
 export const MAX_PATHS = 10_000;
 
+/** What is left of actions past every limit: some request. */
+export const COLLAPSED_WHOLLY = '/{collapsed=**}';
+
 /** Literal words of a collapsed path that are kept; what follows is `{collapsed=**}`. */
 const MAX_COLLAPSED_SEGMENTS = 12;
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { callsThatReached } from './evidence.ts';
 import { isCollapsed, MAX_PATHS } from './path-limit.ts';
-import { Tally } from './tally.ts';
+import { MAX_STRANGER_ACCESSES, Tally } from './tally.ts';
 
 const web = { namespace: 'shop', workload: 'web' };
 const cart = { namespace: 'shop', workload: 'cart' };
@@ -23,6 +23,39 @@ describe('the tally', () => {
     );
     expect(collapsed).toContain('/orders/{collapsed1}');
     expect(collapsed).toContain('/words/{collapsed=**}');
+  });
+
+  test('memory is bounded: callers of ever new addresses become one, and hide no caller that has a name', () => {
+    const tally = new Tally('envoy');
+    const action = { kind: 'http', port: 80, method: 'GET', path: '/' } as const;
+    for (let i = 0; i < MAX_STRANGER_ACCESSES + 500; i++) {
+      tally.access({ ip: `2001:db8::${i.toString(16)}` }, cart, action, 'callee').add(0, 'ok');
+    }
+    for (let i = 0; i < 500; i++) tally.access(web, { host: `h${i}.example` }, action, 'caller').add(0, 'ok');
+    tally.access(web, cart, action, 'callee').add(0, 'ok');
+    const accesses = [...tally.accesses()];
+    expect(accesses).toHaveLength(MAX_STRANGER_ACCESSES + 3);
+    expect(
+      accesses.slice(-3).map(({ from, to, evidence }) => [from, to, callsThatReached(evidence)]),
+    ).toEqual([
+      [{ entity: 'unknown' }, cart, 500],
+      [web, { entity: 'unknown' }, 500],
+      [web, cart, 1],
+    ]);
+  });
+
+  test('methods and services that a caller invents are bounded, too', () => {
+    const tally = new Tally('envoy');
+    const n = 4 * MAX_PATHS;
+    for (let i = 0; i < n; i++) {
+      const grpc = { kind: 'grpc', port: 80, service: `a.S${i}`, method: 'Get' } as const;
+      const http = { kind: 'http', port: 81, method: `M${i}`, path: `/${i}` } as const;
+      tally.access(web, cart, i % 2 === 0 ? grpc : http, 'callee').add(0, 'ok');
+    }
+    const accesses = [...tally.accesses()];
+    expect(accesses.length).toBeLessThanOrEqual(4 * MAX_PATHS);
+    expect(accesses.reduce((sum, a) => sum + callsThatReached(a.evidence), 0)).toBe(n);
+    expect(accesses.filter(({ action }) => action.kind === 'grpc')).toHaveLength(MAX_PATHS);
   });
 
   test('pods of one workload are one endpoint; their names are instances', () => {

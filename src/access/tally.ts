@@ -2,7 +2,7 @@ import { type Action, actionKey } from './action.ts';
 import { canonicalEndpoint, type Endpoint, endpointKey } from './endpoint.ts';
 import { addCall, addInstance, type Evidence, emptyEvidence, type Outcome } from './evidence.ts';
 import type { Attribution, Fact } from './inventory.ts';
-import { collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
+import { COLLAPSED_WHOLLY, collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 
 /** Which end's proxy or library wrote the record. The same call may be seen from both. */
 export type Side = 'caller' | 'callee';
@@ -64,6 +64,12 @@ export interface Skip {
 /** How much of a skipped line is kept to be shown. */
 export const SAMPLE_LENGTH = 160;
 
+/**
+ * Most accesses kept of one recording in which an end is a bare address or host name. Whoever can call from many
+ * addresses, or with many Host headers, would fill memory and the state with them: further ones are `unknown`.
+ */
+export const MAX_STRANGER_ACCESSES = 100_000;
+
 /** One recorded access that calls can be added to. Keep it and call it again: finding it costs more than using it. */
 export class Counter implements RecordedAccess {
   readonly from: Endpoint;
@@ -105,7 +111,8 @@ export class Tally {
   lastSeen = Number.NEGATIVE_INFINITY;
   readonly #attribution: Attribution;
   readonly #accesses = new Map<string, Counter>();
-  readonly #paths = new Map<string, number>();
+  readonly #actions = new Map<string, number>();
+  #strangerAccesses = 0;
   readonly #blindSpots = new Map<string, BlindSpot>();
   readonly #skips = new Map<string, Skip>();
   readonly #facts = new Map<string, Fact>();
@@ -119,7 +126,8 @@ export class Tally {
 
   /**
    * The counter of one access; the same endpoints, action and side give the same counter. Past
-   * {@link MAX_PATHS} paths of one caller, callee, port and method, further paths are collapsed.
+   * {@link MAX_PATHS} actions of one caller on one port of one callee, further ones are collapsed; past
+   * {@link MAX_STRANGER_ACCESSES}, further addresses and host names are one.
    */
   access(from: Endpoint, to: Endpoint, action: Action, side: Side): Counter {
     const ends = `${endpointKey(from)}\n${endpointKey(to)}\n${side}\n`;
@@ -129,20 +137,31 @@ export class Tally {
     const key = ends + actionKey(kept);
     let counter = this.#accesses.get(key);
     if (counter === undefined) {
+      if (isStranger(from) || isStranger(to)) {
+        if (this.#strangerAccesses >= MAX_STRANGER_ACCESSES) {
+          return this.access(withoutStranger(from), withoutStranger(to), action, side);
+        }
+        this.#strangerAccesses++;
+      }
       counter = new Counter(canonicalEndpoint(from), canonicalEndpoint(to), kept, side, this.source);
       this.#accesses.set(key, counter);
     }
     return counter;
   }
 
+  /** Counts what one caller does to one callee on one port; methods and services are the caller's to invent, too. */
   #withinLimit(ends: string, action: Action): Action {
-    if (action.kind !== 'http' || isCollapsed(action.path)) return action;
-    const group = `${ends}${action.port} ${action.method}`;
-    const paths = this.#paths.get(group) ?? 0;
-    this.#paths.set(group, paths + 1);
-    if (paths < MAX_PATHS) return action;
+    if (action.kind === 'tcp' || (action.kind === 'http' && isCollapsed(action.path))) return action;
+    const group = `${ends}${action.port}`;
+    const known = this.#actions.get(group) ?? 0;
+    this.#actions.set(group, known + 1);
+    if (known < MAX_PATHS) return action;
+    const { port } = action;
+    if (action.kind === 'grpc') return { kind: 'http', port, method: 'POST', path: COLLAPSED_WHOLLY };
     // Values without a recognisable shape would fill a second table of the same size: past it, only the first word stays.
-    return { ...action, path: paths < 2 * MAX_PATHS ? collapsePath(action.path) : collapseHard(action.path) };
+    if (known < 2 * MAX_PATHS) return { ...action, path: collapsePath(action.path) };
+    if (known < 3 * MAX_PATHS) return { ...action, path: collapseHard(action.path) };
+    return { kind: 'http', port, method: 'GET', path: COLLAPSED_WHOLLY };
   }
 
   /** Who held `ip` at `at`, as far as the inventory knows without doubt; else the bare address. */
@@ -219,4 +238,14 @@ export class Tally {
   facts(): Iterable<Fact> {
     return this.#facts.values();
   }
+}
+
+/** Whether an end is known by an address or a host name alone. */
+function isStranger(end: Endpoint): boolean {
+  const { spiffeId, serviceAccount, workload, pod, host, ip } = end;
+  return (spiffeId ?? serviceAccount ?? workload ?? pod) === undefined && (host ?? ip) !== undefined;
+}
+
+function withoutStranger(end: Endpoint): Endpoint {
+  return isStranger(end) ? { entity: 'unknown' } : end;
 }

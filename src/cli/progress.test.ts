@@ -44,8 +44,11 @@ describe('progress', () => {
   });
 
   test('of a pipe says what was read, and promises no end', () => {
-    expect(said(false, Array.from({ length: 5 }, (_, i) => ({ done: (i + 1) * MIB })))).toBe(
-      'a.jsonl: 5.0 MiB, 1.0 MiB/s\n',
-    );
+    expect(
+      said(
+        false,
+        Array.from({ length: 5 }, (_, i) => ({ done: (i + 1) * MIB })),
+      ),
+    ).toBe('a.jsonl: 5.0 MiB, 1.0 MiB/s\n');
   });
 });

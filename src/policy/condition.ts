@@ -194,6 +194,14 @@ function evaluate(run: Plan, used: ReadonlySet<string>, { values, carried }: Bin
   return ERROR;
 }
 
+/** `request.path` as Envoy has it: the path in normal form, then the query as it was sent. */
+function normalWithQuery(whole: string, method: string): string | undefined {
+  const normal = normalizePath(whole, method);
+  if (!normal.ok) return undefined;
+  const query = whole.indexOf('?');
+  return query < 0 ? normal.path : normal.path + whole.slice(query);
+}
+
 /** What a condition sees of a request. */
 export function bindingsOf({ from, action, attributes = {} }: AccessRequest): Bindings {
   const request = new Map<string, CelInput>();
@@ -213,7 +221,8 @@ export function bindingsOf({ from, action, attributes = {} }: AccessRequest): Bi
     put(request, 'request', 'method', method);
     put(request, 'request', 'url_path', normal?.ok === true ? normal.path : undefined);
     // A recorded path has lost its query: request.path is known only where the whole of it is given.
-    put(request, 'request', 'path', attributes.path ?? (raw.includes('?') ? raw : undefined));
+    const whole = attributes.path ?? (raw.includes('?') ? raw : undefined);
+    put(request, 'request', 'path', whole === undefined ? undefined : normalWithQuery(whole, method));
     put(request, 'request', 'host', attributes.host);
     const { headers } = attributes;
     put(request, 'request', 'headers', headers === undefined ? undefined : new Map(Object.entries(headers)));

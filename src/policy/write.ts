@@ -39,7 +39,8 @@ function compact(fields: Record<string, unknown>): Record<string, unknown> {
 const ONE_LINE = new Set(['metadata', 'protects', 'from', 'to', 'evidence', 'rules', 'deny']);
 
 function writeDocument(data: Record<string, unknown>): string {
-  const document = new Document(data, { aliasDuplicateObjects: false });
+  // What YAML 1.1 readers (kubectl, Helm) would take for something else than text is quoted.
+  const document = new Document(data, { aliasDuplicateObjects: false, compat: 'yaml-1.1' });
   visit(document, {
     Pair(_key, pair, path) {
       const key = String((pair.key as { value?: unknown } | null)?.value);
@@ -51,7 +52,14 @@ function writeDocument(data: Record<string, unknown>): string {
       return undefined;
     },
   });
-  return document.toString({ lineWidth: 0, flowCollectionPadding: true });
+  visit(document, {
+    Scalar(_key, scalar) {
+      // Escapes mean something between double quotes only.
+      if (typeof scalar.value === 'string' && escapeHidden(scalar.value) !== scalar.value)
+        scalar.type = 'QUOTE_DOUBLE';
+    },
+  });
+  return escapeHidden(document.toString({ lineWidth: 0, flowCollectionPadding: true }));
 }
 
 /** Writes a collection on one line when it fits, else each of its parts that does. */
@@ -77,4 +85,14 @@ function width(node: unknown): number {
   }
   if (isSeq(node)) return 2 + node.items.reduce<number>((sum, item) => sum + width(item) + 2, 0);
   return isScalar(node) ? String(node.value).length : 0;
+}
+
+/** Text in which characters that reorder or hide text (Unicode category Cf) stand as escapes: a review sees them. */
+function escapeHidden(text: string): string {
+  return text.replaceAll(/\p{Cf}/gu, (char) => {
+    const code = char.codePointAt(0) ?? 0;
+    return code > 0xffff
+      ? `\\U${code.toString(16).padStart(8, '0')}`
+      : `\\u${code.toString(16).padStart(4, '0')}`;
+  });
 }

@@ -1,10 +1,11 @@
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, type SpiffeId, type Workload } from '../../access/index.ts';
 import { ENGINES, type EngineName, engineNamed, type Loss, type Rendering } from '../../engines/index.ts';
+import type { AccessPolicy } from '../../policy/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { readPolicyDirectory, writeFiles } from '../files.ts';
 import { loadEstate, stateExists } from '../state.ts';
-import { printable, type Terminal } from '../terminal.ts';
+import { printable, type Terminal, WIDTH, wrap } from '../terminal.ts';
 import { plural } from '../words.ts';
 import { yamlText } from '../yaml.ts';
 
@@ -39,10 +40,17 @@ export const renderCommand: CommandSpec<Options> = {
     });
     refuseWider(rendering, options);
     const files = new Map(rendering.documents.map(({ file, content }) => [file, yamlText(content)]));
+    if (files.size < rendering.documents.length) {
+      throw new TypeError(`two documents for ${options.engine} have one file name: one would be lost`);
+    }
     if (options.out !== undefined) writeFiles(options.out, files);
     if (options.json)
       terminal.json({ engine: options.engine, shadow: options.shadow === true, ...rendering });
-    else print(terminal, rendering, files, options, workloads !== undefined);
+    else {
+      print(terminal, rendering, files, options, workloads !== undefined);
+      const early = workloads === undefined ? [] : unheld(policies, workloads);
+      if (early.length > 0) sayUnheld(terminal, early);
+    }
     return EXIT.done.code;
   },
 };
@@ -79,18 +87,42 @@ function print(
     else terminal.prose(text, indent);
   };
   if (!hasState) say('No state here: workloads are selected by the label app: NAME.', 0);
-  if (losses.length === 0) {
-    say('Losses: none. The documents say what the policies say.', 0);
-    return;
+  const differing = losses.filter(({ effect }) => effect !== 'same');
+  if (differing.length === 0) say('Losses: none. The documents say what the policies say.', 0);
+  else say(`Losses: ${plural(differing.length, 'place')} where the documents differ from the policies.`, 0);
+  sayLosses(differing, say);
+  const remarks = losses.filter(({ effect }) => effect === 'same');
+  if (remarks.length > 0) say('To know, though it changes no verdict:', 0);
+  sayLosses(remarks, say);
+}
+
+function sayLosses(losses: readonly Loss[], say: (text: string, indent: number) => void): void {
+  for (const group of Map.groupBy(losses, (l) => `${l.effect} ${l.code} ${l.what}`).values()) {
+    const { effect, code, what } = group[0] as Loss;
+    const places = group.map(({ policy, rule }) => (rule === undefined ? policy : `${policy}/${rule}`));
+    const where = [...new Set(places)];
+    const named = where.slice(0, 4).join(', ') + (where.length > 4 ? ` and ${where.length - 4} more` : '');
+    say(`${effect === 'same' ? '' : `${effect.toUpperCase()} `}(${code}) ${what} In: ${named}.`, 2);
   }
-  say(`Losses: ${plural(losses.length, 'place')} where the documents differ from the policies.`, 0);
-  for (const [effect, group] of Map.groupBy(losses, (l) => `${l.effect} ${l.code} ${l.what}`)) {
-    const first = group[0] as Loss;
-    const where = [
-      ...new Set(group.map(({ policy, rule }) => (rule === undefined ? policy : `${policy}/${rule}`))),
-    ];
-    const places =
-      where.length > 4 ? `${where.slice(0, 4).join(', ')} and ${where.length - 4} more` : where.join(', ');
-    if (effect !== '') say(`${first.effect.toUpperCase()} (${first.code}): ${first.what} In: ${places}.`, 2);
-  }
+}
+
+/** Identities that the documents name and nobody holds yet: workloads that still share a service account. */
+function unheld(policies: readonly AccessPolicy[], workloads: ReadonlyMap<SpiffeId, Workload>): string[] {
+  const named = policies.flatMap(({ spec }) => [
+    spec.protects.workload,
+    ...spec.rules.flatMap(({ from }) => from.flatMap((f) => ('workload' in f ? [f.workload] : []))),
+  ]);
+  return [...new Set<string>(named)].filter((id) => {
+    // Wildcards are no key of the map.
+    const workload = workloads.get(id as SpiffeId);
+    return workload?.identifiedBy === 'workload-name' && workload.serviceAccount !== undefined;
+  });
+}
+
+function sayUnheld(terminal: Terminal, early: readonly string[]): void {
+  const text =
+    `BEFORE YOU APPLY THEM: ${plural(early.length, 'identity', 'identities')} in these documents (first: ${early[0]}) will be held ` +
+    'only once each workload has a service account of its own. Until then enforcing them denies those callers. ' +
+    'Write the accounts with: interlock identities --out DIR';
+  terminal.err.write(`${wrap(printable(text), WIDTH).join('\n')}\n`);
 }

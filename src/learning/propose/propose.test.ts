@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Access, parseSpiffeId } from '../../access/index.ts';
+import { type Access, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { checkPolicyText } from './policy-text.test-helper.ts';
 import { access, DAY, declared, graphOf, HOUR, id, START } from './graph.test-helper.ts';
 import { propose, type ProposeOptions } from './propose.ts';
@@ -21,6 +21,31 @@ describe('a proposal', () => {
       [{ name: 'orders', namespace: 'shop' }, id('orders'), 'critical', 'draft'],
     ]);
     checkPolicyText(policies);
+  });
+
+  test('has a name and a namespace that a document can have, each once', () => {
+    const ids = ['ns/..-x_/sa/cart', 'ns/x/sa/cart', 'a/cart', 'b/cart', 'c/cart'].map((path) =>
+      parseSpiffeId(`spiffe://example.org/${path}`),
+    );
+    const named = (all: readonly SpiffeId[]) => {
+      const graph = graphOf(
+        all.map((to) => ({ ...access('web', 'x', 'GET /a :80'), to: { kind: 'workload' as const, id: to } })),
+      );
+      // Recordings name namespaces as they like: here all of them alike, and as no document can.
+      const workloads = new Map([...graph.workloads].map(([key, w]) => [key, { ...w, namespace: '../x' }]));
+      return propose({ ...graph, workloads }).policies;
+    };
+    const places = named(ids.slice(0, 2)).map(({ metadata }) => metadata.namespace);
+    expect(places).toEqual(['x', 'x']);
+    const names = (all: readonly SpiffeId[]) =>
+      named(all).map(({ metadata }) => `${metadata.namespace ?? ''}/${metadata.name}`);
+    const first = names(ids);
+    expect(new Set(first).size).toBe(ids.length);
+    // Whoever foresees a name that was made to differ, and takes it, still shares no name.
+    const squatters = first.map((name) =>
+      parseSpiffeId(`spiffe://example.org/z/${name.slice(name.indexOf('/') + 1)}`),
+    );
+    expect(new Set(names([...ids, ...squatters])).size).toBe(ids.length + squatters.length);
   });
 
   test('has a rule for each caller and path, service or port, with exactly the methods seen there', () => {
@@ -305,6 +330,17 @@ describe('a doubt', () => {
     );
     expect(beside?.id).toBe(alone?.id);
     expect(alone?.id).toMatch(/^[0-9a-z]{10}$/);
+  });
+
+  test('has an ID of its own even where a caller chose paths of one hash: accepting one accepts no other', () => {
+    // Found by a search of some seconds; whoever can send requests can do the same.
+    const paths = ['gmxqnuq', 'jugzkrj'].map((path) => access('evil', 'cart', `GET /${path} :80`, { n: 1 }));
+    const alone = paths.map((one) => doubtsFor([one])[0]?.id);
+    expect(alone[0]).toBe(alone[1]);
+    const both = doubtsFor(paths).map((d) => d.id);
+    expect(new Set([...alone, ...both]).size).toBe(3);
+    expect(rulesFor(paths, { accept: (x) => x === alone[0] })).toEqual([]);
+    expect(rulesFor(paths, { accept: (x) => x === both[0] })).toHaveLength(1);
   });
 
   test('without a policy able to name the caller stays one, accepted or not', () => {

@@ -30,8 +30,9 @@ import {
   type TimeWindow,
 } from './doubts.ts';
 import { shortHash } from './hash.ts';
+import { documentName, withUniqueNames } from './names.ts';
 import { blindSpotRemarks, overlapRemarks, type Remark, unwritableRemarks } from './remarks.ts';
-import { learnRoutes } from './routes.ts';
+import { learnRoutes, type Routes } from './routes.ts';
 import { evidenceOf, fromOf, rulesOf } from './rules.ts';
 import { type Unit, unitKey, unitsOf } from './units.ts';
 
@@ -96,18 +97,23 @@ export function propose(graph: AccessGraph, options: ProposeOptions = {}): Propo
   const { byCallee, outside } = accessesByCallee(graph);
   const instances = instancesOfCallers(graph);
   const baselineEnd = baselineEndOf(graph, options.baselineEnd);
-  const parts: Part[] = [];
-  for (const id of [...new Set([...byCallee.keys(), ...blindlyCalled(graph)])].sort()) {
-    if (options.to !== undefined && id !== options.to) continue;
-    const accesses = byCallee.get(id) ?? [];
+  const callees: Callee[] = [];
+  for (const to of [...new Set([...byCallee.keys(), ...blindlyCalled(graph)])].sort()) {
+    if (options.to !== undefined && to !== options.to) continue;
+    const accesses = byCallee.get(to) ?? [];
+    const routes = learnRoutes(accesses, options.openApi?.(to));
+    callees.push({ to, accesses, routes, units: unitsOf(to, accesses, routes) });
+  }
+  const idOf = doubtIds(callees.flatMap(({ units }) => units));
+  const parts = callees.map((callee) => {
     const judged = {
       baselineEnd,
       incidents: options.incidents ?? [],
       instances,
-      requestPorts: requestPorts(accesses),
+      requestPorts: requestPorts(callee.accesses),
     };
-    parts.push(proposeFor(graph, id, accesses, judged, options));
-  }
+    return proposeFor(graph, callee, judged, idOf, options);
+  });
   return {
     policies: withUniqueNames(parts.flatMap((part) => part.policy ?? [])),
     doubts: parts.flatMap((part) => part.doubts),
@@ -116,6 +122,31 @@ export function propose(graph: AccessGraph, options: ProposeOptions = {}): Propo
       ...(options.to === undefined ? outsideRemarks(outside) : []),
     ],
     covered: countCovered(parts, outside.length),
+  };
+}
+
+/** One protected workload with what is known of its calls. */
+interface Callee {
+  readonly to: SpiffeId;
+  readonly accesses: readonly Access[];
+  readonly routes: Routes;
+  readonly units: readonly Unit[];
+}
+
+/**
+ * Gives units their doubts' IDs. Callers choose their paths, and with them can make two units of one hash: then
+ * neither has that ID, so that who accepts one accepts nothing else.
+ */
+function doubtIds(units: readonly Unit[]): (unit: Unit) => string {
+  const bearers = new Map<string, number>();
+  for (const unit of units) {
+    const id = shortHash(unitKey(unit));
+    bearers.set(id, (bearers.get(id) ?? 0) + 1);
+  }
+  return (unit) => {
+    const key = unitKey(unit);
+    const id = shortHash(key);
+    return bearers.get(id) === 1 ? id : `${id}-${shortHash(`again ${key}`)}`;
   };
 }
 
@@ -129,17 +160,16 @@ interface Part {
 
 function proposeFor(
   graph: AccessGraph,
-  to: SpiffeId,
-  accesses: readonly Access[],
+  { to, accesses, routes, units }: Callee,
   circumstances: Circumstances,
+  idOf: (unit: Unit) => string,
   options: ProposeOptions,
 ): Part {
-  const routes = learnRoutes(accesses, options.openApi?.(to));
   const rules: Unit[] = [];
   const doubts: Doubt[] = [];
-  for (const unit of unitsOf(to, accesses, routes)) {
+  for (const unit of units) {
     const codes = doubtsAbout(unit, circumstances);
-    const id = shortHash(unitKey(unit));
+    const id = idOf(unit);
     const accepted = codes.length === 0 || options.accept?.(id) === true;
     if (accepted && fromOf(unit.from) !== undefined) rules.push(unit);
     else doubts.push(doubtOf(id, unit, codes));
@@ -186,11 +216,15 @@ function policyOf(
   { tierOf }: ProposeOptions,
 ): AccessPolicy {
   const workload = graph.workloads.get(to);
-  const namespace = workload?.namespace ?? kubernetesNameOf(to)?.namespace;
+  // The ID's namespace first: a recording may give the workload one that no document can have.
+  const namespace = documentName(kubernetesNameOf(to)?.namespace ?? workload?.namespace ?? '');
   return {
     apiVersion: API_VERSION,
     kind: POLICY_KIND,
-    metadata: { name: policyName(to), ...(namespace === undefined ? {} : { namespace }) },
+    metadata: {
+      name: documentName(shortNameOf(to)) || `workload-${shortHash(to)}`,
+      ...(namespace === '' ? {} : { namespace }),
+    },
     spec: {
       protects: { workload: to },
       tier: (workload === undefined ? undefined : tierOf?.(workload)) ?? 'standard',
@@ -199,11 +233,6 @@ function policyOf(
       deny: [],
     },
   };
-}
-
-/** The short name; a document's name starts and ends with a letter or digit, a SPIFFE ID's segment need not. */
-function policyName(to: SpiffeId): string {
-  return shortNameOf(to).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '') || `workload-${shortHash(to)}`;
 }
 
 /**
@@ -262,26 +291,6 @@ function outsideRemarks(outside: readonly Access[]): Remark[] {
     { what: `not protected, because they are no workloads of this estate: ${shown} (${calls} calls).` },
   ];
 }
-
-/** Two workloads may share a namespace and a short name (`/ns/a/sa/x`, `/vm/x`): the later ones get more of their ID. */
-function withUniqueNames(policies: readonly AccessPolicy[]): AccessPolicy[] {
-  const seen = new Set<string>();
-  const named = policies.map((policy) => {
-    const key = sortKey(policy);
-    if (!seen.has(key)) {
-      seen.add(key);
-      return policy;
-    }
-    return withName(policy, `${policy.metadata.name}-${shortHash(policy.spec.protects.workload)}`);
-  });
-  return named.sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
-}
-
-function withName(policy: AccessPolicy, name: string): AccessPolicy {
-  return { ...policy, metadata: { ...policy.metadata, name } };
-}
-
-const sortKey = ({ metadata }: AccessPolicy): string => `${metadata.namespace ?? ''}\n${metadata.name}`;
 
 function countCovered(parts: readonly Part[], outside: number): Covered {
   const covered = { accesses: 0, calls: 0, observed: 0, declared: 0, doubts: 0, neverReached: 0, outside };

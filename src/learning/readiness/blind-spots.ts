@@ -28,6 +28,9 @@ const FOUND_HERE = {
   'caller-outside': 'give the caller an identity and record it, or state that it is known',
   /** A policy of the network cannot select pods in the host network. */
   'host-network': 'move it out of the host network, or accept that policies of the network do not select it',
+  /** A workload that shares its service account: the identity that policies name does not exist yet. */
+  'shared-account':
+    'give the workload a service account of its own (interlock identities --out DIR writes it), then observe its manifests again',
   /** A cron job whose due times all lie outside of what was recorded. */
   'cron-not-due': 'keep recording until it has run, or run it once by hand',
   /** A cron job whose schedule cannot be read. */
@@ -80,6 +83,7 @@ export function blindSpotsOf(
   for (const spot of declaredOnly(graph, toIt)) add(spot);
   for (const spot of outsiders(graph, to, toIt, [...found.values()])) add(spot);
   for (const spot of hostNetworks(graph, to, toIt)) add(spot);
+  for (const spot of sharedAccounts(graph, to, toIt)) add(spot);
   for (const spot of cronJobs(graph, to, toIt, now)) add(spot);
   return [...found.values()]
     .map(({ id, kind, what, certain }) => {
@@ -190,6 +194,22 @@ function* hostNetworks(graph: AccessGraph, to: Workload, toIt: readonly Access[]
       id: `host-network ${from.id}`,
       kind: 'host-network',
       what: `its caller ${nameOf(from, graph)} runs in the host network: its calls come from the node's address`,
+      certain: true,
+    };
+  }
+}
+
+/** The workload and its callers, where they run under an account that others run under as well. */
+function* sharedAccounts(graph: AccessGraph, to: Workload, toIt: readonly Access[]): Generator<Found> {
+  const ends = new Set([to.id, ...toIt.flatMap(({ from }) => (from.kind === 'workload' ? [from.id] : []))]);
+  for (const id of ends) {
+    const workload = graph.workloads.get(id);
+    if (workload?.identifiedBy !== 'workload-name' || workload.serviceAccount === undefined) continue;
+    const who = id === to.id ? 'it' : `its caller ${nameOf({ kind: 'workload', id }, graph)}`;
+    yield {
+      id: `shared-account ${id}`,
+      kind: 'shared-account',
+      what: `${who} runs under the shared service account ${workload.serviceAccount}: the identity that policies name is not held by anyone yet`,
       certain: true,
     };
   }

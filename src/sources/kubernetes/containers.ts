@@ -22,6 +22,10 @@ interface Setting extends Variable {
 
 /** Longest value that `$(NAME)` references are put into; what would grow beyond it stays as it is written. */
 const MAX_EXPANDED = 32_768;
+/** What references may add to the values of one container, in UTF-16 units: more than Linux lets a program start with. */
+const MAX_ADDED = 4 * 1024 * 1024;
+/** Most times that the containers of one pod use a config map or one of its keys: each use is one host or many. */
+const MAX_CONFIG_MAP_USES = 2000;
 
 /** Reads a pod's (or a pod template's) specification. Throws WrongField. */
 export function readPodSpec(spec: Fields): PodSpec {
@@ -37,10 +41,7 @@ export function readPodSpec(spec: Fields): PodSpec {
     ports: serving.flatMap(({ fields }) => readPorts(fields)),
     images: serving.flatMap(({ fields }) => fields.text('image') ?? []),
     declares: containers.flatMap(({ fields, by }) => readDeclarations(fields, by)),
-    configMaps: [
-      ...containers.flatMap(({ fields, by }) => readEnvConfigMaps(fields, by)),
-      ...readVolumes(spec, containers),
-    ],
+    configMaps: readConfigMaps(spec, containers),
   };
 }
 
@@ -61,8 +62,8 @@ export function isTcp(port: Fields): boolean {
 
 function readDeclarations(container: Fields, by: By): Declaration[] {
   const place = placeOf(container, by);
-  const env = readEnv(container, place);
-  const values = new Map(env.map(({ name, value }) => [name, value]));
+  const values = new Variables();
+  const env = readEnv(container, place, values);
   const settings = [...env, ...readArguments(container, ['command', 'args'], values, 'argument', place)];
   const hooks = ['postStart', 'preStop'].flatMap((hook) =>
     readArguments(container.in('lifecycle').in(hook).in('exec'), ['command'], values, `${hook} hook`, place),
@@ -75,12 +76,7 @@ function readDeclarations(container: Fields, by: By): Declaration[] {
   ];
 }
 
-function readProbe(
-  container: Fields,
-  name: string,
-  values: ReadonlyMap<string, string>,
-  place: string,
-): Declaration[] {
+function readProbe(container: Fields, name: string, values: Variables, place: string): Declaration[] {
   const probe = container.maybe(name);
   if (probe === undefined) return [];
   const what = `${name.replace('Probe', '')} probe`;
@@ -104,15 +100,14 @@ function declarations(settings: readonly Setting[], by: By): Declaration[] {
 }
 
 /** Literal variables, with references to earlier ones put in. Values that stand elsewhere are not known here. */
-function readEnv(container: Fields, place: string): Setting[] {
-  const values = new Map<string, string>();
+function readEnv(container: Fields, place: string, values: Variables): Setting[] {
   // Of variables of one name, the last one counts.
   const settings = new Map<string, Setting>();
   for (const variable of container.list('env')) {
     const name = envName(variable);
     const written = variable.text('value');
     if (written === undefined) continue;
-    const value = expand(written, values);
+    const value = values.expand(written);
     values.set(name, value);
     settings.set(name, { name, value, where: `env ${name}${place}` });
   }
@@ -123,11 +118,11 @@ function readEnv(container: Fields, place: string): Setting[] {
 function readArguments(
   container: Fields,
   keys: readonly string[],
-  values: ReadonlyMap<string, string>,
+  values: Variables,
   what: string,
   place: string,
 ): Setting[] {
-  const words = keys.flatMap((key) => container.texts(key)).map((word) => expand(word, values));
+  const words = keys.flatMap((key) => container.texts(key)).map((word) => values.expand(word));
   const settings: Setting[] = [];
   for (const [i, word] of words.entries()) {
     const [, flag, value] = /^--?([A-Za-z][\w.-]{0,100})(?:=([^]*))?$/.exec(word) ?? [];
@@ -142,15 +137,39 @@ function readArguments(
   return settings;
 }
 
-/** Kubernetes' dependent variables: `$(NAME)` is a known variable's value, `$$` a dollar sign. */
-function expand(text: string, values: ReadonlyMap<string, string>): string {
-  if (!text.includes('$')) return text;
-  const expanded = text
-    .slice(0, MAX_EXPANDED)
-    .replace(/\$\$|\$\(([\w.-]{1,253})\)/g, (written, name: string | undefined) =>
-      name === undefined ? '$' : (values.get(name) ?? written),
-    );
-  return expanded.length > MAX_EXPANDED ? text : expanded;
+/** The variables of one container so far, to be put into later values. */
+class Variables {
+  readonly #values = new Map<string, string>();
+  #room = MAX_ADDED;
+
+  set(name: string, value: string): void {
+    this.#values.set(name, value);
+  }
+
+  /** Kubernetes' dependent variables: `$(NAME)` is a known variable's value, `$$` a dollar sign. */
+  expand(text: string): string {
+    if (!text.includes('$')) return text;
+    const expanded = text
+      .slice(0, MAX_EXPANDED)
+      .replace(/\$\$|\$\(([\w.-]{1,253})\)/g, (written, name: string | undefined) =>
+        name === undefined ? '$' : (this.#values.get(name) ?? written),
+      );
+    const added = Math.max(0, expanded.length - text.length);
+    if (expanded.length > MAX_EXPANDED || added > this.#room) return text;
+    this.#room -= added;
+    return expanded;
+  }
+}
+
+function readConfigMaps(spec: Fields, containers: readonly { fields: Fields; by: By }[]): ConfigMapUse[] {
+  const all = [
+    ...containers.flatMap(({ fields, by }) => readEnvConfigMaps(fields, by)),
+    ...readVolumes(spec, containers),
+  ];
+  if (all.length > MAX_CONFIG_MAP_USES) {
+    throw spec.wrong('containers', `use config maps more than ${MAX_CONFIG_MAP_USES} times`);
+  }
+  return all;
 }
 
 function readEnvConfigMaps(container: Fields, by: By): ConfigMapUse[] {
@@ -169,24 +188,32 @@ function readEnvConfigMaps(container: Fields, by: By): ConfigMapUse[] {
   return uses;
 }
 
-/** Config maps in volumes that a container mounts. */
+/** Config maps in volumes that a container mounts; one more than may be where there are too many. */
 function readVolumes(spec: Fields, containers: readonly { fields: Fields; by: By }[]): ConfigMapUse[] {
-  const mounts = containers.flatMap(({ fields, by }) =>
-    fields
-      .list('volumeMounts')
-      .map((mount) => ({ volume: mount.name('name'), place: placeOf(fields, by), by })),
-  );
+  const mounted = new Map<string, Map<string, By>>();
+  for (const { fields, by } of containers) {
+    for (const mount of fields.list('volumeMounts')) {
+      const volume = mount.name('name');
+      const places = mounted.get(volume) ?? new Map<string, By>();
+      mounted.set(volume, places.set(placeOf(fields, by), by));
+    }
+  }
   const uses: ConfigMapUse[] = [];
+  const seen = new Set<string>();
   for (const volume of spec.list('volumes')) {
     const name = volume.name('name');
+    // Names of volumes are unique in a pod; a second one of a name would not be accepted by a cluster.
+    if (seen.has(name)) continue;
+    seen.add(name);
     const maps = [volume, ...volume.in('projected').list('sources')].flatMap(
       (v) => v.maybe('configMap') ?? [],
     );
     for (const map of maps) {
-      const items = map.list('items').map((item) => ({ key: item.name('key') }));
-      for (const { place, by } of mounts.filter((mount) => mount.volume === name)) {
-        for (const item of items.length === 0 ? [{}] : items) {
-          uses.push({ name: map.name('name'), ...item, by, where: `volume ${name}${place}` });
+      const keys = map.list('items').map((item) => ({ key: item.name('key') }));
+      for (const [place, by] of mounted.get(name) ?? []) {
+        for (const key of keys.length === 0 ? [{}] : keys) {
+          if (uses.length > MAX_CONFIG_MAP_USES) return uses;
+          uses.push({ name: map.name('name'), ...key, by, where: `volume ${name}${place}` });
         }
       }
     }

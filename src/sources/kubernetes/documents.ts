@@ -16,6 +16,7 @@ export interface DocumentSink {
 const MAX_YAML_LENGTH = 8 * 1024 * 1024;
 /** Most times that aliases may multiply what an anchor holds: what refuses "billion laughs". */
 const MAX_ALIAS_COUNT = 100;
+const MULTIPLIED = 'YAML whose aliases multiply';
 /** Most aliases in one document: each is looked up in all of it. */
 const MAX_ALIASES = 500;
 
@@ -157,10 +158,28 @@ function readYamlDocument(
   try {
     value = document.toJS({ maxAliasCount: MAX_ALIAS_COUNT });
   } catch {
-    sink.broken('YAML whose aliases multiply', at, 'a YAML document');
+    sink.broken(MULTIPLIED, at, 'a YAML document');
+    return;
+  }
+  // Without aliases every value takes a character. A list that holds itself never ends and is found here, too.
+  if (text.includes('*') && holdsMoreThan(text.length, value)) {
+    sink.broken(MULTIPLIED, at, 'a YAML document');
     return;
   }
   if (value !== null && value !== undefined) sink.value(value, at);
+}
+
+/** Whether there are more than `most` values in a value, those of an alias counted wherever it stands. */
+function holdsMoreThan(most: number, value: unknown): boolean {
+  let count = 0;
+  const open = [[value]];
+  for (let list = open.pop(); list !== undefined; list = open.pop()) {
+    for (const item of list) {
+      if (++count > most) return true;
+      if (typeof item === 'object' && item !== null) open.push(Object.values(item));
+    }
+  }
+  return false;
 }
 
 /** Why a document is not composed, where it is not; its tokens are walked without recursion: the composer recurses. */

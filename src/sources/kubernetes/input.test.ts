@@ -12,9 +12,10 @@ function refusalOf(text: string | Buffer): InterlockError | undefined {
   return undefined;
 }
 
-describe('input', () => {
-  const yaml = (name: string) => `apiVersion: v1\nkind: Service\nmetadata:\n  name: ${name}\n`;
+/** A Service as YAML. */
+const yaml = (name: string) => `apiVersion: v1\nkind: Service\nmetadata:\n  name: ${name}\n`;
 
+describe('input', () => {
   test('is YAML of many documents, JSON, a list, a list without kinds, or JSON one a line', () => {
     const names = (text: string | Buffer) =>
       read(text)
@@ -168,4 +169,61 @@ describe('detection', () => {
     [0, 'kind: x\n'],
     [0, ''],
   ])('%d for %j', (sure, head) => expect(source.detect(head)).toBe(sure));
+});
+
+describe('input that was made to cost much', () => {
+  test('as a generated name of many hyphens is skipped: no name is that long', () => {
+    const generated = {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { generateName: `x${'-'.repeat(300_000)}x` },
+    };
+    expect(read(json(generated)).skips[0]).toMatch(/^1 x Service: metadata.generateName is not a name/);
+    const usual = { ...generated, metadata: { generateName: 'job-' } };
+    expect(read(json(usual)).facts).toMatchObject([{ name: 'job' }]);
+  });
+
+  test('as variables that refer to a long one is kept as it is written from 4 MiB on', () => {
+    const env = [{ name: 'A', value: `${'x'.repeat(30_000)} a:1` }];
+    for (let i = 0; i < 400; i++) env.push({ name: `B${i}`, value: '$(A) b:1' });
+    const { facts } = read(json(deployment('a', { containers: [container({ env })] })));
+    const [fact] = facts;
+    const found = fact?.fact === 'workload' ? fact.declares.filter(({ host }) => host === 'a') : [];
+    expect(found).toHaveLength(1 + Math.floor((4 * 1024 * 1024) / 30_000));
+  });
+
+  test('as many mounts of one volume is counted once for each container', () => {
+    const volumes = Array.from({ length: 3000 }, () => ({ name: 'v', configMap: { name: 'm' } }));
+    const volumeMounts = volumes.map(() => ({ name: 'v', mountPath: '/etc' }));
+    const { facts } = read(json(deployment('a', { containers: [container({ volumeMounts })], volumes })));
+    expect(facts).toMatchObject([{ configMaps: [{ name: 'm' }] }]);
+  });
+
+  test('as thousands of uses of config maps loses its object', () => {
+    const envFrom = Array.from({ length: 2001 }, (_, i) => ({ configMapRef: { name: `m${i}` } }));
+    expect(read(json(deployment('a', { containers: [container({ envFrom })] }))).skips[0]).toMatch(
+      /^1 x Deployment: spec.template.spec.containers use config maps more than 2000 times/,
+    );
+    const hosts = Array.from({ length: 11 }, (_, k) => [
+      `k${k}`,
+      Array.from({ length: 500 }, (_, i) => `h${i}:1`).join(' '),
+    ]);
+    const map = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'm' },
+      data: Object.fromEntries(hosts),
+    };
+    expect(read(json(map)).skips[0]).toMatch(/^1 x ConfigMap: data names more than 5000 hosts/);
+  });
+
+  test('as one long list under many aliases, or a list that holds itself, loses its document', () => {
+    const env = Array.from({ length: 100 }, (_, i) => `{name: A${i}, value: x}`).join(', ');
+    const items = Array.from({ length: 90 }, (_, i) => `- {name: d${i}, env: *e}`).join('\n');
+    expect(read(`${yaml('a')}---\nx: &e [${env}]\nitems:\n${items}\n`).skips[0]).toMatch(
+      /^1 x YAML whose aliases multiply/,
+    );
+    expect(read(`${yaml('a')}---\n&a [*a, *a]\n`).skips[0]).toMatch(/^1 x YAML whose aliases multiply/);
+    expect(read(`x: &l {a: b}\ny: *l\n${yaml('a')}`).facts).toHaveLength(1);
+  });
 });

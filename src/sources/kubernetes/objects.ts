@@ -12,6 +12,8 @@ export interface KubernetesObject {
   readonly fields: Fields;
 }
 
+/** Most hosts of one config map: each counts for every container that uses it. */
+const MAX_HOSTS_OF_A_MAP = 5000;
 const MARKS = 'interlock.dev/';
 
 /** Labels that controllers add to the pods they make: not part of the template that a selector is meant for. */
@@ -30,8 +32,9 @@ const GENERATED_LABELS: ReadonlySet<string> = new Set([
 
 /** The name, or the beginning that Kubernetes makes one from. */
 export function readName(metadata: Fields): string {
-  const prefix = metadata.text('name') === undefined ? metadata.text('generateName') : undefined;
-  return prefix === undefined ? metadata.name('name') : prefix.replace(/-+$/, '') || metadata.name('name');
+  if (metadata.text('name') !== undefined || !metadata.text('generateName')) return metadata.name('name');
+  // `name` bounds the length first: looking for a run of hyphens at the end costs its square.
+  return metadata.name('generateName').replace(/-+$/, '') || metadata.name('name');
 }
 
 /** A workload from the object that holds its pod template, or from a pod itself. */
@@ -122,6 +125,8 @@ export function readConfigMap({ namespace, name, fields }: KubernetesObject): Fa
   const hosts = hostsOfVariables(variables).map(({ variable, host }) =>
     Object.assign({ key: variable.name }, host),
   );
+  if (hosts.length > MAX_HOSTS_OF_A_MAP)
+    throw fields.wrong('data', `names more than ${MAX_HOSTS_OF_A_MAP} hosts`);
   return { fact: 'configMap', namespace, name, hosts };
 }
 

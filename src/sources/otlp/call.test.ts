@@ -56,6 +56,8 @@ describe('an HTTP call between two services', () => {
     ],
     ['a bare catch-all alone', {}, { ...route, 'http.route': '/**' }, 'GET /{rest=**}'],
     ['no path at all', {}, { 'http.method': 'GET' }, 'GET /{rest=**}'],
+    ['no template of the caller', route, { 'network.local.port': 81 }, 'GET /{rest=**} :81'],
+    ['the caller’s path, not its template', { ...route, 'url.path': '/orders/7' }, {}, 'GET /orders/7'],
     ['a raw brace', {}, { 'http.method': 'GET', 'url.path': '/a/{b}' }, 'GET /a/%7Bb%7D'],
     [
       'the socket’s own port first',
@@ -194,6 +196,14 @@ describe('who called whom', () => {
     expect(sentences(read([request([alone])]).tally)).toEqual([
       '1 spiffe://cluster.local/ns/shop/sa/w -> api: GET / ok',
     ]);
+  });
+
+  test('is never what the caller says of itself or of the callee', () => {
+    const says = {
+      'source.principal': 'spiffe://x.org/ns/shop/sa/other',
+      'destination.principal': 'spiffe://x.org/ns/shop/sa/vault',
+    };
+    expect(call(says, {})).toEqual(['1 web -> api: tcp ok']);
   });
 
   test('is not asked within one service, one pod, or one instance', () => {

@@ -36,7 +36,7 @@ export function actionOf(parent: Span | undefined, child: Span): Action {
 export function outgoingActionOf(span: Span): Action | undefined {
   const { said } = span;
   const port = said.port ?? 0;
-  const l7 = said.dbSystem === undefined ? l7Action(SILENT, said, port) : undefined;
+  const l7 = said.dbSystem === undefined ? l7Action(said, SILENT, port) : undefined;
   return l7 ?? (port === 0 ? undefined : { kind: 'tcp', port });
 }
 
@@ -52,7 +52,8 @@ function l7Action(callee: Said, caller: Said, port: number): Action | undefined 
   const rpc = grpcOf(callee) ?? (calleeHttp ? undefined : grpcOf(caller));
   if (rpc !== undefined) return { kind: 'grpc', port, ...rpc };
   const own = pathOf(callee);
-  const path = own === undefined || (CATCH_ALL.test(own) && caller.path !== undefined) ? pathOf(caller) : own;
+  // A template is the callee's to state: the caller's could let it in where it never was.
+  const path = own === undefined || CATCH_ALL.test(own) ? (caller.path ?? own) : own;
   // gRPC is HTTP/2 with the method as path: a proxy's span may know no more than that.
   const wire = caller.rpcSystem === 'grpc' && path !== undefined ? grpcMethodOf(path) : undefined;
   if (wire !== undefined) return { kind: 'grpc', port, ...wire };
@@ -137,14 +138,15 @@ export function outcomeOf(parent: Span | undefined, child: Span): Outcome {
   return parent !== undefined && describesOutgoing(parent) && parent.code === 'bad' ? 'error' : 'ok';
 }
 
-/** Who called and who was called; an identity that a proxy verified wins over the resources. */
+/**
+ * Who called and who was called; an identity that the callee's proxy verified wins over the resources. The
+ * caller's span has no say: it could name another as the caller, or as the callee.
+ */
 export function endsOf(parent: Span, child: Span): [from: Endpoint, to: Endpoint] {
-  const [callee, caller] = bothSides(parent, child);
-  const source = callee.source ?? caller.source;
-  const target = callee.destinationId ?? caller.destinationId;
+  const [{ source, destinationId }] = bothSides(parent, child);
   return [
     source === undefined ? parent.emitter.endpoint : { spiffeId: source },
-    target === undefined ? child.emitter.endpoint : { spiffeId: target },
+    destinationId === undefined ? child.emitter.endpoint : { spiffeId: destinationId },
   ];
 }
 

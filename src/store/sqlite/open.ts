@@ -53,7 +53,7 @@ function createFile(dir: string, file: string): void {
 }
 
 function prepare(db: DatabaseSync, dir: string, options: SqliteOptions): void {
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536');
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
   if (options.maxPages !== undefined) db.exec(`PRAGMA max_page_count = ${options.maxPages}`);
   if (isEmpty(db)) createTables(db);
   const { application_id: application, user_version: version } = {

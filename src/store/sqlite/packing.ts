@@ -68,10 +68,7 @@ export function packCounts(counts: HourCounts): Uint8Array {
 
 /** Adds the counters that {@link packCounts} packed into `counts`. */
 export function unpackCounts(bytes: Uint8Array, counts: HourCounts): void {
-  const values = unpackNumbers(bytes);
-  let key = 0;
-  for (let i = 0; i + 1 < values.length; i += 2) {
-    key += values[i] as number;
-    counts.add(key, values[i + 1] as number);
-  }
+  const cells = unpackNumbers(bytes);
+  for (let i = 2; i < cells.length; i += 2) cells[i] = (cells[i] as number) + (cells[i - 2] as number);
+  counts.takeOver(cells);
 }
