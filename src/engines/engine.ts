@@ -34,6 +34,8 @@ export interface RenderOptions {
   readonly shadow: boolean;
   /** What is known of a workload (labels to select it by, its ports); absent where the state does not know it. */
   readonly workload: (id: SpiffeId) => Workload | undefined;
+  /** All that the state knows, to find workloads that a selector would catch beside the one it is for. */
+  readonly workloads?: readonly Workload[];
 }
 
 /** Policies -> the engine's own documents. Pure: writing them is the caller's. */
