@@ -64,7 +64,14 @@ function graphOf(): AccessGraph {
     events: CALLS,
     lost: 0,
   };
-  return { trustDomain: 'example.org', workloads: new Map(), accesses, blindSpots: [], sharedAccounts: [], coverage };
+  return {
+    trustDomain: 'example.org',
+    workloads: new Map(),
+    accesses,
+    blindSpots: [],
+    sharedAccounts: [],
+    coverage,
+  };
 }
 
 const megabytes = (bytes: number) => `${(bytes / 1048576).toFixed(0)} MB`;
@@ -83,7 +90,9 @@ export function bench(report: (line: string) => void): void {
   const graph = graphOf();
   globalThis.gc?.();
   const after = process.memoryUsage().rss;
-  report(`${ACCESSES.toLocaleString('en-US')} accesses x ${HOURS} hours in memory: ${megabytes(after - before)} (target under 400 MB)`);
+  report(
+    `${ACCESSES.toLocaleString('en-US')} accesses x ${HOURS} hours in memory: ${megabytes(after - before)} (target under 400 MB)`,
+  );
   const { policies } = propose(graph, { accept: () => true });
   const set = compile(policies);
   const rehearsals: number[] = [];
@@ -98,13 +107,16 @@ export function bench(report: (line: string) => void): void {
     bare.push(
       timed(() => {
         for (const { from, to, action } of graph.accesses) {
-          if (to.kind === 'workload' && !decide(set, { from, to: to.id, action }).allowed) throw new Error('denied');
+          if (to.kind === 'workload' && !decide(set, { from, to: to.id, action }).allowed)
+            throw new Error('denied');
         }
       }),
     );
   }
   const [whole, verdicts] = [median(rehearsals), median(bare)];
-  report(`rehearsal standing for ${CALLS.toLocaleString('en-US')} calls: ${whole.toFixed(0)} ms (target under 2,000 ms)`);
+  report(
+    `rehearsal standing for ${CALLS.toLocaleString('en-US')} calls: ${whole.toFixed(0)} ms (target under 2,000 ms)`,
+  );
   report(`that is ${(whole / verdicts).toFixed(1)} times the bare verdicts (${verdicts.toFixed(0)} ms)`);
   report(`peak memory of the process: ${megabytes(process.resourceUsage().maxRSS * 1024)}`);
 }

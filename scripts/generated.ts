@@ -42,7 +42,9 @@ async function readme(): Promise<string> {
   const code = await mainJob(new Terminal(stream, stream, {}), []);
   const said = `$ npm start\n${chunks.join('').trimEnd()}`;
   if (code !== 0) throw new Error(`the main job failed on the example:\n${said}`);
-  return contentOf('README.md').replace(RECORDING, (_, start, end) => `${start}${said}${end}`);
+  const now = contentOf('README.md');
+  if (!RECORDING.test(now)) throw new Error('README.md has lost the marks around the recording of npm start');
+  return now.replace(RECORDING, (_, start, end) => `${start}${said}${end}`);
 }
 
 /** The generated files whose content differs from a fresh generation, as sentences. */

@@ -24,7 +24,8 @@ for (const [path, entry] of Object.entries(lock.packages)) {
     const os = OS.exec(name)?.[1];
     const cpu = CPU.exec(name)?.[1];
     const place = `node_modules/${name}`;
-    if (lock.packages[place] !== undefined || os === undefined || cpu === undefined || !EXACT.test(version)) continue;
+    if (lock.packages[place] !== undefined || os === undefined || cpu === undefined || !EXACT.test(version))
+      continue;
     const libc = os === 'linux' ? { libc: [name.includes('musl') ? 'musl' : 'glibc'] } : {};
     lock.packages[place] = {
       version,
@@ -39,4 +40,6 @@ for (const [path, entry] of Object.entries(lock.packages)) {
 }
 lock.packages = Object.fromEntries(Object.entries(lock.packages).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 writeFileSync(file, `${JSON.stringify(lock, null, 2)}\n`);
-console.log(`package-lock.json: ${Object.keys(lock.packages).length} packages, ${added} of them of other platforms.`);
+console.log(
+  `package-lock.json: ${Object.keys(lock.packages).length} packages, ${added} of them of other platforms.`,
+);

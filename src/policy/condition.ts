@@ -42,7 +42,6 @@ export const CONDITION_ATTRIBUTES = [
   'connection.uri_san_peer_certificate',
   'destination.port',
 ] as const;
-export type ConditionAttribute = (typeof CONDITION_ATTRIBUTES)[number];
 
 /** The attributes of one request. What is in `carried` and has no value is known not to exist. */
 export interface Bindings {
