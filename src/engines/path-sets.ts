@@ -108,8 +108,8 @@ function subtractAll(sets: readonly PathSet[], taken: PathSet): PathSet[] | unde
   return all;
 }
 
-/** The same paths with one segment of the rest written out. */
-function unrolled({ segments }: PathSet): PathSet[] {
+/** The same paths, where there is a rest, with one segment of it written out. */
+export function unrolled({ segments }: PathSet): PathSet[] {
   return [
     { segments: [...segments, EMPTY], rest: false },
     { segments: [...segments, ANY], rest: false },

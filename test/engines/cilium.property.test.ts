@@ -79,7 +79,7 @@ describe('a CiliumNetworkPolicy', () => {
           }
         }
       }),
-      { numRuns: 300, endOnFailure: true },
+      { numRuns: 400, endOnFailure: true },
     );
     expect(seen.both).toBeGreaterThan(1000);
   });

@@ -73,7 +73,7 @@ describe("Linkerd's policy", () => {
           }
         }
       }),
-      { numRuns: 300, endOnFailure: true },
+      { numRuns: 400, endOnFailure: true },
     );
     expect(seen.both).toBeGreaterThan(500);
   });

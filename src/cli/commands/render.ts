@@ -37,6 +37,7 @@ export const renderCommand: CommandSpec<Options> = {
     const rendering = engineNamed(options.engine).render(policies, {
       shadow: options.shadow === true,
       workload: (id) => workloads?.get(id),
+      ...(workloads === undefined ? {} : { workloads: [...workloads.values()] }),
     });
     refuseWider(rendering, options);
     const files = new Map(rendering.documents.map(({ file, content }) => [file, yamlText(content)]));
