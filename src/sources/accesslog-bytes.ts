@@ -30,24 +30,30 @@ export function firstMark(marks: number): number {
 export function hashBytes(view: DataView, from: number, length: number): number {
   let h = 0;
   let p = from;
-  for (const last = from + (length & ~3); p < last; p += 4) h = mix(h, view.getInt32(p, true));
+  for (const last = from + (length & ~3); p < last; p += 4) h = fold(h, view.getInt32(p, true));
   return mixRest(h, view.getInt32(p, true), length & 3);
 }
 
-/** A hash made of a hash and four bytes more. */
+/** Takes four bytes more into a hash: quickly, for {@link mixRest} to finish. */
+export function fold(h: number, x: number): number {
+  return (((h << 5) | (h >>> 27)) + x) | 0;
+}
+
+/** A hash made of a hash and 32 bits more. */
 export function mix(h: number, x: number): number {
   const product = Math.imul(h ^ x, PRIME);
   return (product << 13) | (product >>> 19);
 }
 
-/** A hash made of a hash and the first `rest` (0 to 3) bytes of `x`. */
+/** Finishes a hash with the first `rest` (0 to 3) bytes of `x`. */
 export function mixRest(h: number, x: number, rest: number): number {
   return mix(h, (x & ((1 << (rest << 3)) - 1)) ^ rest);
 }
 
 /**
- * Whether two runs of `length` bytes are equal, where the bytes of one of them are all from 0x20 to 0x7f. Eight at a
- * time are compared as floating-point numbers: such bytes make no zero, which has two forms, and no NaN.
+ * Whether two runs of `length` bytes are equal, where neither holds a zero byte. Eight at a time are compared as
+ * floating-point numbers: without zero bytes they make no zero, which has two forms. Bytes that make a NaN (0x7f or
+ * 0xff before 0xf0 to 0xff) are equal to nothing; they are not in ASCII.
  */
 export function sameBytes(a: DataView, aFrom: number, b: DataView, bFrom: number, length: number): boolean {
   if (length < 8) return sameFewBytes(a, aFrom, b, bFrom, length);
@@ -58,7 +64,7 @@ export function sameBytes(a: DataView, aFrom: number, b: DataView, bFrom: number
   return a.getFloat64(aFrom + last, true) === b.getFloat64(bFrom + last, true);
 }
 
-/** The same for less than eight bytes, of any values. */
+/** The same for less than eight bytes. */
 function sameFewBytes(a: DataView, aFrom: number, b: DataView, bFrom: number, length: number): boolean {
   const rest = (1 << ((length & 3) << 3)) - 1;
   let i = 0;
@@ -67,6 +73,12 @@ function sameFewBytes(a: DataView, aFrom: number, b: DataView, bFrom: number, le
     i = 4;
   }
   return ((a.getInt32(aFrom + i, true) ^ b.getInt32(bFrom + i, true)) & rest) === 0;
+}
+
+/** Marks of the bytes of `x` that equal the one that `repeated` holds four times; or 0. Only the first is exact. */
+export function marksOf(x: number, repeated: number): number {
+  const difference = x ^ repeated;
+  return (difference - ONES) & ~difference & HIGHS;
 }
 
 /** Copies `length` bytes, and up to three more that do not count. */

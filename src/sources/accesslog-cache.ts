@@ -25,7 +25,7 @@ export class RunKey {
     this.count = 0;
   }
 
-  /** Adds a run and its hash. All keys of one cache have as many runs; one that is not there has no length. */
+  /** Adds a run and its hash. Keys with equal numbers have as many runs. */
   add(start: number, length: number, hash: number): void {
     this.start[this.count] = start;
     this.length[this.count] = length;
@@ -79,7 +79,7 @@ export class ByteCache<T> {
     for (let i = 0; i < key.count; i++) {
       const length = key.length[i] as number;
       if (keys.getInt32(at, true) !== length) return false;
-      if (length > 0 && !sameBytes(key.view, key.start[i] as number, keys, at + 4, length)) return false;
+      if (!sameBytes(key.view, key.start[i] as number, keys, at + 4, length)) return false;
       at += 4 + length;
     }
     return true;

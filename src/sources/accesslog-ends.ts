@@ -24,8 +24,8 @@ export interface Ends {
   readonly port: number;
   /** Whether Istio's naming says that the callee's own proxy wrote the line. */
   readonly inbound: boolean;
-  /** The caller's address, as the name of its instance. */
-  readonly instance: string | undefined;
+  /** Whether the caller's address decided any of this. */
+  readonly byAddress: boolean;
   /** Both ends showed a certificate; the line says that there was no TLS. */
   readonly mutual: boolean;
   readonly plaintext: boolean;
@@ -49,7 +49,10 @@ class Unusable extends Error {}
 export function endsOf(line: Spans): Ends | string {
   try {
     const cluster = clusterOf(text(line, 'UPSTREAM_CLUSTER'));
-    return sideOf(line, cluster) === 'callee' ? calleeLine(line, cluster) : callerLine(line, cluster);
+    const side = sideOf(line, cluster);
+    const ends =
+      (side ?? sideByAddress(line)) === 'callee' ? calleeLine(line, cluster) : callerLine(line, cluster);
+    return { ...ends, byAddress: side === undefined || ends.from.spiffeId === undefined };
   } catch (error) {
     if (error instanceof Unusable) return error.message;
     throw error;
@@ -84,20 +87,28 @@ const CLUSTER_KINDS = new Map<string, Cluster['kind']>([
   ['BlackHoleCluster', 'outside'],
 ]);
 
-function sideOf(line: Spans, cluster: Cluster): Side {
+/** Whose proxy wrote the line, where a cluster's name or a certificate tells. */
+function sideOf(line: Spans, cluster: Cluster): Side | undefined {
   if (cluster.kind === 'inbound' || cluster.kind === 'waypoint') return 'callee';
   if (cluster.kind === 'outbound' || cluster.kind === 'outside') return 'caller';
   if (line.has(LOCAL_SAN)) return 'callee';
-  if (line.has(UPSTREAM_PEER_SAN)) return 'caller';
-  // An application reaches its own proxy over loopback; anyone else's proxy is nearer to the callee.
-  const remote = peerAddress(line);
-  const upstream = address(line, 'UPSTREAM_HOST');
-  return remote !== undefined && isLoopback(remote.ip) && upstream !== undefined && !isLoopback(upstream.ip)
-    ? 'caller'
-    : 'callee';
+  return line.has(UPSTREAM_PEER_SAN) ? 'caller' : undefined;
 }
 
-function calleeLine(line: Spans, cluster: Cluster): Ends {
+/** An application reaches its own proxy over loopback; anyone else's proxy is nearer to the callee. */
+function sideByAddress(line: Spans): Side {
+  const remote = peerAddress(line);
+  const upstream = address(line, 'UPSTREAM_HOST');
+  if (remote === undefined || upstream === undefined) return 'callee';
+  return isLoopback(remote.ip) && !isLoopback(upstream.ip) ? 'caller' : 'callee';
+}
+
+/** The caller's address, as the name of its instance; `side` says whose proxy wrote the line. */
+export function instanceOf(line: Spans, side: Side): string | undefined {
+  return (side === 'callee' ? peerAddress(line) : callerAddress(line))?.ip;
+}
+
+function calleeLine(line: Spans, cluster: Cluster): Omit<Ends, 'byAddress'> {
   const cert = clientCert(line);
   const by = line.isEmpty(LOCAL_SAN) ? undefined : cert?.by;
   const caller = spiffe(text(line, 'DOWNSTREAM_PEER_URI_SAN')?.split(',') ?? cert?.uri);
@@ -106,9 +117,12 @@ function calleeLine(line: Spans, cluster: Cluster): Ends {
     ? spiffe(text(line, 'UPSTREAM_PEER_URI_SAN')?.split(','))
     : spiffe(text(line, 'DOWNSTREAM_LOCAL_URI_SAN')?.split(',') ?? by);
   const peer = peerAddress(line);
+  if (caller === undefined && peer !== undefined && isLoopback(peer.ip)) {
+    throw new Unusable('a call over loopback, which stays within its pod');
+  }
   const local = address(line, 'DOWNSTREAM_LOCAL_ADDRESS');
   const upstream = address(line, 'UPSTREAM_HOST');
-  const server = waypoint ? upstream : calleeAddress(local, upstream);
+  const server = waypoint ? upstream : calleeAddress(local, upstream, cluster);
   return {
     side: 'callee',
     from: { ...(caller && { spiffeId: caller }), ...(peer && { ip: peer.ip }) },
@@ -118,15 +132,19 @@ function calleeLine(line: Spans, cluster: Cluster): Ends {
       // The name that the caller wrote is believed only where nothing else names the callee.
       ...hostEnd(cluster.host ?? (server === undefined ? calledName(line) : undefined)),
     },
-    port: calleePort(local, cluster, upstream, waypoint || (callee === undefined && server === upstream)),
+    port: calleePort(
+      local,
+      cluster,
+      upstream,
+      waypoint || (callee === undefined && server === upstream && cluster.kind === 'other'),
+    ),
     inbound: cluster.kind === 'inbound' || waypoint,
-    instance: peer?.ip,
     mutual: caller !== undefined && (callee !== undefined || waypoint),
     plaintext: line.isEmpty(TLS_VERSION),
   };
 }
 
-function callerLine(line: Spans, cluster: Cluster): Ends {
+function callerLine(line: Spans, cluster: Cluster): Omit<Ends, 'byAddress'> {
   const caller = spiffe(
     (text(line, 'UPSTREAM_LOCAL_URI_SAN') ?? text(line, 'DOWNSTREAM_LOCAL_URI_SAN'))?.split(','),
   );
@@ -148,7 +166,6 @@ function callerLine(line: Spans, cluster: Cluster): Ends {
     // An outbound cluster's port is the Service's, which need not be the container's.
     port: server?.port ?? 0,
     inbound: false,
-    instance: own?.ip,
     mutual: line.has(UPSTREAM_LOCAL_SAN) && caller !== undefined && callee !== undefined,
     plaintext: line.isEmpty(UPSTREAM_TLS_VERSION) && upstream !== undefined,
   };
@@ -223,9 +240,13 @@ function callerAddress(line: Spans): Address | undefined {
 }
 
 /** The callee's address: where the connection was accepted, unless the proxy sends it on to another machine. */
-function calleeAddress(local: Address | undefined, upstream: Address | undefined): Address | undefined {
-  if (upstream !== undefined && !isLoopback(upstream.ip)) return upstream;
-  return local === undefined || isLoopback(local.ip) ? undefined : local;
+function calleeAddress(
+  local: Address | undefined,
+  upstream: Address | undefined,
+  cluster: Cluster,
+): Address | undefined {
+  const [first, second] = cluster.kind === 'inbound' ? [local, upstream] : [upstream, local];
+  return [first, second].find((each) => each !== undefined && !isLoopback(each.ip));
 }
 
 function calleePort(

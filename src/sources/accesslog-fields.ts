@@ -1,17 +1,20 @@
 import { InterlockError } from '../access/index.ts';
 
-/** The command operators that are read, as Envoy writes them, with the JSON keys that stand for them unasked. */
+/**
+ * The command operators that are read, as Envoy writes them, with the JSON keys that stand for them unasked beside
+ * the operator's own name. Keys that log shippers add of their own (`@timestamp`, `host`, `status`) are not among them.
+ */
 const FIELDS = [
-  ['START_TIME', '@timestamp', 'timestamp', 'time'],
+  ['START_TIME'],
   ['REQ(:METHOD)', 'method', ':method', 'req_method', 'request_method'],
   ['REQ(:PATH)', 'path', ':path', 'req_path', 'request_path', 'x-envoy-origin-path'],
   ['REQ(X-ENVOY-ORIGINAL-PATH)', 'x_envoy_original_path', 'x-envoy-original-path', 'original_path'],
   ['PROTOCOL', 'req_protocol'],
-  ['RESPONSE_CODE', 'status', 'status_code'],
+  ['RESPONSE_CODE'],
   ['RESPONSE_FLAGS', 'response_flags_long'],
   ['RESPONSE_CODE_DETAILS'],
   ['CONNECTION_TERMINATION_DETAILS'],
-  ['REQ(:AUTHORITY)', 'authority', ':authority', 'req_authority', 'host', 'req_host'],
+  ['REQ(:AUTHORITY)', 'authority', ':authority', 'req_authority'],
   ['REQ(CONTENT-TYPE)', 'content_type', 'content-type', 'req_content_type'],
   ['REQ(X-FORWARDED-CLIENT-CERT)', 'x_forwarded_client_cert', 'x-forwarded-client-cert', 'xfcc'],
   ['GRPC_STATUS', 'grpc-status', 'grpc_status_number'],

@@ -74,7 +74,7 @@ export function outcomeOf(line: Spans, tcp: boolean): Outcome {
     if (!line.has(UPSTREAM_HOST)) return 'failed';
   }
   if (code !== undefined && code >= 400) return 'error';
-  return line.has(GRPC_STATUS) && !isGrpcOk(line.text(GRPC_STATUS)) ? 'error' : 'ok';
+  return line.has(GRPC_STATUS) && !isGrpcOk(line) ? 'error' : 'ok';
 }
 
 /** The outcome that the response flags decide, or undefined where the response code does. */
@@ -97,7 +97,10 @@ function moved(line: Spans): boolean {
   return (line.integer(SENT) ?? 0) > 0 || (line.integer(RECEIVED) ?? 0) > 0;
 }
 
-/** gRPC status 0, as a number or by its name in either spelling. */
-function isGrpcOk(status: string | undefined): boolean {
-  return status === '0' || status?.toUpperCase() === 'OK';
+/** gRPC status 0, as a number or by its name in either spelling (`OK`, `Ok`). */
+function isGrpcOk(line: Spans): boolean {
+  const start = line.start[GRPC_STATUS] as number;
+  const length = (line.end[GRPC_STATUS] as number) - start;
+  if (length === 1) return line.bytes[start] === 0x30;
+  return length === 2 && line.bytes[start] === 0x4f && ((line.bytes[start + 1] as number) | 0x20) === 0x6b;
 }

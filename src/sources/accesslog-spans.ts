@@ -1,9 +1,5 @@
 import { PAD } from './accesslog-bytes.ts';
 
-/** How a value is written. A plain one is ASCII without escapes (or a number); a coded one any other string. */
-export const PLAIN = 0;
-export const CODED = 1;
-
 const DASH = 0x2d;
 const FIRST_SIZE = 16 * 1024;
 /** A buffer that a long line has made larger than this is given up with the next short one. */
@@ -22,7 +18,8 @@ export class Spans {
   /** A bit for each slot that holds a value, and one for each that is named and holds none. */
   present = 0;
   empty = 0;
-  readonly kind: Uint8Array;
+  /** A bit for each slot whose value is not ASCII or has escapes. */
+  coded = 0;
   readonly start: Int32Array;
   readonly end: Int32Array;
   /** A hash of a value's bytes. */
@@ -31,7 +28,6 @@ export class Spans {
   /** `slots`: how many, at most 31. */
   constructor(slots: number) {
     if (slots > 31) throw new RangeError('a slot is a bit');
-    this.kind = new Uint8Array(slots);
     this.hash = new Int32Array(slots);
     this.start = new Int32Array(slots);
     this.end = new Int32Array(slots);
@@ -54,18 +50,25 @@ export class Spans {
   }
 
   /** Notes a value; "" and Envoy's "-" for "not set" are none. */
-  set(slot: number, kind: number, start: number, end: number, hash: number): void {
+  set(slot: number, start: number, end: number, hash: number): void {
     const length = end - start;
     if (length === 0 || (length === 1 && this.bytes[start] === DASH)) {
       this.clear(slot);
       return;
     }
-    this.kind[slot] = kind;
     this.start[slot] = start;
     this.end[slot] = end;
     this.hash[slot] = hash;
-    this.present |= 1 << slot;
-    this.empty &= ~(1 << slot);
+    const bit = 1 << slot;
+    this.present |= bit;
+    this.empty &= ~bit;
+    this.coded &= ~bit;
+  }
+
+  /** Notes a value that is not ASCII, or has escapes. */
+  setCoded(slot: number, start: number, end: number, hash: number): void {
+    this.set(slot, start, end, hash);
+    this.coded |= 1 << slot;
   }
 
   /** Notes that the line names the slot and holds no value there. */
@@ -89,7 +92,7 @@ export class Spans {
     if (!this.has(slot)) return undefined;
     const start = this.start[slot] as number;
     const end = this.end[slot] as number;
-    if (this.kind[slot] !== CODED) return this.bytes.toString('latin1', start, end);
+    if (((this.coded >> slot) & 1) === 0) return this.bytes.toString('latin1', start, end);
     if (!this.json) return this.bytes.toString('utf8', start, end);
     // A JSON string between its quotes always parses to a string.
     return JSON.parse(this.bytes.toString('utf8', start - 1, end + 1)) as string;

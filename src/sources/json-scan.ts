@@ -2,13 +2,13 @@ import {
   copyBytes,
   firstMark,
   hashBytes,
-  mix,
+  fold,
   mixRest,
   PAD,
   sameBytes,
   specials,
 } from './accesslog-bytes.ts';
-import { CODED, PLAIN, type Spans } from './accesslog-spans.ts';
+import type { Spans } from './accesslog-spans.ts';
 import { MAX_DEPTH } from './source.ts';
 
 /** How a scan ended. */
@@ -30,12 +30,12 @@ export class JsonScan {
   readonly #spans: Spans;
   readonly #slots: ReadonlyMap<string, number>;
   readonly #keys = new DataView(new ArrayBuffer(REMEMBERED * REMEMBERED_BYTES + PAD));
-  readonly #keyLength = new Int32Array(REMEMBERED);
-  readonly #keyRest = new Int32Array(REMEMBERED);
+  /** Zeros follow the lengths of the keys that are there. */
+  readonly #keyLength = new Int32Array(REMEMBERED + 1);
   readonly #keySlot = new Int32Array(REMEMBERED);
   #keyCount = 0;
-  /** The remembered key that is expected next. */
-  #next = 0;
+  /** The place of the last key among the remembered ones. */
+  #found = 0;
   #slot = -1;
   #deep = false;
 
@@ -49,7 +49,6 @@ export class JsonScan {
   scan(): Scanned {
     this.#spans.json = true;
     this.#deep = false;
-    this.#next = 0;
     const p = this.#space(0);
     const end = this.#spans.bytes[p] === 0x7b ? this.#members(p + 1) : -1;
     if (end < 0) return this.#deep ? 'too deep' : 'broken';
@@ -59,13 +58,24 @@ export class JsonScan {
   /** The members of the top-level object; gives the place after its closing brace, or -1. */
   #members(from: number): number {
     const { bytes, view } = this.#spans;
+    const keys = this.#keys;
+    const lengths = this.#keyLength;
     let p = bytes[from] === 0x22 ? from : this.#space(from);
     if (bytes[p] === 0x7d) return p + 1;
-    for (;;) {
-      p = this.#key(p);
-      if (p < 0) return -1;
+    for (let expected = 0; ; expected++) {
+      let slot: number;
+      const length = lengths[expected] as number;
+      if (length > 0 && sameBytes(view, p, keys, expected * REMEMBERED_BYTES, length)) {
+        slot = this.#keySlot[expected] as number;
+        p += length;
+        if ((bytes[p] as number) <= 0x20) p = this.#space(p);
+      } else {
+        p = this.#otherKey(p, expected);
+        if (p < 0) return -1;
+        expected = this.#found;
+        slot = this.#slot;
+      }
       const first = bytes[p] as number;
-      const slot = this.#slot;
       if (first === 0x22) {
         const start = p + 1;
         let end = start;
@@ -73,7 +83,7 @@ export class JsonScan {
         let x = view.getInt32(end, true);
         let marks = specials(x);
         while (marks === 0) {
-          hash = mix(hash, x);
+          hash = fold(hash, x);
           end += 4;
           x = view.getInt32(end, true);
           marks = specials(x);
@@ -81,11 +91,11 @@ export class JsonScan {
         const rest = firstMark(marks);
         end += rest;
         if (bytes[end] === 0x22) {
-          if (slot >= 0) this.#spans.set(slot, PLAIN, start, end, mixRest(hash, x, rest));
+          if (slot >= 0) this.#spans.set(slot, start, end, mixRest(hash, x, rest));
         } else {
           end = this.#codedString(end);
           if (end < 0) return -1;
-          if (slot >= 0) this.#spans.set(slot, CODED, start, end, hashBytes(view, start, end - start));
+          if (slot >= 0) this.#setCoded(slot, start, end);
         }
         p = end + 1;
       } else {
@@ -106,37 +116,40 @@ export class JsonScan {
     }
   }
 
+  #setCoded(slot: number, start: number, end: number): void {
+    const { bytes, view } = this.#spans;
+    // "-" written as an escape, which is as long as this, says no more than a plain one.
+    const dash = end - start === 6 && JSON.parse(bytes.toString('latin1', start - 1, end + 1)) === '-';
+    if (dash) this.#spans.clear(slot);
+    else this.#spans.setCoded(slot, start, end, hashBytes(view, start, end - start));
+  }
+
   /** A value that is no string. */
   #note(slot: number, first: number, start: number, end: number): void {
     if (first === 0x6e) this.#spans.clear(slot);
     else if (first <= 0x39) {
-      this.#spans.set(slot, PLAIN, start, end, hashBytes(this.#spans.view, start, end - start));
+      this.#spans.set(slot, start, end, hashBytes(this.#spans.view, start, end - start));
     } else {
       this.#spans.odd = true;
       this.#spans.clear(slot);
     }
   }
 
-  /** A key and its colon: sets its slot (-1 for one that is not wanted) and gives the first place of its value, or -1. */
-  #key(from: number): number {
-    const { bytes, view } = this.#spans;
-    const keys = this.#keys;
+  /**
+   * A key that is not the expected one, and its colon: sets its slot (-1 for one that is not wanted) and its place
+   * among the remembered ones, and gives the first place of its value, or -1.
+   */
+  #otherKey(from: number, expected: number): number {
     const count = this.#keyCount;
-    let index = this.#next;
-    for (let tries = 0; tries < count; tries++) {
-      if (index >= count) index = 0;
+    // Stays so for a key that is too long to be remembered.
+    this.#found = expected - 1;
+    for (let i = 0; i < count; i++) {
+      const index = (expected + i) % count;
       const length = this.#keyLength[index] as number;
-      const at = index * REMEMBERED_BYTES;
-      const whole = length & ~3;
-      let i = 0;
-      while (i < whole && view.getInt32(from + i, true) === keys.getInt32(at + i, true)) i += 4;
-      if (i === whole && ((view.getInt32(from + i, true) ^ keys.getInt32(at + i, true)) & (this.#keyRest[index] as number)) === 0) {
-        this.#slot = this.#keySlot[index] as number;
-        this.#next = index + 1;
-        const p = from + length;
-        return (bytes[p] as number) <= 0x20 ? this.#space(p) : p;
-      }
-      index++;
+      if (!sameBytes(this.#spans.view, from, this.#keys, index * REMEMBERED_BYTES, length)) continue;
+      this.#found = index;
+      this.#slot = this.#keySlot[index] as number;
+      return this.#space(from + length);
     }
     return this.#newKey(from);
   }
@@ -152,12 +165,15 @@ export class JsonScan {
     // A key that is too long to be remembered is still looked up: its bytes may be escapes.
     this.#slot = this.#slots.get(JSON.parse(bytes.toString('utf8', from, end + 1)) as string) ?? -1;
     if (length <= REMEMBERED_BYTES) {
-      if (this.#keyCount === REMEMBERED) this.#keyCount = 0;
+      if (this.#keyCount === REMEMBERED) {
+        this.#keyCount = 0;
+        this.#keyLength.fill(0);
+      }
       const index = this.#keyCount++;
       copyBytes(this.#keys, index * REMEMBERED_BYTES, view, from, length);
-      this.#keyLength[index] = length; this.#keyRest[index]=(1 << ((length & 3) << 3)) - 1;
+      this.#keyLength[index] = length;
       this.#keySlot[index] = this.#slot;
-      this.#next = index + 1;
+      this.#found = index;
     }
     return this.#space(colon + 1);
   }
@@ -174,18 +190,22 @@ export class JsonScan {
 
   /** The rest of a string from its first byte that is not plain. */
   #codedString(from: number): number {
-    const { bytes } = this.#spans;
+    const { bytes, view } = this.#spans;
     let p = from;
     for (;;) {
       const c = bytes[p] as number;
       if (c === 0x22) return p;
       if (c < 0x20) return -1;
       p++;
-      if (c !== 0x5c) continue;
-      const escaped = bytes[p++] as number;
-      if (escaped === 0x75) {
-        for (const last = p + 4; p < last; p++) if (!isHex(bytes[p] as number)) return -1;
-      } else if (!isEscape(escaped)) return -1;
+      if (c === 0x5c) {
+        const escaped = bytes[p++] as number;
+        if (escaped === 0x75) {
+          for (const last = p + 4; p < last; p++) if (!isHex(bytes[p] as number)) return -1;
+        } else if (!isEscape(escaped)) return -1;
+      }
+      let marks = specials(view.getInt32(p, true));
+      while (marks === 0) marks = specials(view.getInt32((p += 4), true));
+      p += firstMark(marks);
     }
   }
 

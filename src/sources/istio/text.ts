@@ -1,6 +1,6 @@
 import { hashBytes } from '../accesslog-bytes.ts';
 import { type Operator, slotOf } from '../accesslog-fields.ts';
-import { CODED, PLAIN, type Spans } from '../accesslog-spans.ts';
+import type { Spans } from '../accesslog-spans.ts';
 
 // Istio's default text format (meshConfig.accessLogFormat, since 1.9). Nothing in it is escaped: a quote in a header
 // is written as it is. These are its values before the failure reason, and after the upstream host (then, the route).
@@ -45,6 +45,7 @@ const TAIL_SHAPE = /" "[^" ]*" \S+ (\S+:\d+|-|envoy:\S*) (\S+:\d+|-|envoy:\S*) (
 export function istioText(line: Spans): string | undefined {
   line.json = false;
   const bytes = line.bytes.subarray(0, line.length);
+  if (bytes.includes(0)) return MISFIT;
   let quotes = 0;
   for (let p = bytes.indexOf(QUOTE); p >= 0; p = bytes.indexOf(QUOTE, p + 1)) quotes++;
   if (quotes > QUOTES) {
@@ -126,5 +127,7 @@ function digits(bytes: Buffer, from: number): number {
 function put(line: Spans, slot: number, start: number, end: number): void {
   let plain = true;
   for (let p = start; p < end; p++) if ((line.bytes[p] as number) >= 0x80) plain = false;
-  line.set(slot, plain ? PLAIN : CODED, start, end, hashBytes(line.view, start, end - start));
+  const hash = hashBytes(line.view, start, end - start);
+  if (plain) line.set(slot, start, end, hash);
+  else line.setCoded(slot, start, end, hash);
 }
