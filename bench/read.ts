@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Tally } from '../src/access/index.ts';
 import { envoy } from '../src/sources/envoy/index.ts';
-import { eachLine, LineFramer } from '../src/sources/framing.ts';
+import { eachLine, LineFramer } from '../src/sources/reading/framing.ts';
 import { readRecordings } from '../src/sources/index.ts';
 import { logLines, NOW } from './read-lines.ts';
 

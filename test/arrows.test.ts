@@ -30,7 +30,7 @@ describe('arrows between rooms', () => {
     ['policy/decide.ts', '../access/index.ts'],
     ['policy/decide.ts', './types.ts'],
     ['policy/document.ts', 'zod'],
-    ['sources/envoy/index.ts', '../accesslog.ts'],
+    ['sources/envoy/index.ts', '../accesslog/reader.ts'],
     ['sources/index.ts', './envoy/index.ts'],
     ['cli/cli.ts', 'node:fs'],
     ['learning/propose.test.ts', '../rollout/index.ts'],

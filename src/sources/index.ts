@@ -1,4 +1,4 @@
-export { readRecordings } from './read.ts';
-export type * from './reading.ts';
+export { readRecordings } from './reading/read.ts';
+export type * from './reading/outcome.ts';
 export * from './source.ts';
 export { SOURCES } from './sources.ts';

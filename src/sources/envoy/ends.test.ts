@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readLines, seen } from '../accesslog-testing.ts';
+import { readLines, seen } from '../accesslog/testing.ts';
 import { envoy } from './index.ts';
 import { id, LINE, NO_CERTS, one, refused } from './testing.ts';
 

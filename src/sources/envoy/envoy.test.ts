@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { isInterlockError } from '../../access/index.ts';
-import { NOON, readLines, seen } from '../accesslog-testing.ts';
+import { NOON, readLines, seen } from '../accesslog/testing.ts';
 import { MAX_FUTURE_MS } from '../source.ts';
 import { envoy } from './index.ts';
 import { id, LINE, NO_CERTS, one, refused } from './testing.ts';

@@ -1,5 +1,5 @@
-import { AccessLogReader } from '../accesslog.ts';
-import { jsonLogLines } from '../accesslog-detect.ts';
+import { AccessLogReader } from '../accesslog/reader.ts';
+import { jsonLogLines } from '../accesslog/detect.ts';
 import type { Source } from '../source.ts';
 
 /** Envoy's access logs in JSON, with command operators' names in lower case, or the user's own, as keys. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readLines, seen, skipped } from '../accesslog-testing.ts';
+import { readLines, seen, skipped } from '../accesslog/testing.ts';
 import { envoy } from './index.ts';
 import { id, LINE, NO_CERTS } from './testing.ts';
 

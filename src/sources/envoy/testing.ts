@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { type Reading, readLines, type Seen, seen, skipped } from '../accesslog-testing.ts';
+import { type Reading, readLines, type Seen, seen, skipped } from '../accesslog/testing.ts';
 import { envoy } from './index.ts';
 
 /** The identity that tests see as its name. */

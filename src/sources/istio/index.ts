@@ -1,5 +1,5 @@
-import { AccessLogReader } from '../accesslog.ts';
-import { headLines, jsonLogLines } from '../accesslog-detect.ts';
+import { AccessLogReader } from '../accesslog/reader.ts';
+import { headLines, jsonLogLines } from '../accesslog/detect.ts';
 import type { Source } from '../source.ts';
 import { istioText } from './text.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readLines, seen, skipped } from '../accesslog-testing.ts';
+import { readLines, seen, skipped } from '../accesslog/testing.ts';
 import { envoy } from '../envoy/index.ts';
 import { istio } from './index.ts';
 

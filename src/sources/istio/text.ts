@@ -1,6 +1,6 @@
-import { hashBytes } from '../accesslog-bytes.ts';
-import { type Operator, slotOf } from '../accesslog-fields.ts';
-import type { Spans } from '../accesslog-spans.ts';
+import { hashBytes } from '../accesslog/bytes.ts';
+import { type Operator, slotOf } from '../accesslog/fields.ts';
+import type { Spans } from '../accesslog/spans.ts';
 
 // Istio's default text format (meshConfig.accessLogFormat, since 1.9). Nothing in it is escaped: a quote in a header
 // is written as it is. These are its values before the failure reason, and after the upstream host (then, the route).
