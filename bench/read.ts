@@ -1,4 +1,5 @@
 // How fast access-log lines become evidence, against a bare JSON.parse of the same lines.
+import { spawnSync } from 'node:child_process';
 import { appendFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,29 +76,43 @@ function oneCore(text: readonly string[], report: Report): void {
   report(`ratio, median of ${parse.length} interleaved pairs: ${ratio.toFixed(2)}  (goal: at least 0.6)`);
 }
 
-/** A whole file through the reading of `interlock observe`, its digest included. */
+/**
+ * What a second core adds: each run is a process of its own that may use one core or two (taskset of util-linux),
+ * because a single thread's input and garbage collection would otherwise borrow the second core unseen.
+ */
 async function twoCores(report: Report): Promise<void> {
   const file = join(tmpdir(), `interlock-bench-${process.pid}.jsonl`);
   const lines = `${logLines(LINES, IDS[0]).join('\n')}\n`;
   for (let copy = 0; copy < COPIES; copy++) await appendFile(file, lines);
   const times: Record<1 | 2, number[]> = { 1: [], 2: [] };
   try {
-    for (let round = 0; round <= ROUNDS; round++) {
-      for (const threads of [1, 2] as const) {
-        const start = performance.now();
-        for await (const outcome of readRecordings([file], { now: NOW, threads })) {
-          if (outcome.kind !== 'read') throw new Error(`the file was not read: ${outcome.kind}`);
-        }
-        if (round > 0) times[threads].push(performance.now() - start);
-      }
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const cores of [1, 2] as const) times[cores].push(onCores(cores, file));
     }
   } finally {
     await rm(file);
   }
   const ratio = median(times[1].map((time, i) => time / (times[2][i] as number)));
-  report(`a file to evidence, one thread:        ${perSecond(LINES * COPIES, median(times[1]))} lines/s`);
-  report(`a file to evidence, two threads:       ${perSecond(LINES * COPIES, median(times[2]))} lines/s`);
+  report(`a file to evidence, one core:          ${perSecond(LINES * COPIES, median(times[1]))} lines/s`);
+  report(`a file to evidence, two cores:         ${perSecond(LINES * COPIES, median(times[2]))} lines/s`);
   report(`ratio, median of ${ROUNDS} pairs: ${ratio.toFixed(2)}  (goal: at least 1.7)`);
+}
+
+/** Milliseconds that a process with so many cores and threads takes for the file. */
+function onCores(cores: 1 | 2, file: string): number {
+  const args = ['-c', cores === 1 ? '0' : '0,1', process.execPath, import.meta.filename, file, `${cores}`];
+  const done = spawnSync('taskset', args, { encoding: 'utf8' });
+  if (done.status !== 0) throw new Error(`taskset (util-linux) is needed here: ${done.stderr ?? done.error}`);
+  return Number(done.stdout);
+}
+
+/** The other side of {@link onCores}: reads the file and prints how long it took. */
+async function readFile(file: string, threads: number): Promise<void> {
+  const start = performance.now();
+  for await (const outcome of readRecordings([file], { now: NOW, threads })) {
+    if (outcome.kind !== 'read') throw new Error(`the file was not read: ${outcome.kind}`);
+  }
+  console.log(performance.now() - start);
 }
 
 function parseAll(lines: readonly string[]): number {
@@ -129,4 +144,8 @@ function perSecond(lines: number, ms: number): string {
     .padStart(9);
 }
 
-if (import.meta.main) await bench(console.log);
+if (import.meta.main) {
+  const [file, threads] = process.argv.slice(2);
+  if (file === undefined) await bench(console.log);
+  else await readFile(file, Number(threads));
+}

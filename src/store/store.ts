@@ -1,6 +1,6 @@
 import type { BlindSpot, Fact, RecordedAccess, Skip, Tally } from '../access/index.ts';
 
-/** One file of a recording. `digest` is the SHA-256, in hex, of its decompressed content. */
+/** One file of a recording. `digest`, in hex, is that of its decompressed content. */
 export interface RecordingFile {
   readonly name: string;
   readonly digest: string;

@@ -1,4 +1,5 @@
 import type { ErrorCode, Fact, TallyData } from '../../access/index.ts';
+import type { SharedFile } from './file-blocks.ts';
 import type { LineSink } from './framing.ts';
 import type { Format, SourceOptions } from '../source.ts';
 
@@ -17,6 +18,8 @@ export interface Job {
   readonly facts: readonly Fact[];
   /** URL of the module that exports the source. */
   readonly module: string;
+  /** The file to take blocks of; absent where blocks are sent. */
+  readonly file?: SharedFile;
 }
 
 /** Whole lines: `length` bytes at the start of `memory`. The memory goes with it and comes back with `done`. */

@@ -3,6 +3,7 @@ import { InterlockError, isInterlockError, type Tally } from '../../access/index
 import type { Inventory } from './attribution.ts';
 import { wholeDocument } from './framing.ts';
 import { readInParallel } from './parallel.ts';
+import { readFileInParallel } from './parallel-file.ts';
 import { readLines } from './read-lines.ts';
 import type { Recording } from './recording.ts';
 import type { Reader, Source, SourceOptions } from '../source.ts';
@@ -35,7 +36,16 @@ export async function feed(recording: Recording, into: Into, onChunk: () => void
     const module = moduleOf(source);
     if (source.framing === 'document') reader.line(await wholeDocument(chunks, recording.name), 1);
     else if (threads < 2 || module === undefined) await readLines(chunks, tally, reader);
-    else await readInParallel(chunks, tally, { ...into, threads, module });
+    else if (recording.compressed || recording.size === undefined) {
+      await readInParallel(chunks, tally, { ...into, threads, module });
+    } else {
+      const file = { path: recording.name, size: recording.size };
+      const progress = (bytes: number) => {
+        recording.bytesRead = bytes;
+        onChunk();
+      };
+      recording.readElsewhere(await readFileInParallel(file, tally, { ...into, threads, module }, progress));
+    }
   } catch (error) {
     throw named(recording.name, error);
   }

@@ -17,7 +17,7 @@ function framed(chunks: readonly Buffer[], limit?: number): Seen[] {
         seen.push({ number: ++number, text: head.toString(), oversized: true });
       },
     },
-    limit,
+    limit === undefined ? {} : { limit },
   );
   for (const chunk of chunks) framer.push(chunk);
   framer.end();

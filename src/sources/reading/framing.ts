@@ -24,11 +24,16 @@ export class LineFramer {
   #held: Buffer[] = [];
   #heldBytes = 0;
   #passingOver = false;
-  #atStart = true;
+  #atStart: boolean;
 
-  constructor(sink: LineSink, limit: number = MAX_LINE_BYTES) {
+  /** `atStart`: whether the first bytes are the recording's first, where a byte order mark may stand. */
+  constructor(
+    sink: LineSink,
+    { limit = MAX_LINE_BYTES, atStart = true }: { limit?: number; atStart?: boolean } = {},
+  ) {
     this.#sink = sink;
     this.#limit = limit;
+    this.#atStart = atStart;
   }
 
   push(chunk: Buffer): void {

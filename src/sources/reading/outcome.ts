@@ -30,7 +30,7 @@ export interface ReadOptions {
   readonly sources?: readonly Source[];
 }
 
-/** One file that was read: its name, the SHA-256 of its decompressed content, and that content's size. */
+/** One file that was read: its name, the digest of its decompressed content (see BlockDigest), and that content's size. */
 export interface ReadFile {
   readonly name: string;
   readonly digest: string;

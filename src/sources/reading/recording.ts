@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { InterlockError } from '../../access/index.ts';
+import { BlockDigest } from './block-digest.ts';
 
 /** How much of a recording is looked at to find its format, in bytes. */
 export const HEAD_BYTES = 64 * 1024;
@@ -29,7 +29,7 @@ export interface Recording {
   /** Whether it can be opened and read a second time: a file can, a pipe cannot. */
   readonly repeatable: boolean;
   /** Bytes of the file read so far, to hold against `size`. */
-  readonly bytesRead: number;
+  bytesRead: number;
   /** Bytes of content read so far, decompressed. */
   readonly bytes: number;
   /**
@@ -39,8 +39,10 @@ export interface Recording {
   head(): Promise<Buffer>;
   /** The content. A chunk may be kept: its memory is not used again. */
   chunks(): AsyncIterable<Buffer>;
-  /** SHA-256 in hex of all content, whatever it was compressed with. Only after the last chunk. */
+  /** Digest in hex of all content, whatever it was compressed with ({@link BlockDigest}). Only after its end. */
   digest(): string;
+  /** Says that others have read the whole file, and what its digest is. */
+  readElsewhere(digest: string): void;
   close(): Promise<void>;
 }
 
@@ -78,7 +80,7 @@ class OpenRecording implements Recording {
   bytes = 0;
   compressed = false;
   readonly #content: AsyncIterator<Buffer>;
-  readonly #hash = createHash('sha256');
+  readonly #hash = new BlockDigest();
   readonly #stream: Readable;
   #ahead: Buffer[] = [];
   /** What ended the reading of the head, to be thrown where the content would go on. */
@@ -120,13 +122,18 @@ class OpenRecording implements Recording {
     for (let next = await this.#content.next(); next.done !== true; next = await this.#content.next()) {
       yield this.#counted(next.value);
     }
-    this.#digest = this.#hash.digest('hex');
+    this.#digest = this.#hash.finish();
   }
 
   digest(): string {
     if (this.#digest === undefined)
       throw new TypeError('a recording has a digest once it was read to its end');
     return this.#digest;
+  }
+
+  readElsewhere(digest: string): void {
+    this.#digest = digest;
+    this.bytes = this.size ?? this.bytes;
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { exportTally, isInterlockError, Tally } from '../../access/index.ts';
 import { Inventory } from './attribution.ts';
 import { BLOCK_LINES, type Block, type FromWorker, type Job, type ToWorker } from './blocks.ts';
+import { FileBlocks, type SharedFile } from './file-blocks.ts';
 import { eachLine } from './framing.ts';
+import { intoReader } from './parallel-file.ts';
 import type { Format, Source } from '../source.ts';
 
 /** A thread of {@link file://./parallel.ts}: reads the blocks it is sent into its own tally. */
@@ -31,16 +33,38 @@ function end(): void {
   post({ kind: 'tally', data }, [data.counts.buffer]);
 }
 
+/** Takes blocks of the file until none is left. */
+function readFile(file: SharedFile): void {
+  const blocks = new FileBlocks(file);
+  try {
+    const lines = intoReader(reader, tally);
+    while (blocks.readNext(lines));
+  } finally {
+    blocks.close();
+  }
+}
+
 port.on('message', (message: ToWorker) => {
   try {
     if (message.kind === 'block') read(message);
     else end();
   } catch (error) {
-    if (!isInterlockError(error)) throw error;
-    const { code, subject, message: text } = error;
-    post({ kind: 'failed', code, subject, text });
+    fail(error);
   }
 });
+if (job.file !== undefined) {
+  try {
+    readFile(job.file);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function fail(error: unknown): void {
+  if (!isInterlockError(error)) throw error;
+  const { code, subject, message: text } = error;
+  post({ kind: 'failed', code, subject, text });
+}
 
 function isSource(value: unknown, format: Format): value is Source {
   return typeof value === 'object' && value !== null && 'format' in value && value.format === format;
