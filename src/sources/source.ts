@@ -53,3 +53,8 @@ export const MAX_DOCUMENT_BYTES = 256 * 1024 * 1024;
 export const MAX_DEPTH = 64;
 /** Records this far ahead of now are refused: a clock that is wrong would open a gap in the calendar. */
 export const MAX_FUTURE_MS = 24 * 3_600_000;
+/**
+ * Records from before this time (2010) are refused: a clock that was never set (1970, 2000) would stretch the time
+ * that a recording covers over decades.
+ */
+export const MIN_TIME_MS: number = Date.UTC(2010, 0);

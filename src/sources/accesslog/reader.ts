@@ -9,7 +9,14 @@ import { outcomeOf } from './outcome.ts';
 import { Spans } from './spans.ts';
 import { timeOf } from './time.ts';
 import { JsonScan } from './json-scan.ts';
-import { MAX_DEPTH, MAX_FUTURE_MS, MAX_LINE_BYTES, type Reader, type SourceOptions } from '../source.ts';
+import {
+  MAX_DEPTH,
+  MAX_FUTURE_MS,
+  MAX_LINE_BYTES,
+  MIN_TIME_MS,
+  type Reader,
+  type SourceOptions,
+} from '../source.ts';
 
 /** Puts the places of the values of a text line into its slots, or gives the reason why it does not fit. */
 export type TextScan = (line: Spans) => string | undefined;
@@ -100,6 +107,7 @@ export class AccessLogReader implements Reader {
     const at = timeOf(line.bytes, line.start[START_TIME] as number, line.end[START_TIME] as number);
     if (Number.isNaN(at)) return 'a start time in an unknown form';
     if (at > this.#latest) return 'time in the future';
+    if (at < MIN_TIME_MS) return 'time before 2010';
     if (line.has(LOG_TYPE) && !FINAL_TYPES.has(line.text(LOG_TYPE) ?? '')) {
       return 'an entry from the middle of a call: the one at its end counts';
     }

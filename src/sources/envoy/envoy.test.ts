@@ -80,6 +80,7 @@ describe("Envoy's access log", () => {
     ['no start time', { start_time: undefined }],
     ['no start time', { start_time: '-' }],
     ['a start time in an unknown form', { start_time: 'yesterday' }],
+    ['time before 2010', { start_time: '1970-01-01T00:00:09Z' }],
     ['time in the future', { start_time: new Date(NOON + MAX_FUTURE_MS + 1).toISOString() }],
   ])('%s: %j is skipped', (reason, changes) => {
     expect(refused(changes)).toBe(reason);

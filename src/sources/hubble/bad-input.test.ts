@@ -53,6 +53,7 @@ describe('bad input', () => {
       [{ time: 'yesterday' }, 'no time, or one that is not RFC 3339'],
       [{ time: '0001-01-01T00:00:00Z' }, 'no time, or one that is not RFC 3339'],
       [{ time: '2026-03-04T10:00:01Z' }, 'a time in the future'],
+      [{ time: '2001-03-04T10:00:01Z' }, 'a time before 2010'],
       [{ IP: 'x' }, 'field "IP" is not an object'],
       [{ IP: { source: '10.0.0.1 -> evil' } }, 'an address that is not an IP address'],
       [{ source: [] }, 'field "source" is not an object'],

@@ -1,5 +1,5 @@
 import type { Endpoint, Outcome, Tally } from '../../access/index.ts';
-import { MAX_FUTURE_MS, type Reader } from '../source.ts';
+import { MAX_FUTURE_MS, MIN_TIME_MS, type Reader } from '../source.ts';
 import { CountedCall } from './call.ts';
 import { Connections, type Tuple } from './connections.ts';
 import { DnsNames } from './dns-names.ts';
@@ -84,6 +84,7 @@ export class HubbleReader implements Reader {
     }
     const flow = readFlow(envelope ?? entry, valueAt(entry, 'time'));
     if (flow.at > this.#latest) throw new NotUsable('a time in the future');
+    if (flow.at < MIN_TIME_MS) throw new NotUsable('a time before 2010');
     const reason = this.#flow(flow);
     if (reason === undefined) this.#tally.cover(flow.at);
     return reason;

@@ -36,6 +36,7 @@ describe('input that is not as it should be', () => {
     [span({ startTimeUnixNano: null }), 'span without a start time'],
     [span({ startTimeUnixNano: '-5000000000' }), 'span without a start time'],
     [span({ startTimeUnixNano: `${NOW + 25 * 3_600_000}000000` }), 'span that starts in the future'],
+    [span({ startTimeUnixNano: '1000000000000000' }), 'span that starts before 2010'],
     [span({}, { 'service.name': 'unknown_service:node' }), 'span of a resource that names no service'],
   ])('is skipped with its reason (case %#)', (text, reason) => {
     expect(skips(text)).toEqual([`1 ${reason} (1)`]);

@@ -1,5 +1,5 @@
 import { InterlockError, type Tally } from '../../access/index.ts';
-import { MAX_DEPTH, MAX_FUTURE_MS, type Reader, type SourceOptions } from '../source.ts';
+import { MAX_DEPTH, MAX_FUTURE_MS, MIN_TIME_MS, type Reader, type SourceOptions } from '../source.ts';
 import { packSpans, unpackSpans } from './carry.ts';
 import { Joiner, LIMITS, type Limits } from './join.ts';
 import { type Emitter, emitterOf } from './resource.ts';
@@ -117,6 +117,7 @@ export class OtlpReader implements Reader {
     const at = millisOf(raw['startTimeUnixNano']);
     if (at === undefined) return 'span without a start time';
     if (at > this.#latest) return 'span that starts in the future';
+    if (at < MIN_TIME_MS) return 'span that starts before 2010';
     const key = trace + id;
     const twin = this.#joiner.find(key);
     if (twin !== undefined) {
