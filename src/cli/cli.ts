@@ -39,9 +39,10 @@ export async function main(argv: readonly string[], context: Context): Promise<n
     .configureOutput({
       writeOut: (text) => terminal.out.write(text),
       writeErr: (text) => terminal.err.write(text),
+      outputError: (text, write) => write(wrapLines(text.replace(/^error: /, 'interlock: '))),
     })
     .configureHelp({ helpWidth: 100 })
-    .showHelpAfterError('(--help says more)')
+    .showHelpAfterError('(add --help for more)')
     .addHelpText('after', `\n${exitTable()}`);
   for (const spec of COMMANDS) {
     const command = program
@@ -71,7 +72,7 @@ function report(error: unknown, { terminal }: Context, json: boolean): number {
     const { code, subject, place } = error;
     const message = describe(error);
     if (json) terminal.err.write(`${JSON.stringify({ error: { code, subject, message, ...place } })}\n`);
-    else terminal.err.write(`interlock: ${printable(message)}\n`);
+    else terminal.complain(message);
     return ERROR_CODES[code].exit;
   }
   if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return EXIT.done.code;
@@ -80,6 +81,14 @@ function report(error: unknown, { terminal }: Context, json: boolean): number {
     `interlock: this is a fault in Interlock itself, please report it:\n${what.split('\n').map(printable).join('\n')}\n`,
   );
   return EXIT.failed.code;
+}
+
+/** What the parser of the command line says, its lines wrapped like all other text. */
+function wrapLines(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => wrap(printable(line), WIDTH).join('\n'))
+    .join('\n');
 }
 
 function describe(error: InterlockError): string {

@@ -19,10 +19,12 @@ export function printObserved(terminal: Terminal, taken: Taken, graph: AccessGra
   if (json) terminal.json(observedJson(taken, graph));
   else {
     printRecordings(terminal, taken);
-    printEstate(terminal, graph);
+    // Where nothing was taken in and there was nothing before, zeros would only hide what went wrong.
+    if (graph.workloads.size + graph.accesses.length > 0 || taken.failed.length === 0)
+      printEstate(terminal, graph);
   }
   for (const { error } of taken.failed) {
-    if (!json) terminal.err.write(`interlock: ${printable(error.message)}\n`);
+    if (!json) terminal.complain(error.message);
   }
 }
 
@@ -90,7 +92,7 @@ function printRecordings(terminal: Terminal, { recordings, known, failed }: Take
         ...skipped.map(({ file, skip: { count, reason, firstLine, sample } }) => [
           countText(count),
           reason,
-          firstLine > 0 ? `${file}:${firstLine}` : file,
+          firstLine > 0 ? `${basename(file)}:${firstLine}` : basename(file),
           sample.length > 60 ? `${sample.slice(0, 57)}...` : sample,
         ]),
       ],
@@ -124,6 +126,13 @@ function printEstate(terminal: Terminal, graph: AccessGraph): void {
     ['events known lost', countText(coverage.lost)],
   ];
   for (const [name = '', value = ''] of rows) terminal.line(`  ${name.padEnd(18)} ${value}`);
+  if (workloads.size === 0 && accesses.length > 0) {
+    terminal.line();
+    terminal.prose(
+      'NO CALL HAS A CALLER OR A CALLEE WITH A NAME: the recordings hold addresses only. Give the pods that held ' +
+        'them at that time: kubectl get pods,deployments,services,configmaps,cronjobs -A -o json | interlock observe -',
+    );
+  }
   const spots = spotCounts(graph);
   if (spots.size > 0) {
     terminal.heading('BLIND SPOTS');

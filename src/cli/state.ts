@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AccessGraph, buildGraph, type Fact } from '../access/index.ts';
+import { type AccessGraph, buildGraph, type Fact, InterlockError, type SpiffeId } from '../access/index.ts';
 import { openSqliteStore, STATE_FILE, type Store } from '../store/index.ts';
 
 /** Where the state is when no `--state` is given. */
@@ -30,6 +30,11 @@ export interface Estate {
   readonly facts: readonly Fact[];
   /** How many recordings are in it. */
   readonly recordings: number;
+}
+
+/** The error of a command that is asked about a workload which nothing names. */
+export function unknownWorkload(id: SpiffeId): InterlockError {
+  return new InterlockError('not_found', id, `no recording or manifest names the workload ${id}`);
 }
 
 /** Reads the whole state of an estate, and closes it. */

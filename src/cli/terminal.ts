@@ -12,6 +12,7 @@ type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 export class Terminal {
   readonly out: NodeJS.WritableStream & { isTTY?: boolean };
   readonly err: NodeJS.WritableStream & { isTTY?: boolean };
+  readonly #env: NodeJS.ProcessEnv;
   readonly #colour: boolean;
 
   constructor(
@@ -21,7 +22,13 @@ export class Terminal {
   ) {
     this.out = out;
     this.err = err;
+    this.#env = env;
     this.#colour = out.isTTY === true && env.NO_COLOR === undefined && env.TERM !== 'dumb';
+  }
+
+  /** Where remarks go while `out` takes documents that a program reads (`> policies.yaml`). */
+  aside(): Terminal {
+    return new Terminal(this.err, this.err, this.#env);
   }
 
   paint(style: Style, text: string): string {
@@ -45,6 +52,11 @@ export class Terminal {
   /** Prose, wrapped at {@link WIDTH}, every line indented. */
   prose(text: string, indent = 0): void {
     for (const line of wrap(printable(text), WIDTH - indent)) this.line(' '.repeat(indent) + line);
+  }
+
+  /** What went wrong, wrapped at {@link WIDTH}, on `err`. */
+  complain(message: string): void {
+    this.err.write(`${wrap(`interlock: ${printable(message)}`, WIDTH).join('\n')}\n`);
   }
 
   /** A table: the first row is the heading. Columns that do not fit are wrapped, never cut. */
@@ -96,7 +108,7 @@ export function wrap(text: string, width: number): string[] {
 
 /** Where a word that is too long is broken: after the last separator that leaves a good part of the line. */
 function breakOf(word: string, width: number): number {
-  for (let i = width; i > width / 2; i--) if ('/.-_:='.includes(word[i - 1] ?? '')) return i;
+  for (let i = width; i > width / 3; i--) if ('/.-_:='.includes(word[i - 1] ?? '')) return i;
   return width;
 }
 

@@ -4,7 +4,7 @@ import { EXIT } from '../exit.ts';
 import { writeFiles } from '../files.ts';
 import { sharedAccountFiles } from '../shared-accounts.ts';
 import { loadEstate } from '../state.ts';
-import { printable } from '../terminal.ts';
+import { printable, type Terminal } from '../terminal.ts';
 import { idName, plural } from '../words.ts';
 
 interface Options extends CommonOptions {
@@ -70,9 +70,16 @@ export const identitiesCommand: CommandSpec<Options> = {
       terminal.prose(
         options.out === undefined
           ? 'Write the manifests that give each its own account with: interlock identities --out DIR'
-          : `Wrote ${plural(files.size, 'file')} to ${options.out}. Apply the accounts first, then the patches.`,
+          : `Wrote ${plural(files.size, 'file')} to ${options.out}. Put them into your manifests, or apply them, the accounts first (a patch restarts the workload's pods):`,
       );
+      if (options.out !== undefined) sayApply(terminal, options.out);
     }
     return EXIT.done.code;
   },
 };
+
+function sayApply(terminal: Terminal, out: string): void {
+  const dir = printable(out.replace(/\/$/, ''));
+  terminal.line(`  kubectl apply -f '${dir}/*.serviceaccount.yaml'`);
+  terminal.line(`  for f in '${dir}'/*.patch.yaml; do kubectl patch -f "$f" --patch-file "$f"; done`);
+}

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { InterlockError, type Tally } from '../../access/index.ts';
 import { FORMATS, type Format, type ReadOutcome, readRecordings } from '../../sources/index.ts';
 import { openSqliteStore, type Recording, type Store } from '../../store/index.ts';
@@ -34,7 +35,7 @@ export const observeCommand: CommandSpec<Options> = {
     ).argParser(trustDomainOption),
     new Option(
       '--field <key=operator>',
-      "an access log's JSON key and the Envoy operator it holds; may be repeated",
+      "an access log's JSON key and the Envoy operator it holds, with --format envoy; may be repeated",
     ).argParser(fieldOption),
   ],
   example: 'interlock observe manifests.yaml traces.otlp.jsonl.gz --trust-domain example.org',
@@ -72,7 +73,7 @@ async function takeIn(
     facts: await store.facts(),
     known: (digest) => digests.has(digest),
     carry: (format) => carries.get(format),
-    onProgress: ({ file, done, total }) => progress.step({ what: file, done, total }),
+    onProgress: ({ file, done, total }) => progress.step({ what: basename(file), done, total }),
   });
   for await (const outcome of outcomes) {
     progress.end();

@@ -11,7 +11,7 @@ import {
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { DOUBTS_FILE, OutFiles, writeFiles } from '../files.ts';
-import { loadEstate } from '../state.ts';
+import { loadEstate, unknownWorkload } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { tierOfWorkload } from '../tiers.ts';
 import { idName, nameOf, plural } from '../words.ts';
@@ -44,18 +44,23 @@ export const proposeCommand: CommandSpec<Options> = {
   json: '{policies: [AccessPolicy], doubts: [{id, from, to, action, codes, reasons, evidence, rule?}],\nremarks: [{workload?, what}], covered: {accesses, calls, observed, declared, doubts, neverReached, outside}}',
   async run({ terminal }, _args, options) {
     const { graph } = await loadEstate(options.state);
-    const { accept, baselineEnd, incident } = options;
+    const { accept = [], baselineEnd, incident } = options;
+    if (options.to !== undefined && !graph.workloads.has(options.to)) throw unknownWorkload(options.to);
+    const unused = new Set(accept.filter((id) => id !== 'all'));
     const proposal = propose(graph, {
       ...(options.to === undefined ? {} : { to: options.to }),
       ...(baselineEnd === undefined ? {} : { baselineEnd }),
       ...(incident === undefined ? {} : { incidents: incident }),
       tierOf: tierOfWorkload,
-      accept: (id) => accept !== undefined && (accept.includes('all') || accept.includes(id)),
+      accept: (id) => unused.delete(id) || accept.includes('all') || accept.includes(id),
     });
     const files = proposalFiles(proposal);
     if (options.out !== undefined) writeFiles(options.out, files);
     if (options.json) terminal.json({ ...proposal, doubts: proposal.doubts.map(doubtJson) });
     else print(terminal, proposal, files, options.out, graph.trustDomain);
+    // No error: more evidence may have made a rule of it since the command was written down.
+    if (unused.size > 0)
+      terminal.aside().prose(`--accept: there is no doubt with the id ${[...unused].join(', ')} here.`);
     return EXIT.done.code;
   },
 };
@@ -74,7 +79,7 @@ function doubtsText(doubts: readonly Doubt[]): string {
   return `${head}${yamlText(doubts.map(doubtJson))}`;
 }
 
-const doubtJson = ({ from, ...doubt }: Doubt) => ({ ...doubt, from: principalText(from) });
+const doubtJson = ({ id, from, ...doubt }: Doubt) => ({ id, from: principalText(from), ...doubt });
 
 function print(
   terminal: Terminal,
@@ -85,22 +90,37 @@ function print(
 ): void {
   if (out === undefined) {
     for (const [name, text] of files) if (name !== DOUBTS_FILE) terminal.out.write(`---\n${text}`);
+    printRemarks(terminal.aside(), { policies, doubts, remarks }, trustDomain);
   } else {
-    terminal.table([
-      ['PROTECTS', 'TIER', 'RULES', 'FROM', 'DECLARED ONLY'],
-      ...policies.map((policy) => {
-        const { rules, protects, tier } = policy.spec;
-        const callers = new Set(rules.flatMap((rule) => rule.from.map((from) => JSON.stringify(from))));
-        const declared = rules.filter((rule) => rule.evidence?.count === 0).length;
-        const name = idName(protects.workload, trustDomain);
-        return [name, tier, `${rules.length}`, plural(callers.size, 'caller'), `${declared || '-'}`];
-      }),
-    ]);
+    printTable(terminal, policies, trustDomain);
     terminal.line();
-    terminal.line(
+    terminal.prose(
       `Wrote ${plural(policies.length, 'policy', 'policies')} to ${out}, one file each; doubts are in ${DOUBTS_FILE}.`,
     );
+    printRemarks(terminal, { policies, doubts, remarks }, trustDomain);
   }
+}
+
+function printTable(terminal: Terminal, policies: Proposal['policies'], trustDomain: string): void {
+  if (policies.length === 0) return;
+  terminal.table([
+    ['PROTECTS', 'TIER', 'RULES', 'FROM', 'DECLARED ONLY'],
+    ...policies.map((policy) => {
+      const { rules, protects, tier } = policy.spec;
+      const callers = new Set(rules.flatMap((rule) => rule.from.map((from) => JSON.stringify(from))));
+      const declared = rules.filter((rule) => rule.evidence?.count === 0).length;
+      const name = idName(protects.workload, trustDomain);
+      return [name, tier, `${rules.length}`, plural(callers.size, 'caller'), `${declared || '-'}`];
+    }),
+  ]);
+}
+
+function printRemarks(
+  terminal: Terminal,
+  { policies, doubts, remarks }: Pick<Proposal, 'policies' | 'doubts' | 'remarks'>,
+  trustDomain: string,
+): void {
+  if (policies.length === 0) terminal.prose('No policy can be proposed from what is recorded here.');
   if (doubts.length > 0) {
     terminal.heading(`DOUBTS, not made into rules: ${doubts.length}`);
     terminal.table([

@@ -70,11 +70,20 @@ export const readinessCommand: CommandSpec<Options> = {
     if (options.json) terminal.json({ workloads: judged });
     else if (options.to === undefined) printAll(terminal, judged, graph);
     else for (const one of judged) printOne(terminal, one, graph);
+    sayUnknown(terminal, judged, options.acknowledge ?? []);
     const missing =
       options.tier !== undefined && judged.some(({ tiers }) => tiers.some(({ ready }) => !ready));
     return missing ? EXIT.found.code : EXIT.done.code;
   },
 };
+
+/** An acknowledgement that names no blind spot changes nothing: said, since a gate was meant to pass by it. */
+function sayUnknown(terminal: Terminal, judged: readonly Judged[], acknowledged: readonly string[]): void {
+  const open = new Set(judged.flatMap(({ readiness: { blindSpots } }) => blindSpots.map(({ id }) => id)));
+  const unknown = acknowledged.filter((id) => !open.has(id)).map((id) => `"${id}"`);
+  if (unknown.length > 0)
+    terminal.aside().prose(`--acknowledge: there is no blind spot with the id ${unknown.join(', ')} here.`);
+}
 
 /** Workloads that anything calls, or is declared to call. */
 function callees(graph: AccessGraph, only: SpiffeId | undefined): SpiffeId[] {
@@ -158,6 +167,7 @@ function printOne(terminal: Terminal, { readiness: r, tiers }: Judged, { trustDo
     for (const { id, what, toDo, acknowledged } of r.blindSpots) {
       terminal.prose(`${id}${acknowledged ? ' (acknowledged)' : ''}: ${what}. To do: ${toDo}.`, 4);
     }
+    terminal.prose('To acknowledge one, give what stands before its colon: --acknowledge "KIND ..."', 4);
   }
   if (r.doubts.length > 0) {
     terminal.heading('  Doubts');

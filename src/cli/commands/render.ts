@@ -5,7 +5,7 @@ import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { readPolicyDirectory, writeFiles } from '../files.ts';
 import { loadEstate, stateExists } from '../state.ts';
-import { printable, type Terminal, WIDTH, wrap } from '../terminal.ts';
+import type { Terminal } from '../terminal.ts';
 import { plural } from '../words.ts';
 import { yamlText } from '../yaml.ts';
 
@@ -39,7 +39,7 @@ export const renderCommand: CommandSpec<Options> = {
       workload: (id) => workloads?.get(id),
       ...(workloads === undefined ? {} : { workloads: [...workloads.values()] }),
     });
-    refuseWider(rendering, options);
+    refuseWider(terminal, rendering, options);
     const files = new Map(rendering.documents.map(({ file, content }) => [file, yamlText(content)]));
     if (files.size < rendering.documents.length) {
       throw new TypeError(`two documents for ${options.engine} have one file name: one would be lost`);
@@ -49,7 +49,7 @@ export const renderCommand: CommandSpec<Options> = {
       terminal.json({ engine: options.engine, shadow: options.shadow === true, ...rendering });
     else {
       print(terminal, rendering, files, options, workloads !== undefined);
-      const early = workloads === undefined ? [] : unheld(policies, workloads);
+      const early = workloads === undefined || !namesIdentities(rendering) ? [] : unheld(policies, workloads);
       if (early.length > 0) sayUnheld(terminal, early);
     }
     return EXIT.done.code;
@@ -57,15 +57,23 @@ export const renderCommand: CommandSpec<Options> = {
 };
 
 /** A rendering that allows more than is written is refused unless every such loss is named. */
-function refuseWider({ losses }: Rendering, { allowWider = [], engine }: Options): void {
+function refuseWider(
+  terminal: Terminal,
+  { losses }: Rendering,
+  { allowWider = [], engine, json }: Options,
+): void {
   const wider = losses.filter(({ effect, code }) => effect === 'wider' && !allowWider.includes(code));
   if (wider.length === 0) return;
   const codes = [...new Set(wider.map(({ code }) => code))];
   const first = wider[0] as Loss;
+  const aside = terminal.aside();
+  // All of them, since each is about to be accepted by name; a program reads the first.
+  if (json !== true) sayLosses(wider, (text, indent) => aside.prose(text, indent));
+  const example = `; first: ${first.policy}${first.rule === undefined ? '' : `, rule ${first.rule}`}: ${first.what}`;
   throw new InterlockError(
     'wider',
     engine,
-    `${engine} would allow more than the policies do (${plural(wider.length, 'place')}; first: ${first.policy}${first.rule === undefined ? '' : `, rule ${first.rule}`}: ${first.what}). ` +
+    `${engine} would allow more than the policies do (${plural(wider.length, 'place')}${json === true ? example : ', above'}). ` +
       `Nothing was written. If that is acceptable, add: --allow-wider ${codes.join(' ')}`,
   );
 }
@@ -83,28 +91,37 @@ function print(
     terminal.line(
       `Wrote ${plural(files.size, 'document')} for ${engine}${shadow ? ' (shadow)' : ''} to ${out}.`,
     );
-  const say = (text: string, indent: number) => {
-    if (out === undefined) terminal.err.write(`${' '.repeat(indent)}${printable(text)}\n`);
-    else terminal.prose(text, indent);
-  };
+  const remarks = out === undefined ? terminal.aside() : terminal;
+  const say = (text: string, indent: number) => remarks.prose(text, indent);
   if (!hasState) say('No state here: workloads are selected by the label app: NAME.', 0);
   const differing = losses.filter(({ effect }) => effect !== 'same');
   if (differing.length === 0) say('Losses: none. The documents say what the policies say.', 0);
   else say(`Losses: ${plural(differing.length, 'place')} where the documents differ from the policies.`, 0);
   sayLosses(differing, say);
-  const remarks = losses.filter(({ effect }) => effect === 'same');
-  if (remarks.length > 0) say('To know, though it changes no verdict:', 0);
-  sayLosses(remarks, say);
+  const same = losses.filter(({ effect }) => effect === 'same');
+  if (same.length > 0) say('To know when you apply them:', 0);
+  sayLosses(same, say);
 }
 
+/** One paragraph a code; where each workload has its own sentence, the first stands for all. */
 function sayLosses(losses: readonly Loss[], say: (text: string, indent: number) => void): void {
-  for (const group of Map.groupBy(losses, (l) => `${l.effect} ${l.code} ${l.what}`).values()) {
+  for (const group of Map.groupBy(losses, (l) => `${l.effect} ${l.code}`).values()) {
     const { effect, code, what } = group[0] as Loss;
+    const sentences = new Set(group.map((loss) => loss.what)).size;
+    const likewise = sentences === 1 ? '' : ` Likewise ${plural(sentences - 1, 'other')}.`;
     const places = group.map(({ policy, rule }) => (rule === undefined ? policy : `${policy}/${rule}`));
     const where = [...new Set(places)];
     const named = where.slice(0, 4).join(', ') + (where.length > 4 ? ` and ${where.length - 4} more` : '');
-    say(`${effect === 'same' ? '' : `${effect.toUpperCase()} `}(${code}) ${what} In: ${named}.`, 2);
+    say(
+      `${effect === 'same' ? '' : `${effect.toUpperCase()} `}(${code}) ${what}${likewise} In: ${named}.`,
+      2,
+    );
   }
+}
+
+/** Whether callers are known by the policies' own identities, not by a pod's labels or the account it has today. */
+function namesIdentities({ losses }: Rendering): boolean {
+  return !losses.some(({ code }) => code === 'label-not-identity' || code === 'shared-account');
 }
 
 /** Identities that the documents name and nobody holds yet: workloads that still share a service account. */
@@ -125,5 +142,5 @@ function sayUnheld(terminal: Terminal, early: readonly string[]): void {
     `BEFORE YOU APPLY THEM: ${plural(early.length, 'identity', 'identities')} in these documents (first: ${early[0]}) will be held ` +
     'only once each workload has a service account of its own. Until then enforcing them denies those callers. ' +
     'Write the accounts with: interlock identities --out DIR';
-  terminal.err.write(`${wrap(printable(text), WIDTH).join('\n')}\n`);
+  terminal.aside().prose(text);
 }
