@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { main } from '../src/cli/cli.ts';
 import { EXIT } from '../src/cli/exit.ts';
 import { type Terminal, WIDTH, wrap } from '../src/cli/terminal.ts';
@@ -16,6 +16,13 @@ const EXAMPLE = [
  * render. On the example shop where no files are given. Returns the exit code; stops at a step that fails.
  */
 export async function mainJob(terminal: Terminal, files: readonly string[]): Promise<number> {
+  const missing = files.find(
+    (file, i) => !file.startsWith('-') && !isValue(files[i - 1]) && !existsSync(file),
+  );
+  if (missing !== undefined) {
+    terminal.err.write(`There is no file ${missing}. Nothing was changed.\n`);
+    return EXIT.failed.code;
+  }
   rmSync(OUT, { recursive: true, force: true });
   const state = ['--state', `${OUT}/state`];
   const policies = `${OUT}/policies`;
@@ -49,3 +56,6 @@ export async function mainJob(terminal: Terminal, files: readonly string[]): Pro
   );
   return EXIT.done.code;
 }
+
+/** Whether what follows an argument is its value: every option of `observe` has one. */
+const isValue = (before: string | undefined) => before?.startsWith('--') === true && !before.includes('=');

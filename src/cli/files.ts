@@ -38,7 +38,7 @@ function policyFiles(path: string): string[] {
   try {
     if (statSync(path).isFile()) return [path];
     return readdirSync(path)
-      .filter((name) => /\.ya?ml$/.test(name) && name !== DOUBTS_FILE)
+      .filter((name) => /\.ya?ml$/.test(name) && !isDoubtsFile(name))
       .toSorted()
       .map((name) => join(path, name));
   } catch (cause) {
@@ -48,6 +48,21 @@ function policyFiles(path: string): string[] {
 
 /** Where `propose --out` puts what it did not make into rules. It is no policy and is not read as one. */
 export const DOUBTS_FILE = 'doubts.yaml';
+
+/** Ending of the doubts of a proposal for one workload. No policy's file ends so, whatever its names are. */
+export const DOUBTS_ENDING = '.doubts';
+
+/** True for a file of doubts. */
+export function isDoubtsFile(name: string): boolean {
+  return name === DOUBTS_FILE || name.endsWith(DOUBTS_ENDING);
+}
+
+/** Policy files of a directory that are not among `written`: left from before, and read as if they were current. */
+export function leftFrom(dir: string, written: ReadonlyMap<string, string>): string[] {
+  return policyFiles(dir)
+    .map((path) => basename(path))
+    .filter((name) => !written.has(name));
+}
 
 /** The text of a small file. Throws `not_found`, `io` or `limit`. */
 export function readText(file: string): string {

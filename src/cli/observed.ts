@@ -1,8 +1,14 @@
 import { basename } from 'node:path';
-import { type AccessGraph, BLIND_SPOTS, type BlindSpotKind, type InterlockError } from '../access/index.ts';
+import {
+  type AccessGraph,
+  BLIND_SPOTS,
+  type InterlockError,
+  type KnownBlindSpot,
+  principalText,
+} from '../access/index.ts';
 import type { Recording } from '../store/index.ts';
 import { printable, type Terminal } from './terminal.ts';
-import { countText, plural, spanText, timeText } from './words.ts';
+import { countText, nameOf, plural, spanText, timeText } from './words.ts';
 
 /** What one `observe` did with its files. */
 export interface Taken {
@@ -55,7 +61,7 @@ function observedJson({ recordings, known, failed }: Taken, graph: AccessGraph):
       accesses: graph.accesses.length,
     },
     sharedAccounts: graph.sharedAccounts,
-    blindSpots: Object.fromEntries(spotCounts(graph)),
+    blindSpots: graph.blindSpots.map(blindSpotJson),
   };
 }
 
@@ -101,10 +107,42 @@ function printRecordings(terminal: Terminal, { recordings, known, failed }: Take
   }
 }
 
-function spotCounts({ blindSpots }: AccessGraph): Map<BlindSpotKind, number> {
-  const counts = new Map<BlindSpotKind, number>();
-  for (const { kind } of blindSpots) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  return counts;
+/** Blind spots that are printed of each kind; --json has all. */
+const SHOWN_OF_A_KIND = 6;
+
+function printBlindSpots(terminal: Terminal, { blindSpots, trustDomain }: AccessGraph): void {
+  if (blindSpots.length === 0) return;
+  terminal.heading('BLIND SPOTS: what happened and was not fully seen');
+  for (const [kind, spots] of Map.groupBy(blindSpots, (spot) => spot.kind)) {
+    terminal.prose(`${kind}: ${BLIND_SPOTS[kind]}`, 2);
+    terminal.table(
+      spots
+        .slice(0, SHOWN_OF_A_KIND)
+        .map(({ from, to, what, count }) => [
+          countText(count),
+          nameOf(from, trustDomain),
+          '->',
+          nameOf(to, trustDomain),
+          what,
+        ]),
+      { indent: 4, right: [0], heading: false },
+    );
+    const more = spots.length - SHOWN_OF_A_KIND;
+    if (more > 0) terminal.line(`    and ${countText(more)} more (--json lists all)`);
+  }
+}
+
+function blindSpotJson({ kind, from, to, what, count, firstSeen, lastSeen }: KnownBlindSpot): unknown {
+  const time = (ms: number) => (Number.isFinite(ms) ? new Date(ms).toISOString() : null);
+  return {
+    kind,
+    from: principalText(from),
+    to: principalText(to),
+    what,
+    count,
+    firstSeen: time(firstSeen),
+    lastSeen: time(lastSeen),
+  };
 }
 
 function printEstate(terminal: Terminal, graph: AccessGraph): void {
@@ -133,12 +171,7 @@ function printEstate(terminal: Terminal, graph: AccessGraph): void {
         'them at that time: kubectl get pods,deployments,services,configmaps,cronjobs -A -o json | interlock observe -',
     );
   }
-  const spots = spotCounts(graph);
-  if (spots.size > 0) {
-    terminal.heading('BLIND SPOTS');
-    for (const [kind, n] of spots)
-      terminal.prose(`${String(n).padStart(4)}  ${kind}: ${BLIND_SPOTS[kind]}`, 2);
-  }
+  printBlindSpots(terminal, graph);
   for (const { namespace, serviceAccount, workloads } of sharedAccounts) {
     terminal.line();
     const account = printable(`${namespace}/${serviceAccount}`);

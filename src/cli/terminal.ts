@@ -59,13 +59,13 @@ export class Terminal {
     this.err.write(`${wrap(`interlock: ${printable(message)}`, WIDTH).join('\n')}\n`);
   }
 
-  /** A table: the first row is the heading. Columns that do not fit are wrapped, never cut. */
+  /** A table: the first row is the heading, unless `heading` is false. Columns that do not fit are wrapped, never cut. */
   table(
     rows: readonly (readonly string[])[],
-    options: { right?: readonly number[]; indent?: number } = {},
+    options: { right?: readonly number[]; indent?: number; heading?: boolean } = {},
   ): void {
     for (const [i, line] of tableLines(rows, options).entries()) {
-      this.line(i === 0 ? this.paint('dim', line) : line);
+      this.line(i === 0 && options.heading !== false ? this.paint('dim', line) : line);
     }
   }
 }

@@ -44,7 +44,9 @@ export function explain(set: PolicySet, request: AccessRequest): Explanation {
       return { verdict, sentence: `Allowed by rule "${rule}" of policy "${policy}".` };
     case 'deny': {
       const doubt = verdict.conditionUnknown ? ', whose condition cannot be evaluated on what is known' : '';
-      return { verdict, sentence: `Denied by deny rule "${rule}" of policy "${policy}"${doubt}.` };
+      const unseen = request.action.kind === 'tcp' && !isAboutConnections(set, request, policy, rule);
+      const why = unseen ? ': it is about requests, and those of a connection cannot be seen' : '';
+      return { verdict, sentence: `Denied by deny rule "${rule}" of policy "${policy}"${doubt}${why}.` };
     }
     case 'unsafe-path': {
       const reason = unsafeReason(request);
@@ -57,6 +59,16 @@ export function explain(set: PolicySet, request: AccessRequest): Explanation {
         : { verdict, nearest, sentence: nearestSentence(nearest, request) };
     }
   }
+}
+
+/** Whether a deny rule says something of whole connections, not only of requests. */
+function isAboutConnections(set: PolicySet, { to }: AccessRequest, policy?: string, rule?: string): boolean {
+  return set
+    .policiesOf(to)
+    .filter(({ metadata }) => metadata.name === policy)
+    .some(({ spec }) =>
+      spec.deny.some((deny) => deny.name === rule && deny.to.some((item) => 'tcp' in item)),
+    );
 }
 
 function nearestSentence(

@@ -39,9 +39,9 @@ export interface Source {
   readonly joins?: true;
   /**
    * How sure this source is that `head` (the first 64 KiB, decompressed) is its format: 0 not at all, 1 certain.
-   * The surest source above 0 wins.
+   * The surest source above 0 wins. `fields` are those of {@link SourceOptions}.
    */
-  detect(head: string): number;
+  detect(head: string, fields?: SourceOptions['fields']): number;
   open(tally: Tally, options: SourceOptions): Reader;
 }
 

@@ -23,6 +23,7 @@ interface Options extends CommonOptions {
   readonly port: number;
   readonly method?: string;
   readonly path?: string;
+  readonly header?: Readonly<Record<string, string>>;
 }
 
 /** `interlock decide DIR`: one verdict, and why. */
@@ -39,6 +40,9 @@ export const decideCommand: CommandSpec<Options> = {
     new Option('--port <n>', "the callee's own port").argParser(portOption).makeOptionMandatory(),
     new Option('--method <m>', 'HTTP method; a gRPC call is POST'),
     new Option('--path <p>', 'request path; a gRPC call is /package.Service/Method'),
+    new Option('--header <name=value>', 'a header, for conditions on it; may be repeated').argParser(
+      headerOption,
+    ),
   ],
   example:
     'interlock decide policies/ --from spiffe://example.org/ns/default/sa/frontend \\\n    --to spiffe://example.org/ns/default/sa/cartservice --port 7070 \\\n    --method POST --path /hipstershop.CartService/GetCart',
@@ -46,12 +50,16 @@ export const decideCommand: CommandSpec<Options> = {
   async run({ terminal }, [dir = ''], options) {
     const set = compile(readPolicyDirectory(dir));
     const { from, to } = options;
-    const attributes = options.path === undefined ? {} : { attributes: { path: options.path } };
+    const { path, header } = options;
+    const attributes = {
+      ...(path === undefined ? {} : { path }),
+      ...(header === undefined ? {} : { headers: header }),
+    };
     const result = explain(set, {
       from: parsePrincipal(from),
       to,
       action: actionOf(options),
-      ...attributes,
+      attributes,
     });
     if (options.json) {
       const { verdict, ...rest } = result;
@@ -76,6 +84,12 @@ function actionOf({ port, method, path }: Options): Action {
   }
   // As it is stored: without its query, and with braces that are its own, not a template's.
   return { kind: 'http', port, method, path: recordedPath(path) };
+}
+
+function headerOption(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('a header is written NAME=VALUE');
+  return { ...before, [text.slice(0, at).toLowerCase()]: text.slice(at + 1) };
 }
 
 function portOption(text: string): number {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InterlockError, type Tally } from '../../access/index.ts';
 import { FORMATS, type Format, type ReadOutcome, readRecordings } from '../../sources/index.ts';
@@ -35,12 +36,13 @@ export const observeCommand: CommandSpec<Options> = {
     ).argParser(trustDomainOption),
     new Option(
       '--field <key=operator>',
-      "an access log's JSON key and the Envoy operator it holds, with --format envoy; may be repeated",
+      "an access log's JSON key and the Envoy operator it holds; may be repeated",
     ).argParser(fieldOption),
   ],
   example: 'interlock observe manifests.yaml traces.otlp.jsonl.gz --trust-domain example.org',
-  json: '{files: [{file, format, state: taken|known|failed, error?}], recordings: [{format, read, accepted,\nskips: [{reason, count, firstLine, sample}], lost}], totals: {read, accepted, skipped, lost, identities, accesses},\nsharedAccounts: [{namespace, serviceAccount, workloads}], blindSpots}',
+  json: '{files: [{file, format, state: taken|known|failed, error?}], recordings: [{format, read, accepted,\nskips: [{reason, count, firstLine, sample}], lost}], totals: {read, accepted, skipped, lost, identities, accesses},\nsharedAccounts: [{namespace, serviceAccount, workloads}],\nblindSpots: [{kind, from, to, what, count, firstSeen, lastSeen}]}',
   async run(context, files, options) {
+    refuseAllMissing(files);
     const store = openSqliteStore(options.state, { create: true });
     try {
       if (options.trustDomain !== undefined) await setTrustDomain(store, options.trustDomain);
@@ -54,6 +56,12 @@ export const observeCommand: CommandSpec<Options> = {
     }
   },
 };
+
+/** A command of which no file exists makes no state: the next one would say that it holds nothing. */
+function refuseAllMissing(files: readonly string[]): void {
+  if (files.some((file) => file === '-' || existsSync(file))) return;
+  throw new InterlockError('not_found', files.join(', '), `there is no file ${files.join(', ')}`);
+}
 
 async function takeIn(
   store: Store,

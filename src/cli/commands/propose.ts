@@ -1,4 +1,4 @@
-import { principalText, type SpiffeId } from '../../access/index.ts';
+import { kubernetesNameOf, principalText, shortNameOf, type SpiffeId } from '../../access/index.ts';
 import { type Doubt, type Proposal, propose } from '../../learning/index.ts';
 import { writePolicies } from '../../policy/index.ts';
 import {
@@ -10,7 +10,7 @@ import {
   timeOption,
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { DOUBTS_FILE, OutFiles, writeFiles } from '../files.ts';
+import { DOUBTS_ENDING, DOUBTS_FILE, isDoubtsFile, leftFrom, OutFiles, writeFiles } from '../files.ts';
 import { loadEstate, unknownWorkload } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { tierOfWorkload } from '../tiers.ts';
@@ -54,10 +54,12 @@ export const proposeCommand: CommandSpec<Options> = {
       tierOf: tierOfWorkload,
       accept: (id) => unused.delete(id) || accept.includes('all') || accept.includes(id),
     });
-    const files = proposalFiles(proposal);
+    const files = proposalFiles(proposal, options.to);
     if (options.out !== undefined) writeFiles(options.out, files);
     if (options.json) terminal.json({ ...proposal, doubts: proposal.doubts.map(doubtJson) });
     else print(terminal, proposal, files, options.out, graph.trustDomain);
+    if (options.out !== undefined && options.to === undefined) sayLeft(terminal, options.out, files);
+    sayUnported(terminal, proposal);
     // No error: more evidence may have made a rule of it since the command was written down.
     if (unused.size > 0)
       terminal.aside().prose(`--accept: there is no doubt with the id ${[...unused].join(', ')} here.`);
@@ -65,13 +67,39 @@ export const proposeCommand: CommandSpec<Options> = {
   },
 };
 
-function proposalFiles({ policies, doubts }: Proposal): Map<string, string> {
+function sayLeft(terminal: Terminal, out: string, files: ReadonlyMap<string, string>): void {
+  const left = leftFrom(out, files);
+  if (left.length === 0) return;
+  terminal
+    .aside()
+    .prose(
+      `In ${out} are ${plural(left.length, 'file')} that this proposal did not write and that count as policies there: ${left.slice(0, 5).join(', ')}${left.length > 5 ? ', ...' : ''}. Remove what is out of date.`,
+    );
+}
+
+function sayUnported(terminal: Terminal, { policies }: Proposal): void {
+  const open = policies.flatMap(({ spec }) =>
+    spec.rules.filter(({ to }) => to.some(({ ports }) => ports === undefined)),
+  );
+  if (open.length === 0) return;
+  terminal
+    .aside()
+    .prose(
+      `${plural(open.length, 'rule')} ${open.length === 1 ? 'names' : 'name'} no port, because the recording states none: they allow any. Observe the manifests as well, and the ports are known.`,
+    );
+}
+
+/** A proposal for one workload leaves the doubts about the others where they are. */
+function proposalFiles({ policies, doubts }: Proposal, only: SpiffeId | undefined): Map<string, string> {
   const out = new OutFiles();
   for (const policy of policies) {
     const { namespace = 'default', name } = policy.metadata;
     out.add(namespace, name, '.yaml', writePolicies([policy]));
   }
-  return out.files.set(DOUBTS_FILE, doubtsText(doubts));
+  if (only === undefined) return out.files.set(DOUBTS_FILE, doubtsText(doubts));
+  const namespace = kubernetesNameOf(only)?.namespace ?? 'default';
+  out.add(namespace, shortNameOf(only), DOUBTS_ENDING, doubtsText(doubts));
+  return out.files;
 }
 
 function doubtsText(doubts: readonly Doubt[]): string {
@@ -89,13 +117,13 @@ function print(
   trustDomain: string,
 ): void {
   if (out === undefined) {
-    for (const [name, text] of files) if (name !== DOUBTS_FILE) terminal.out.write(`---\n${text}`);
+    for (const [name, text] of files) if (!isDoubtsFile(name)) terminal.out.write(`---\n${text}`);
     printRemarks(terminal.aside(), { policies, doubts, remarks }, trustDomain);
   } else {
     printTable(terminal, policies, trustDomain);
     terminal.line();
     terminal.prose(
-      `Wrote ${plural(policies.length, 'policy', 'policies')} to ${out}, one file each; doubts are in ${DOUBTS_FILE}.`,
+      `Wrote ${plural(policies.length, 'policy', 'policies')} to ${out}, one file each; doubts are in ${[...files.keys()].find(isDoubtsFile)}.`,
     );
     printRemarks(terminal, { policies, doubts, remarks }, trustDomain);
   }

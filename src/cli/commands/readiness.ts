@@ -22,6 +22,7 @@ import { EXIT } from '../exit.ts';
 import { readText } from '../files.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
+import { tierOfWorkload } from '../tiers.ts';
 import { idName, plural, timeText } from '../words.ts';
 
 interface Options extends CommonOptions {
@@ -148,7 +149,11 @@ function printAll(terminal: Terminal, judged: readonly Judged[], { trustDomain }
   );
 }
 
-function printOne(terminal: Terminal, { readiness: r, tiers }: Judged, { trustDomain }: AccessGraph): void {
+/** The tier that the workload is marked with in full, the others in a line each. */
+function printOne(terminal: Terminal, { readiness: r, tiers }: Judged, graph: AccessGraph): void {
+  const { trustDomain } = graph;
+  const workload = graph.workloads.get(r.workload);
+  const ownTier = (workload === undefined ? undefined : tierOfWorkload(workload)) ?? 'standard';
   terminal.line(terminal.paint('bold', idName(r.workload, trustDomain)));
   terminal.prose(surprisesText(r.surprises), 2);
   terminal.prose(
@@ -173,10 +178,15 @@ function printOne(terminal: Terminal, { readiness: r, tiers }: Judged, { trustDo
     terminal.heading('  Doubts');
     for (const { id, reasons } of r.doubts) terminal.prose(`${id}: ${reasons.join('; ')}`, 4);
   }
+  const own = tiers.length === 1 ? tiers[0]?.tier : ownTier;
   for (const { tier, ready, gates } of tiers) {
-    terminal.heading(
-      `  For tier ${tier}: ${ready ? 'the evidence is enough' : `${missingOf(gates).length} missing`}`,
-    );
+    const missing = missingOf(gates).map(({ gate }) => gate);
+    const verdict = ready ? 'the evidence is enough' : `missing ${missing.join(', ')}`;
+    if (tier !== own) {
+      terminal.prose(`For tier ${tier}: ${verdict}. In full: --tier ${tier}`, 2);
+      continue;
+    }
+    terminal.heading(`  For tier ${tier}: ${verdict}`);
     terminal.table([['GATE', 'STATE', 'HAVE', 'NEED', 'WHAT TO DO'], ...gates.map(gateRow)], { indent: 4 });
   }
   terminal.line();

@@ -53,7 +53,7 @@ export function unwritableRemarks(to: SpiffeId, unwritable: readonly Unwritable[
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([reason, { calls, what }]) => ({
       workload: to,
-      what: `${calls} calls can have no rule and will be denied: ${named([...what].sort())}: ${reason}.`,
+      what: `${calls} ${calls === 1 ? 'call' : 'calls'} can have no rule and will be denied: ${named([...what].sort())}: ${reason}.`,
     }));
 }
 

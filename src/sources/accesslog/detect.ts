@@ -13,11 +13,15 @@ export function headLines(head: string): string[] {
 }
 
 /** What the head of a recording holds: lines of an access log in JSON, and whether Istio's cluster names are in it. */
-export function jsonLogLines(head: string): { found: boolean; istio: boolean } {
+export function jsonLogLines(
+  head: string,
+  fields?: Readonly<Record<string, string>>,
+): { found: boolean; istio: boolean } {
+  const keys = fields === undefined ? KEYS : keysOf(fields);
   let found = false;
   for (const line of headLines(head)) {
     const object = line.startsWith('{') ? parsed(line) : undefined;
-    if (object === undefined || !isEntry(object)) continue;
+    if (object === undefined || !isEntry(object, keys)) continue;
     found = true;
     if (ISTIO_CLUSTER.test(String(object['upstream_cluster']))) return { found, istio: true };
   }
@@ -25,8 +29,8 @@ export function jsonLogLines(head: string): { found: boolean; istio: boolean } {
 }
 
 /** An entry states its time, and two or more other things that an access log states. */
-function isEntry(object: Readonly<Record<string, unknown>>): boolean {
-  const slots = new Set(Object.keys(object).map((key) => KEYS.get(key)));
+function isEntry(object: Readonly<Record<string, unknown>>, keys: typeof KEYS): boolean {
+  const slots = new Set(Object.keys(object).map((key) => keys.get(key)));
   slots.delete(undefined);
   return slots.has(TIME) && slots.size >= 4 && !('flow' in object) && !('kind' in object);
 }

@@ -7,6 +7,6 @@ export const envoy: Source = {
   format: 'envoy',
   framing: 'lines',
   independentLines: true,
-  detect: (head) => (jsonLogLines(head).found ? 0.8 : 0),
+  detect: (head, fields) => (jsonLogLines(head, fields).found ? 0.8 : 0),
   open: (tally, options) => new AccessLogReader(tally, options),
 };

@@ -1,11 +1,16 @@
 import { InterlockError } from '../../access/index.ts';
-import { FORMATS, type Source } from '../source.ts';
+import { FORMATS, type Source, type SourceOptions } from '../source.ts';
 
 /**
  * The source that is surest of the head of a recording (decompressed). Throws `invalid_recording` for an empty
  * recording, and for one that no source knows, with what it looks like.
  */
-export function detectSource(head: Buffer, name: string, sources: readonly Source[]): Source {
+export function detectSource(
+  head: Buffer,
+  name: string,
+  sources: readonly Source[],
+  fields?: SourceOptions['fields'],
+): Source {
   refuseEmpty(head, name);
   const foreign = MAGIC.find(([magic]) =>
     head.subarray(0, magic.length).equals(Buffer.from(magic, 'latin1')),
@@ -15,7 +20,7 @@ export function detectSource(head: Buffer, name: string, sources: readonly Sourc
   let surest: Source | undefined;
   let certainty = 0;
   for (const source of sources) {
-    const sure = source.detect(text);
+    const sure = source.detect(text, fields);
     if (sure > certainty) [surest, certainty] = [source, sure];
   }
   if (surest === undefined) throw unknownFormat(name, kindOfText(head, text));

@@ -106,7 +106,7 @@ class Command {
     const { format, sources = SOURCES } = this.#options;
     const head = await recording.head();
     refuseEmpty(head, recording.name);
-    if (format === undefined) return detectSource(head, recording.name, sources);
+    if (format === undefined) return detectSource(head, recording.name, sources, this.#options.fields);
     const source = sources.find((each) => each.format === format);
     if (source === undefined) throw new InterlockError('usage', format, `there is no format "${format}"`);
     return source;
