@@ -2,7 +2,7 @@ import type { Entity } from './principal.ts';
 
 /**
  * One end of a recorded call as the recording names it: every field it states, nothing guessed. What identity
- * that is, is decided later and in one place ({@link file://./identify.ts}), because an inventory may be read
+ * that is, is decided later and in one place ({@link file://./inventory/identify.ts}), because an inventory may be read
  * after the recording.
  */
 export interface Endpoint {

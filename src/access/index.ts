@@ -1,10 +1,10 @@
 export * from './action.ts';
-export { buildGraph, type Recorded } from './build-graph.ts';
-export { type Declared, Directory, type Resolved, type Undeclared } from './directory.ts';
+export { buildGraph, type Recorded } from './graph/build-graph.ts';
+export { type Declared, Directory, type Resolved, type Undeclared } from './inventory/directory.ts';
 export * from './endpoint.ts';
 export * from './error.ts';
 export * from './evidence.ts';
-export * from './graph.ts';
+export * from './graph/graph.ts';
 export { HourCounts } from './hour-counts.ts';
 export {
   Identities,
@@ -12,8 +12,8 @@ export {
   type Named,
   type OwnAccount,
   serviceAccountManifests,
-} from './identify.ts';
-export * from './inventory.ts';
+} from './inventory/identify.ts';
+export * from './inventory/facts.ts';
 export { collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 export * from './principal.ts';
 export * from './spiffe-id.ts';

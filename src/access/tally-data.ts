@@ -1,7 +1,7 @@
 import type { Action } from './action.ts';
 import type { Endpoint } from './endpoint.ts';
 import { emptyEvidence, mergeEvidence } from './evidence.ts';
-import { type Fact, factKey } from './inventory.ts';
+import { type Fact, factKey } from './inventory/facts.ts';
 import type { BlindSpot, Side, Skip, Tally } from './tally.ts';
 
 /** A tally as plain data, to be sent to another thread (everything in it can be cloned; `counts` transferred). */

@@ -1,7 +1,7 @@
 import { type Action, actionKey } from './action.ts';
 import { canonicalEndpoint, type Endpoint, endpointKey } from './endpoint.ts';
 import { addCall, addInstance, type Evidence, emptyEvidence, type Outcome } from './evidence.ts';
-import type { Attribution, Fact } from './inventory.ts';
+import type { Attribution, Fact } from './inventory/facts.ts';
 import { COLLAPSED_WHOLLY, collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 
 /** Which end's proxy or library wrote the record. The same call may be seen from both. */

@@ -19,10 +19,11 @@ function cdf(k: number, mean: number): number {
 /** P(Bin(n, p) >= m), straight from the definition. */
 function binomialTail(n: number, m: number, p: number): number {
   let sum = 0;
-  let term = (1 - p) ** n;
+  // In logarithms: the first terms are too small for a double, and the later ones are made from them.
+  let logTerm = n * Math.log1p(-p);
   for (let i = 0; i <= n; i++) {
-    if (i >= m) sum += term;
-    term *= ((n - i) / (i + 1)) * (p / (1 - p));
+    if (i >= m) sum += Math.exp(logTerm);
+    logTerm += Math.log((n - i) / (i + 1)) + Math.log(p) - Math.log1p(-p);
   }
   return sum;
 }

@@ -1,5 +1,4 @@
 import type { ErrorCode, Fact, TallyData } from '../../access/index.ts';
-import type { SharedFile } from './file-blocks.ts';
 import type { LineSink } from './framing.ts';
 import type { Format, SourceOptions } from '../source.ts';
 
@@ -10,6 +9,17 @@ export const BLOCK_BYTES = 4 * 1024 * 1024;
  * A block has fewer lines than this, even one of line feeds only.
  */
 export const BLOCK_LINES = 2 * BLOCK_BYTES;
+
+/** A plain file that several threads read, each taking the next block that nobody has. Shared by all of them. */
+export interface SharedFile {
+  readonly path: string;
+  readonly size: number;
+  /** Index of the next block: 32 bits, counted up atomically. */
+  readonly next: SharedArrayBuffer;
+  /** Lines that start in each block: 32 bits each. */
+  readonly lines: SharedArrayBuffer;
+  readonly digests: SharedArrayBuffer;
+}
 
 /** What a thread is started with. */
 export interface Job {

@@ -1,23 +1,12 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { InterlockError } from '../../access/index.ts';
 import { digestBlock, roomForDigests } from './block-digest.ts';
-import { BLOCK_BYTES, BLOCK_LINES } from './blocks.ts';
+import { BLOCK_BYTES, BLOCK_LINES, type SharedFile } from './blocks.ts';
 import { eachLine, LineFramer } from './framing.ts';
 
 const LF = 0x0a;
 /** How much is read at once behind a block, to find the end of its last line. */
 const TAIL_BYTES = 64 * 1024;
-
-/** A plain file that several threads read, each taking the next block that nobody has. Shared by all of them. */
-export interface SharedFile {
-  readonly path: string;
-  readonly size: number;
-  /** Index of the next block: 32 bits, counted up atomically. */
-  readonly next: SharedArrayBuffer;
-  /** Lines that start in each block: 32 bits each. */
-  readonly lines: SharedArrayBuffer;
-  readonly digests: SharedArrayBuffer;
-}
 
 /** A file of `size` bytes of which nothing was read yet. */
 export function sharedFile(path: string, size: number): SharedFile {

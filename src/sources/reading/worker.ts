@@ -1,8 +1,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { exportTally, isInterlockError, Tally } from '../../access/index.ts';
 import { Inventory } from './attribution.ts';
-import { BLOCK_LINES, type Block, type FromWorker, type Job, type ToWorker } from './blocks.ts';
-import { FileBlocks, type SharedFile } from './file-blocks.ts';
+import {
+  BLOCK_LINES,
+  type Block,
+  type FromWorker,
+  type Job,
+  type SharedFile,
+  type ToWorker,
+} from './blocks.ts';
+import { FileBlocks } from './file-blocks.ts';
 import { eachLine } from './framing.ts';
 import { intoReader } from './parallel-file.ts';
 import type { Format, Source } from '../source.ts';

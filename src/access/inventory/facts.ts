@@ -1,4 +1,4 @@
-import type { Endpoint } from './endpoint.ts';
+import type { Endpoint } from '../endpoint.ts';
 
 /** Workload kinds that own pods. */
 export const WORKLOAD_KINDS = [

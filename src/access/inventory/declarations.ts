@@ -1,4 +1,4 @@
-import { type ConfigMapFact, type Declaration, factKey, type WorkloadFact } from './inventory.ts';
+import { type ConfigMapFact, type Declaration, factKey, type WorkloadFact } from './facts.ts';
 
 /** The workload whose configuration declares something. */
 export interface Declarer {

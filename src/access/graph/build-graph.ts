@@ -1,12 +1,12 @@
-import { type Action, actionKey } from './action.ts';
-import { Directory, type Resolved } from './directory.ts';
-import type { Endpoint } from './endpoint.ts';
+import { type Action, actionKey } from '../action.ts';
+import { Directory, type Resolved } from '../inventory/directory.ts';
+import type { Endpoint } from '../endpoint.ts';
 import type { Access, AccessGraph, KnownBlindSpot } from './graph.ts';
-import { Identities, type Named } from './identify.ts';
-import type { Fact } from './inventory.ts';
+import { Identities, type Named } from '../inventory/identify.ts';
+import type { Fact } from '../inventory/facts.ts';
 import { AccessMerger } from './merge-accesses.ts';
-import { type Principal, principalText } from './principal.ts';
-import type { BlindSpot, BlindSpotKind, RecordedAccess } from './tally.ts';
+import { type Principal, principalText } from '../principal.ts';
+import type { BlindSpot, BlindSpotKind, RecordedAccess } from '../tally.ts';
 import { WorkloadBook } from './workload-book.ts';
 
 /** Everything that was recorded, as the store gives it back. */

@@ -1,10 +1,10 @@
-import type { Directory, Resolved } from './directory.ts';
+import type { Directory, Resolved } from '../inventory/directory.ts';
 import type { Workload } from './graph.ts';
-import type { Identities } from './identify.ts';
-import type { WorkloadFact } from './inventory.ts';
-import type { Principal } from './principal.ts';
-import { kubernetesNameOf, type SpiffeId, shortNameOf } from './spiffe-id.ts';
-import type { RecordedAccess } from './tally.ts';
+import type { Identities } from '../inventory/identify.ts';
+import type { WorkloadFact } from '../inventory/facts.ts';
+import type { Principal } from '../principal.ts';
+import { kubernetesNameOf, type SpiffeId, shortNameOf } from '../spiffe-id.ts';
+import type { RecordedAccess } from '../tally.ts';
 
 type Known = { -readonly [K in keyof Workload]: Workload[K] };
 

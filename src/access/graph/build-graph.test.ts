@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import type { Action } from './action.ts';
+import type { Action } from '../action.ts';
 import { buildGraph } from './build-graph.ts';
-import type { Endpoint } from './endpoint.ts';
-import { callsThatReached, HOUR_MS } from './evidence.ts';
-import type { Fact, ServiceFact, WorkloadFact } from './inventory.ts';
-import { principalText } from './principal.ts';
-import { type Side, Tally } from './tally.ts';
+import type { Endpoint } from '../endpoint.ts';
+import { callsThatReached, HOUR_MS } from '../evidence.ts';
+import type { Fact, ServiceFact, WorkloadFact } from '../inventory/facts.ts';
+import { principalText } from '../principal.ts';
+import { type Side, Tally } from '../tally.ts';
 
 const T0 = Date.UTC(2026, 9, 19);
 

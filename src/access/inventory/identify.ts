@@ -1,7 +1,7 @@
 import type { Directory } from './directory.ts';
-import type { SharedAccount } from './graph.ts';
-import type { WorkloadKind } from './inventory.ts';
-import { kubernetesNameOf, parseSpiffeId, parseTrustDomain, type SpiffeId } from './spiffe-id.ts';
+import type { SharedAccount } from '../graph/graph.ts';
+import type { WorkloadKind } from './facts.ts';
+import { kubernetesNameOf, parseSpiffeId, parseTrustDomain, type SpiffeId } from '../spiffe-id.ts';
 
 /** A workload as it is named; at least one of the two names is there. */
 export interface Named {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Directory } from './directory.ts';
-import type { Fact, PodFact, ServiceFact, WorkloadFact } from './inventory.ts';
+import type { Fact, PodFact, ServiceFact, WorkloadFact } from './facts.ts';
 
 const S = 1000;
 

@@ -1,4 +1,4 @@
-import type { ServiceFact } from './inventory.ts';
+import type { ServiceFact } from './facts.ts';
 
 /** What a host name means to a client in a namespace. */
 export type Found =

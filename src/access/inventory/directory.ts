@@ -1,6 +1,6 @@
 import { AddressBook } from './address-book.ts';
 import { type Declarer, declarationsOf } from './declarations.ts';
-import type { Endpoint } from './endpoint.ts';
+import type { Endpoint } from '../endpoint.ts';
 import {
   type Attribution,
   type ConfigMapFact,
@@ -11,7 +11,7 @@ import {
   type PodFact,
   type ServiceFact,
   type WorkloadFact,
-} from './inventory.ts';
+} from './facts.ts';
 import { canonicalIp } from './ip.ts';
 import { DEFAULT_NAMESPACE, EndResolver, isApiServer, type Resolved } from './resolver.ts';
 import { hostLabels, isHeadless, ServiceBook } from './service-book.ts';

@@ -1,4 +1,4 @@
-import { type PodFact, type ServiceFact, WORKLOAD_KINDS, type WorkloadFact } from './inventory.ts';
+import { type PodFact, type ServiceFact, WORKLOAD_KINDS, type WorkloadFact } from './facts.ts';
 
 /** The time for questions about what is configured: pods that are known to have ended do not count. */
 export const NOW = Number.POSITIVE_INFINITY;

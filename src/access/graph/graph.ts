@@ -1,9 +1,9 @@
-import type { Action } from './action.ts';
-import type { Evidence } from './evidence.ts';
-import type { ContainerPort, WorkloadKind } from './inventory.ts';
-import type { Principal } from './principal.ts';
-import type { SpiffeId } from './spiffe-id.ts';
-import type { BlindSpotKind } from './tally.ts';
+import type { Action } from '../action.ts';
+import type { Evidence } from '../evidence.ts';
+import type { ContainerPort, WorkloadKind } from '../inventory/facts.ts';
+import type { Principal } from '../principal.ts';
+import type { SpiffeId } from '../spiffe-id.ts';
+import type { BlindSpotKind } from '../tally.ts';
 
 /** The four views of access. */
 export const VIEWS = ['possible', 'declared', 'observed', 'authorized'] as const;

@@ -1,4 +1,4 @@
-import type { WorkloadKind } from './inventory.ts';
+import type { WorkloadKind } from './facts.ts';
 import type { Known } from './workload-index.ts';
 
 /** Letters and digits that Kubernetes makes suffixes of: no vowels, no 0, 1, 3 (apimachinery, rand.SafeEncodeString). */

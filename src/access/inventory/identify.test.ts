@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Directory } from './directory.ts';
 import { Identities, type Named, serviceAccountManifests } from './identify.ts';
-import { parseSpiffeId, pathOf } from './spiffe-id.ts';
+import { parseSpiffeId, pathOf } from '../spiffe-id.ts';
 
 const shop = (workload?: string, serviceAccount?: string): Named => ({
   namespace: 'shop',

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Directory } from './directory.ts';
-import type { Fact, PodFact } from './inventory.ts';
+import type { Fact, PodFact } from './facts.ts';
 
 const S = 1000;
 

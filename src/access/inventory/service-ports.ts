@@ -1,4 +1,4 @@
-import type { ServiceFact } from './inventory.ts';
+import type { ServiceFact } from './facts.ts';
 import { isHeadless, type ServiceBook } from './service-book.ts';
 import { NOW, type WorkloadIndex, workloadOf } from './workload-index.ts';
 

@@ -1,10 +1,10 @@
-import { type Action, actionKey } from './action.ts';
-import { type Evidence, emptyEvidence, mergeEvidence } from './evidence.ts';
+import { type Action, actionKey } from '../action.ts';
+import { type Evidence, emptyEvidence, mergeEvidence } from '../evidence.ts';
 import type { Access, Coverage, KnownBlindSpot } from './graph.ts';
-import { HourCounts } from './hour-counts.ts';
-import { collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
-import { type Principal, principalText } from './principal.ts';
-import type { Side } from './tally.ts';
+import { HourCounts } from '../hour-counts.ts';
+import { collapsePath, isCollapsed, MAX_PATHS } from '../path-limit.ts';
+import { type Principal, principalText } from '../principal.ts';
+import type { Side } from '../tally.ts';
 
 type Span = Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours' | 'bySource'>;
 

@@ -1,11 +1,11 @@
 import type { AddressBook } from './address-book.ts';
-import type { Endpoint } from './endpoint.ts';
-import type { PodFact, ServiceFact } from './inventory.ts';
+import type { Endpoint } from '../endpoint.ts';
+import type { PodFact, ServiceFact } from './facts.ts';
 import { canonicalIp } from './ip.ts';
 import { ownersByName } from './pod-names.ts';
 import { hostLabels, type ServiceBook } from './service-book.ts';
 import { soleOf } from './service-ports.ts';
-import { type SpiffeId, spiffeIdOf } from './spiffe-id.ts';
+import { type SpiffeId, spiffeIdOf } from '../spiffe-id.ts';
 import { type Known, livedIn, type WorkloadIndex } from './workload-index.ts';
 
 /** What one end of a recorded call is, as far as it is known without guessing. */
