@@ -5,13 +5,10 @@ import type { PathSet, Segment } from './path-sets.ts';
  * escapes, and the brackets that proxies let pass.
  */
 const CHAR = '!$&-.0-;=@-\\[\\]_a-z~';
-/** The same and the slash, which stands between "." and "0". */
-const CHAR_OR_SLASH = '!$&-;=@-\\[\\]_a-z~';
 /** An escape that is left after normalising: not of a control character. */
 const ESCAPE = '%(?:[2-689A-Fa-f][0-9A-Fa-f]|7[0-9A-Ea-e])';
 /** What identifiers are made of; for patterns that would become too large. */
 const PLAIN_CHAR = '-.0-:@-Z_a-z~';
-const PLAIN_CHAR_OR_SLASH = '\\--:@-Z_a-z~';
 const QUERY = '(?:\\?[!-~]*)?';
 
 /** A regular expression with an estimate of the size of its RE2 program, never below the real one. */
@@ -24,7 +21,7 @@ export interface Pattern {
  * Sizes as RE2 gives them (`RE2::ProgramSize`, measured with google-re2 1.1): a program has 4 instructions beside
  * its parts, a literal character is one.
  */
-const SIZE = { program: 4, parameter: 20, rest: 18, plainParameter: 8, plainRest: 8, query: 4 } as const;
+const SIZE = { program: 4, parameter: 20, rest: 24, plainParameter: 8, plainRest: 12, query: 4 } as const;
 
 /**
  * The request target of every path of the set with any query, as one regular expression that has to match the
@@ -41,7 +38,8 @@ export function targetPattern({ segments, rest }: PathSet, plain: boolean): Patt
     size += part.size + 1;
   }
   if (rest) {
-    text += plain ? `/[${PLAIN_CHAR_OR_SLASH}]*` : `/(?:[${CHAR_OR_SLASH}]|${ESCAPE})*`;
+    // Never two slashes in a row: a path of slashes only is left as it is by Envoy's normalisation.
+    text += plain ? `/(?:[${PLAIN_CHAR}]+/?)*` : `/(?:(?:[${CHAR}]|${ESCAPE})+/?)*`;
     size += 1 + (plain ? SIZE.plainRest : SIZE.rest);
   }
   return { text: text + QUERY, size };
