@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     reporters: ['default', './scripts/closing-line.ts'],
+    setupFiles: ['./scripts/property-seed.ts'],
     testTimeout: 120_000,
   },
 });
