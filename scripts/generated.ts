@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Writable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -7,6 +7,7 @@ import { commandReference } from '../src/cli/reference.ts';
 import { Terminal } from '../src/cli/terminal.ts';
 import { policyJsonSchema } from '../src/policy/index.ts';
 import { mainJob } from './main-job.ts';
+import { protoFiles } from './proto.ts';
 
 /** Every file that is made by a program, with the program. Paths are from the project's root. */
 const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
@@ -16,6 +17,9 @@ const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
   // After the recording, which it reads.
   'README.md': readme,
 };
+
+/** The folder whose every file is made from .proto files. */
+const PROTO = 'src/proto/gen';
 
 const place = (path: string) => new URL(`../${path}`, import.meta.url);
 
@@ -47,11 +51,22 @@ async function readme(): Promise<string> {
   return now.replace(RECORDING, (_, start, end) => `${start}${said}${end}`);
 }
 
+/** Every generated file with its fresh text, and the files of generated folders that nothing makes any more. */
+async function* fresh(): AsyncGenerator<{ path: string; text: string | undefined }> {
+  const proto = protoFiles();
+  for (const [name, text] of proto) yield { path: `${PROTO}/${name}`, text };
+  const there = existsSync(place(PROTO)) ? readdirSync(place(PROTO), { recursive: true }) : [];
+  for (const name of there.map(String)) {
+    if (name.endsWith('.ts') && !proto.has(name)) yield { path: `${PROTO}/${name}`, text: undefined };
+  }
+  for (const [path, make] of Object.entries(GENERATED)) yield { path, text: await make() };
+}
+
 /** The generated files whose content differs from a fresh generation, as sentences. */
 export async function staleFiles(): Promise<string[]> {
   const stale: string[] = [];
-  for (const [path, make] of Object.entries(GENERATED)) {
-    if (contentOf(path) !== (await make())) {
+  for await (const { path, text } of fresh()) {
+    if (contentOf(path) !== (text ?? '')) {
       stale.push(`${path} differs from a fresh generation: run "npm run generate"`);
     }
   }
@@ -61,12 +76,15 @@ export async function staleFiles(): Promise<string[]> {
 /** Writes every generated file that differs. Compressed ones are compared by what is in them. */
 export async function writeGenerated(): Promise<string[]> {
   const written: string[] = [];
-  for (const [path, make] of Object.entries(GENERATED)) {
-    const text = await make();
-    if (contentOf(path) === text) continue;
+  for await (const { path, text } of fresh()) {
+    if (contentOf(path) === (text ?? '')) continue;
+    written.push(path);
+    if (text === undefined) {
+      rmSync(place(path));
+      continue;
+    }
     mkdirSync(dirname(place(path).pathname), { recursive: true });
     writeFileSync(place(path), path.endsWith('.gz') ? gzipSync(text, { level: 9 }) : text);
-    written.push(path);
   }
   return written;
 }

@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url';
 
 const file = fileURLToPath(new URL('../package-lock.json', import.meta.url));
 const OS = /(?:^|[-/])(android|darwin|freebsd|linux|openbsd|netbsd|openharmony|sunos|win32|aix)(?=-|$)/;
-const CPU = /-(arm64|x64|arm|ppc64|riscv64|s390x|ia32|loong64|mips64el)(?=-|$)/;
+const CPU = /-(arm64|aarch64|x64|armv7|arm|ppc64|riscv64|s390x|ia32|loong64|mips64el)(?=-|$)/;
+/** Names that packages use, where npm's field has another. */
+const NPM_CPU = { aarch64: 'arm64', armv7: 'arm' };
 const EXACT = /^\d+\.\d+\.\d+(-[\w.]+)?$/;
 
 const npm = spawnSync(
@@ -29,7 +31,7 @@ for (const [path, entry] of Object.entries(lock.packages)) {
     const libc = os === 'linux' ? { libc: [name.includes('musl') ? 'musl' : 'glibc'] } : {};
     lock.packages[place] = {
       version,
-      cpu: [cpu],
+      cpu: [NPM_CPU[cpu] ?? cpu],
       ...(entry.dev ? { dev: true } : {}),
       ...libc,
       optional: true,

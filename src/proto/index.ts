@@ -1,0 +1,12 @@
+export { grpcService, type GrpcService } from './grpc.ts';
+export * from './gen/agent_pb.ts';
+export * from './gen/workload_pb.ts';
+export * as delegated from './gen/delegated-identity_pb.ts';
+export * as spire from './gen/spire-types_pb.ts';
+export * as health from './gen/health_pb.ts';
+export * as reflection from './gen/reflection_pb.ts';
+export * as discovery from './gen/envoy/service/discovery/v3/discovery_pb.ts';
+export * as sds from './gen/envoy/service/secret/v3/sds_pb.ts';
+export * as secret from './gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
+export * as tlsCommon from './gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
+export * as spiffeValidator from './gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.ts';
