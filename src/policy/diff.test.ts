@@ -128,6 +128,36 @@ describe('diffPolicies', () => {
     expect(missing(always, denied)).toEqual(['partly']);
   });
 
+  test('a deny rule of the other set is met by one of this set that denies at least as much', () => {
+    const allowed = [allow(http('/a/{x}'))];
+    const deny = (path: string, when?: string) => [
+      { ...allow(http(path)), ...(when === undefined ? {} : { when }) },
+    ];
+    const [small, large] = [deny('/a/b'), deny('/{y=**}', 'request.host == "x"')];
+    const conditional = deny('/a/b', 'request.host == "x"');
+    const compare = (own: typeof small, other: typeof small) =>
+      missing(policy(allowed, own), policy(allowed, other));
+    expect(compare(small, conditional)).toEqual([]);
+    expect(compare(large, conditional)).toEqual([]);
+    expect(compare(conditional, small)).toEqual(['partly']);
+    expect(compare(conditional, large)).toEqual(['partly']);
+    expect(compare(conditional, deny('/a/b', 'request.host == "y"'))).toEqual(['partly']);
+  });
+
+  test('a set does not differ from itself, however many kinds of request there are to tell apart', () => {
+    const every = (letter: string, count: number) => Array.from({ length: count }, (_, i) => `${letter}${i}`);
+    const denied = every('h', 12).map((host, i) => ({
+      from: every('s', 12).map((name) => ({ workload: `spiffe://e.org/ns/a/sa/${name}` })),
+      to: [{ http: { paths: every('/', 12).map((path) => `${path}/{id}`) }, ports: [80 + i] }],
+      when: `request.host == "${host}"`,
+    }));
+    const large = policy([allow({ tcp: {} }, { trustDomain: 'e.org' })], denied);
+    expect(missing(large, large)).toEqual([]);
+    const { spec } = large;
+    const without = { ...large, spec: { ...spec, deny: spec.deny.slice(1) } };
+    expect([missing(large, without), missing(without, large)]).toEqual([[], ['partly']]);
+  });
+
   test('a workload that only one set protects is named, and its grants are listed', () => {
     const diff = diffPolicies([policy([allow(http('/a'))])], []);
     expect(diff.protectedOnlyInFirst).toEqual([WORKLOAD]);
