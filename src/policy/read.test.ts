@@ -289,11 +289,25 @@ describe('readPolicies', () => {
 
   test.each([
     ['brackets', '['.repeat(100_000)],
+    ['brackets, with closing ones in quotes between them', '["]", '.repeat(100)],
+    ['brackets, after closing ones of nothing', `${']'.repeat(100)}${'['.repeat(100)}`],
     ['braces in a value', `a: ${'{a: '.repeat(50)}`],
     ['lists in lists', '- '.repeat(20_000)],
     ['keys in keys', '? '.repeat(20_000)],
   ])('refuses hostile nesting: %s', (_, text) => {
     expect(refusal(text)).toMatch(/^limit .*nested deeper/);
+  });
+
+  test('takes brackets in quotes, in plain text and in comments for text', () => {
+    const open = '[{'.repeat(40);
+    const [policy] = readPolicies(GOOD);
+    const texts = [`# ${open}\n${GOOD}`, GOOD.replace('name: web\n', `name: web # ${open}\n`)];
+    for (const text of texts) expect(readPolicies(text)).toEqual([policy]);
+    for (const note of [`"${open}"`, `'${open}'`, `a${open}`, `|-\n      ${open}`]) {
+      const metadata = `metadata:\n  name: cart\n  annotations:\n    note: ${note}`;
+      const text = GOOD.replace('metadata: { name: cart, namespace: shop }', metadata);
+      expect(readPolicies(text)[0]?.metadata.annotations?.['note']).toContain(open);
+    }
   });
 
   test('refuses a text beyond its limit and other hostile texts, with an error of its own', () => {

@@ -1,10 +1,12 @@
 import {
+  CST,
   type Document,
   isAlias,
   isMap,
   isNode,
   isPair,
   isScalar,
+  Lexer,
   LineCounter,
   parseAllDocuments,
   type Scalar,
@@ -30,8 +32,8 @@ export function readPolicies(text: string, file?: string): AccessPolicy[] {
       place: place(),
     });
   }
-  const depth = flowDepth(text);
-  if (depth.deepest > MAX_POLICY_DEPTH) throw tooDeep(file, place(depth.line));
+  const deep = tooDeepLine(text);
+  if (deep !== undefined) throw tooDeep(file, place(deep));
   const lines = new LineCounter();
   const policies: AccessPolicy[] = [];
   const seen = new Map<string, number>();
@@ -183,19 +185,26 @@ function firstLine(text: string): string {
   return text.split('\n', 1)[0] ?? text;
 }
 
-/** Deepest nesting of brackets, and the line that reaches too deep; quotes are not told apart: a bound is enough. */
-function flowDepth(text: string): { deepest: number; line: number } {
+/**
+ * The line in which brackets nest too deep, if one does. The lexer is asked, before anything descends into them: it
+ * knows those in quotes, in plain text and in comments, which neither open nor close anything.
+ */
+function tooDeepLine(text: string): number | undefined {
   let depth = 0;
-  let deepest = 0;
-  let line = 1;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c === 0x0a) line++;
-    else if (c === 0x7b || c === 0x5b) {
-      depth++;
-      if (depth > deepest) deepest = depth;
-      if (depth > MAX_POLICY_DEPTH) return { deepest, line };
-    } else if ((c === 0x7d || c === 0x5d) && depth > 0) depth--;
+  let read = 0;
+  let isScalarText = false;
+  for (const token of new Lexer().lex(text)) {
+    if (isScalarText) isScalarText = false;
+    else if (token === '[' || token === '{') depth++;
+    else if (token === ']' || token === '}') depth = Math.max(0, depth - 1);
+    else if (token === CST.SCALAR || token === CST.FLOW_END || token === CST.DOCUMENT) {
+      // Marks of the lexer, which stand for no text: the next token is a scalar, brackets are broken off, a start.
+      isScalarText = token === CST.SCALAR;
+      if (!isScalarText) depth = 0;
+      continue;
+    }
+    if (depth > MAX_POLICY_DEPTH) return text.slice(0, read).split('\n').length;
+    read += token.length;
   }
-  return { deepest, line };
+  return undefined;
 }
