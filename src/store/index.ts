@@ -1,2 +1,6 @@
 export { openSqliteStore, type SqliteOptions, STATE_FILE } from './sqlite/open.ts';
 export type * from './store.ts';
+export { openIdentityStore } from './sqlite/identity/identity-store.ts';
+export { IDENTITY_FILE, type IdentityStoreOptions } from './sqlite/identity/open.ts';
+export * from './identity-store.ts';
+export { type AuditEntry, type AuditFault, canonicalJson, type NewAuditEntry } from './audit.ts';

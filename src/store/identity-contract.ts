@@ -1,0 +1,271 @@
+import { describe, expect, test } from 'vitest';
+import { FIRST_PREVIOUS, hashOf } from './audit.ts';
+import type { AgentRecord, Change, IdentityStore, IssuedSvid, StoredJoinToken } from './identity-store.ts';
+
+/** A store that starts empty, and the same state opened anew (after the first was closed). */
+export interface IdentityStoreUnderTest {
+  store: IdentityStore;
+  reopen: () => Promise<IdentityStore>;
+}
+
+const NOW = Date.UTC(2026, 10, 21);
+const HOUR = 3_600_000;
+
+/** A credential that lives for an hour. */
+export function svidOf(serial: string, over: Partial<IssuedSvid> = {}): IssuedSvid {
+  return {
+    serial,
+    kind: 'workload',
+    spiffeId: 'spiffe://example.org/ns/shop/sa/cart',
+    agent: 'spiffe://example.org/interlock/agent/join_token/n1',
+    rule: 'accounts',
+    authority: 'aa',
+    issuedAt: NOW,
+    notAfter: NOW + HOUR,
+    ...over,
+  };
+}
+
+const token: StoredJoinToken = {
+  hash: 'f00',
+  agent: 'n1',
+  expiresAt: NOW + HOUR,
+  createdAt: NOW,
+  attributes: {},
+};
+const agent: AgentRecord = {
+  id: 'spiffe://example.org/interlock/agent/join_token/n1',
+  attestor: 'join_token',
+  attributes: { zone: 'a', __proto__x: 1 },
+  serial: '01',
+  notAfter: NOW + HOUR,
+  attestedAt: NOW,
+  banned: false,
+};
+const entry = (what: string) => ({
+  at: NOW,
+  who: 'uid:0',
+  act: 'rule.put',
+  what,
+  details: { b: 1, a: ['ä'] },
+});
+const issue = (svid: IssuedSvid, replaces?: string): Change =>
+  replaces === undefined ? { change: 'issue', svid } : { change: 'issue', svid, replaces };
+
+/** The suite that every identity store passes. `open` gives a new, empty one for each test. */
+export function describeIdentityStore(name: string, open: () => Promise<IdentityStoreUnderTest>): void {
+  describe(`the identity contract of ${name}`, () => {
+    test('starts empty', async () => {
+      const { store } = await open();
+      expect(await store.documents('rule')).toEqual([]);
+      expect(await store.agents()).toEqual([]);
+      expect(await store.issued({})).toEqual([]);
+      expect(await store.liveCounts(NOW)).toEqual([]);
+      expect(await store.revocations()).toEqual([]);
+      expect(await store.audit(1, 10)).toEqual([]);
+      expect(await store.verifyAudit()).toBeUndefined();
+      expect(await store.takeJoinToken('f00')).toBeUndefined();
+      await store.close();
+    });
+
+    test('keeps documents by kind and name, also for a process that opens it later', async () => {
+      const { store, reopen } = await open();
+      await store.commit([
+        { change: 'put', kind: 'rule', name: 'a', data: { v: 1 } },
+        { change: 'put', kind: 'rule', name: '__proto__', data: [null, 'ä'] },
+        { change: 'put', kind: 'peer', name: 'a', data: 'other kind' },
+        { change: 'put', kind: 'rule', name: 'b', data: 1 },
+      ]);
+      await store.commit([
+        { change: 'put', kind: 'rule', name: 'a', data: { v: 2 } },
+        { change: 'remove', kind: 'rule', name: 'b' },
+      ]);
+      await store.close();
+      const later = await reopen();
+      expect(await later.documents('rule')).toEqual([
+        { name: '__proto__', data: [null, 'ä'] },
+        { name: 'a', data: { v: 2 } },
+      ]);
+      expect(await later.documents('peer')).toEqual([{ name: 'a', data: 'other kind' }]);
+      await later.close();
+    });
+
+    test('makes all changes of a commit with its audit entry, or none', async () => {
+      const { store } = await open();
+      await store.commit([issue(svidOf('01'))]);
+      const both: Change[] = [{ change: 'put', kind: 'rule', name: 'x', data: 1 }, issue(svidOf('01'))];
+      await expect(store.commit(both, entry('x'))).rejects.toMatchObject({ code: 'conflict', subject: '01' });
+      expect(await store.documents('rule')).toEqual([]);
+      expect(await store.audit(1, 10)).toEqual([]);
+      await store.close();
+    });
+
+    test('lets one commit of many at once fail without the others', async () => {
+      const { store } = await open();
+      const serials = ['01', '02', '01', '03'];
+      const done = await Promise.allSettled(serials.map((serial) => store.commit([issue(svidOf(serial))])));
+      expect(done.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+      expect((await store.issued({})).map(({ serial }) => serial)).toEqual(['01', '02', '03']);
+      await store.close();
+    });
+
+    test('gives a join token to one of many who take it at once', async () => {
+      const { store } = await open();
+      await store.commit([{ change: 'join-token', token }]);
+      expect(await store.joinTokens()).toEqual([token]);
+      const taken = await Promise.all(Array.from({ length: 20 }, () => store.takeJoinToken('f00')));
+      expect(taken.filter((each) => each !== undefined)).toEqual([token]);
+      expect(await store.joinTokens()).toEqual([]);
+      await store.close();
+    });
+
+    test('lets a token be used once until it expires', async () => {
+      const { store } = await open();
+      const used = await Promise.all([1, 2, 3].map(() => store.useToken('h', NOW + 5, NOW)));
+      expect(used.filter(Boolean)).toHaveLength(1);
+      expect(await store.useToken('h', NOW + 9, NOW + 4)).toBe(false);
+      expect(await store.useToken('h', NOW + 9, NOW + 5)).toBe(true);
+      await store.close();
+    });
+
+    test('counts as live what is valid and was not replaced, dropped or revoked', async () => {
+      const { store } = await open();
+      const other = 'spiffe://example.org/interlock/agent/join_token/n2';
+      await store.commit([
+        issue(svidOf('01')),
+        issue(svidOf('02')),
+        issue(svidOf('03')),
+        issue(svidOf('04')),
+      ]);
+      await store.commit([issue(svidOf('05', { authority: 'bb' }), '01')]);
+      await store.commit([issue(svidOf('06', { agent: other }), '02')]);
+      await store.commit([{ change: 'drop', agent: svidOf('').agent, serials: ['03', '06'], at: NOW }]);
+      await store.commit([
+        {
+          change: 'revoke',
+          revocation: {
+            what: 'serial',
+            value: '04',
+            authority: 'aa',
+            reason: 'lost',
+            at: NOW,
+            until: NOW + HOUR,
+          },
+        },
+      ]);
+      const live = await store.issued({ liveAt: NOW });
+      expect(live.map(({ serial }) => serial)).toEqual(['02', '05', '06']);
+      const valid = await store.issued({ validAt: NOW });
+      expect(valid.map(({ serial }) => serial)).toEqual(['01', '02', '03', '05', '06']);
+      expect(await store.liveCounts(NOW)).toEqual([
+        { authority: 'aa', kind: 'workload', count: 2 },
+        { authority: 'bb', kind: 'workload', count: 1 },
+      ]);
+      expect(await store.liveCounts(NOW + HOUR)).toEqual([]);
+      expect((await store.issued({ serial: '01' }))[0]).toEqual(svidOf('01', { replacedBy: '05' }));
+      await store.close();
+    });
+
+    test('finds credentials by any of their fields, page after page', async () => {
+      const { store } = await open();
+      const ids = ['spiffe://a.b/x/1', 'spiffe://a.b/x/2', 'spiffe://a.b/xy', 'spiffe://a.b/%x'];
+      await store.commit(
+        ids.map((spiffeId, i) => issue(svidOf(`0${i}`, { spiffeId, kind: i === 0 ? 'jwt' : 'workload' }))),
+      );
+      const serials = async (filter: Parameters<IdentityStore['issued']>[0]) =>
+        (await store.issued(filter)).map(({ serial }) => serial);
+      expect(await serials({ spiffeId: 'spiffe://a.b/x/*' })).toEqual(['00', '01']);
+      expect(await serials({ spiffeId: 'spiffe://a.b/%*' })).toEqual(['03']);
+      expect(await serials({ spiffeId: 'spiffe://a.b/xy' })).toEqual(['02']);
+      expect(await serials({ kind: 'jwt' })).toEqual(['00']);
+      expect(await serials({ limit: 2 })).toEqual(['00', '01']);
+      expect(await serials({ limit: 2, after: '01' })).toEqual(['02', '03']);
+      expect(await serials({ agent: 'nobody' })).toEqual([]);
+      await store.close();
+    });
+
+    test('keeps agents and revocations', async () => {
+      const { store, reopen } = await open();
+      const byId = {
+        what: 'id',
+        value: svidOf('').spiffeId,
+        authority: '',
+        reason: 'stolen',
+        at: NOW,
+      } as const;
+      await store.commit([issue(svidOf('01')), { change: 'agent', agent }]);
+      await store.commit([
+        { change: 'revoke', revocation: byId },
+        { change: 'agent', agent: { ...agent, banned: true } },
+      ]);
+      await store.commit([{ change: 'agent', agent: { ...agent, serial: '02' } }]);
+      await store.close();
+      const later = await reopen();
+      expect(await later.agents()).toEqual([{ ...agent, serial: '02', banned: true }]);
+      expect(await later.revocations()).toEqual([byId]);
+      // Its certificates are revoked one by one, by their serials.
+      expect(await later.issued({ liveAt: NOW })).toHaveLength(1);
+      await later.commit([
+        { change: 'allow', what: 'id', value: byId.value },
+        { change: 'forget-agent', id: agent.id },
+      ]);
+      expect(await later.revocations()).toEqual([]);
+      expect(await later.agents()).toEqual([]);
+      await later.close();
+    });
+
+    test('forgets what has expired, and keeps the audit log and revoked identities', async () => {
+      const { store } = await open();
+      await store.commit(
+        [
+          issue(svidOf('01')),
+          issue(svidOf('02', { notAfter: NOW + 2 * HOUR })),
+          { change: 'join-token', token },
+          {
+            change: 'revoke',
+            revocation: {
+              what: 'serial',
+              value: '01',
+              authority: 'aa',
+              reason: '',
+              at: NOW,
+              until: NOW + HOUR,
+            },
+          },
+          { change: 'revoke', revocation: { what: 'id', value: 'x', authority: '', reason: '', at: NOW } },
+        ],
+        entry('x'),
+      );
+      await store.useToken('h', NOW + HOUR, NOW);
+      expect(await store.prune(NOW + HOUR + 1)).toBe(4);
+      expect((await store.issued({})).map(({ serial }) => serial)).toEqual(['02']);
+      expect(await store.joinTokens()).toEqual([]);
+      expect((await store.revocations()).map(({ value }) => value)).toEqual(['x']);
+      expect(await store.audit(1, 10)).toHaveLength(1);
+      await store.close();
+    });
+
+    test('chains the entries of the audit log in the order of the commits', async () => {
+      const { store } = await open();
+      await Promise.all(['a', 'b', 'c'].map((what) => store.commit([], entry(what))));
+      const log = await store.audit(1, 10);
+      expect(log.map(({ seq, what }) => [seq, what])).toEqual([
+        [1, 'a'],
+        [2, 'b'],
+        [3, 'c'],
+      ]);
+      expect(log.map(({ previous }) => previous)).toEqual([FIRST_PREVIOUS, log[0]?.hash, log[1]?.hash]);
+      for (const each of log) expect(hashOf(each)).toBe(each.hash);
+      expect(await store.verifyAudit()).toBeUndefined();
+      expect(await store.verifyAudit(3)).toBeUndefined();
+      expect(await store.audit(2, 1)).toEqual([log[1]]);
+      await store.close();
+    });
+
+    test('refuses calls after it was closed', async () => {
+      const { store } = await open();
+      await store.close();
+      await expect(store.commit([], entry('late'))).rejects.toMatchObject({ code: 'state' });
+    });
+  });
+}
