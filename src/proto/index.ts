@@ -10,3 +10,5 @@ export * as sds from './gen/envoy/service/secret/v3/sds_pb.ts';
 export * as secret from './gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 export * as tlsCommon from './gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
 export * as spiffeValidator from './gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.ts';
+export * as coreBase from './gen/envoy/config/core/v3/base_pb.ts';
+export * as coreExtension from './gen/envoy/config/core/v3/extension_pb.ts';

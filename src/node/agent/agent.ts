@@ -1,0 +1,307 @@
+import { Server } from '@grpc/grpc-js';
+import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import type { Bundles, KeyAlgorithm, WorkloadAttributes } from '../../identity/index.ts';
+import { delegated, grpcService, sds, SpiffeWorkloadAPI } from '../../proto/index.ts';
+import { type ApiLog, type Call, type Callers } from '../api/callers.ts';
+import { delegatedApi } from '../api/delegated.ts';
+import { sdsApi } from '../api/sds/sds.ts';
+import { workloadApi } from '../api/workload-api.ts';
+import { type AttestorOptions, WorkloadAttestor } from '../attestation/index.ts';
+import { Link } from '../link/link.ts';
+import { attest, type NodeEvidence, type ServerAccess, streamOpener } from '../link/transport.ts';
+import {
+  addReflection,
+  type GrpcSocket,
+  HealthService,
+  serveGrpc,
+  SOCKET_SERVER_OPTIONS,
+} from '../socket/index.ts';
+import { AgentState } from '../state/agent-state.ts';
+import { SvidCache } from '../svids/svid-cache.ts';
+import { type LiveProcess, openProcess } from '../system/index.ts';
+import type { Timers } from '../timers.ts';
+import { JwtCache } from '../workloads/jwt-cache.ts';
+import { WorkloadBook } from '../workloads/workload-book.ts';
+import { Knowledge } from './knowledge.ts';
+import { isRefusalOfAgent, OwnIdentity } from './own-identity.ts';
+import { jwtSigning, x509Signing } from './signing.ts';
+
+export interface AgentOptions {
+  readonly version: string;
+  /** Private to the agent: keys are kept there. */
+  readonly stateDir: string;
+  /** HOST:PORT of the control plane. */
+  readonly server: string;
+  /** What is trusted before the first attestation. Asked only then. */
+  readonly firstTrust: () => Promise<Bundles>;
+  readonly evidence: NodeEvidence;
+  /** Where the Workload API and SDS are served. */
+  readonly socketPath: string;
+  /** Where the Delegated Identity API is served; absent: nowhere. */
+  readonly adminSocketPath?: string | undefined;
+  /** Who may use the Delegated Identity API. */
+  readonly delegates: ReadonlySet<SpiffeId>;
+  readonly attestor: AttestorOptions;
+  /** Keys of workloads. */
+  readonly algorithm: KeyAlgorithm;
+  readonly timers: Timers;
+  readonly log: ApiLog;
+}
+
+/** Everyone may connect to the workloads' socket: who it is decides what they get. */
+const WORKLOAD_SOCKET_MODE = 0o777;
+const ADMIN_SOCKET_MODE = 0o600;
+/** How long streams may take to end when the agent stops. */
+const GRACE_MS = 500;
+
+/** What an agent says of itself. */
+export interface AgentStatus {
+  readonly spiffeId: SpiffeId | undefined;
+  readonly online: boolean;
+  /** Why it is not online. */
+  readonly reason: string | undefined;
+  readonly workloads: number;
+  readonly svids: { readonly held: number; readonly wanted: number; readonly waiting: number };
+}
+
+/** A node's agent: attests the node and its workloads, and serves each of them what is its own. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #state: AgentState;
+  readonly #knowledge: Knowledge;
+  readonly #own: OwnIdentity;
+  readonly #link: Link;
+  readonly #svids: SvidCache;
+  readonly #workloads: WorkloadBook;
+  readonly #jwts: JwtCache;
+  readonly #attestor: WorkloadAttestor;
+  readonly #health = new HealthService();
+  readonly #trustListeners = new Set<() => void>();
+  #firstTrust: Bundles | undefined;
+  #reason: string | undefined = 'it has not connected yet';
+  readonly #sockets: GrpcSocket[] = [];
+
+  /** Reads the state from disk. Throws `io` where that cannot be used. */
+  constructor(options: AgentOptions) {
+    const { timers, log, algorithm } = options;
+    this.#options = options;
+    this.#state = new AgentState(options.stateDir, (file, error) =>
+      log.warn({ file, error }, 'a file of the state is damaged and was left out'),
+    );
+    this.#knowledge = new Knowledge(this.#state, (what, error) =>
+      log.warn({ what, error }, 'something from the control plane cannot be used and was left out'),
+    );
+    this.#attestor = new WorkloadAttestor(options.attestor);
+    this.#own = new OwnIdentity({
+      timers,
+      state: this.#state,
+      log,
+      algorithm: 'ec-p256',
+      attest: () => this.#attest(),
+      onBundles: (state) => this.#knowledge.takeBundles(state),
+    });
+    this.#link = new Link({
+      timers,
+      version: options.version,
+      open: async (handlers) => {
+        const svid = await this.#own.ensure();
+        return streamOpener(
+          () => this.#access(),
+          () => svid,
+        )(handlers);
+      },
+      held: () => ({ rulesVersion: this.#knowledge.rulesVersion, serials: this.#svids.held() }),
+      onRules: (state) => {
+        this.#knowledge.takeRules(state);
+        this.#jwts.clear();
+        this.#workloads.rulesChanged();
+        this.#link.confirm({ rulesVersion: this.#knowledge.rulesVersion });
+      },
+      onBundles: (state) => {
+        this.#knowledge.takeBundles(state);
+        this.#trustChanged();
+        this.#link.confirm({ bundlesVersion: this.#knowledge.bundlesVersion });
+      },
+      onRevocations: (state) => {
+        this.#knowledge.takeRevocations(state);
+        this.#revoke();
+        this.#link.confirm({ revocationsVersion: this.#knowledge.revocationsVersion });
+      },
+      onReplace: (authority, overMs) => {
+        const count = this.#svids.replaceAll(authority, overMs);
+        this.#own.replace(authority, overMs, this.#link);
+        log.info({ authority, count, overMs }, "the authority's SVIDs are being replaced");
+      },
+      onOnline: (online, error) => this.#setOnline(online, error),
+    });
+    this.#svids = new SvidCache({
+      timers,
+      store: this.#state.svids,
+      sign: x509Signing(this.#link, algorithm),
+      onChange: (key) => this.#workloads.svidChanged(key),
+      onDropped: (serials) => this.#link.dropped(serials),
+      onRefused: ({ spiffeId, rule }, error) =>
+        log.warn({ spiffeId, rule, error }, 'no SVID was signed for a workload'),
+    });
+    this.#jwts = new JwtCache(timers, jwtSigning(this.#link));
+    this.#workloads = new WorkloadBook({
+      timers,
+      svids: this.#svids,
+      identitiesOf: (attributes) => this.#knowledge.identitiesOf(attributes),
+      trust: () => this.#knowledge.trust(),
+      isRevoked: (id) => this.#knowledge.isRevoked(id),
+    });
+  }
+
+  /** Whether the node has an identity that is still valid. */
+  get isAttested(): boolean {
+    return this.#own.svid !== undefined;
+  }
+
+  /** Serves the sockets and connects to the control plane, now and whenever the connection ends. */
+  async start(): Promise<void> {
+    const { socketPath, adminSocketPath, log } = this.#options;
+    try {
+      await this.#serve(socketPath, WORKLOAD_SOCKET_MODE, (server, callers) => {
+        const parts = { ...this.#parts(), callers };
+        server.addService(grpcService(SpiffeWorkloadAPI), workloadApi(parts));
+        server.addService(grpcService(sds.SecretDiscoveryService), sdsApi(parts));
+        addReflection(server, [SpiffeWorkloadAPI, sds.SecretDiscoveryService]);
+      });
+      if (adminSocketPath !== undefined) {
+        await this.#serve(adminSocketPath, ADMIN_SOCKET_MODE, (server, callers) => {
+          const parts = { ...this.#parts(), callers };
+          server.addService(grpcService(delegated.DelegatedIdentity), delegatedApi(parts));
+          addReflection(server, [delegated.DelegatedIdentity]);
+        });
+      }
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    log.info({ socketPath, adminSocketPath }, 'the agent serves');
+    this.#health.set('', true);
+    this.#link.start();
+  }
+
+  /** What the agent says of itself now. */
+  status(): AgentStatus {
+    return {
+      spiffeId: this.#own.svid?.spiffeId,
+      online: this.#link.online,
+      reason: this.#reason,
+      workloads: this.#workloads.size,
+      svids: this.#svids.counts(),
+    };
+  }
+
+  /** Stops to serve. What is on disk stays for the next start. */
+  async close(): Promise<void> {
+    this.#health.set('', false);
+    this.#own.close();
+    this.#link.close();
+    this.#svids.close();
+    await Promise.all(this.#sockets.map((socket) => socket.close(GRACE_MS)));
+  }
+
+  async #serve(path: string, mode: number, add: (server: Server, callers: Callers) => void): Promise<void> {
+    const { log } = this.#options;
+    const server = new Server(SOCKET_SERVER_OPTIONS);
+    let socket: GrpcSocket | undefined;
+    add(server, {
+      attributesOf: async (call: Call) => {
+        if (socket === undefined) throw new InterlockError('unavailable', path, 'the agent is starting');
+        const { process, credentials } = socket.callerOf(call);
+        return this.#attributesOf(process, credentials);
+      },
+    });
+    this.#health.addTo(server);
+    socket = await serveGrpc(path, server, {
+      mode,
+      onFault: (fault) => log.warn({ ...fault }, 'a connection to the socket was refused'),
+    });
+    this.#sockets.push(socket);
+  }
+
+  #parts() {
+    const { timers, log, delegates } = this.#options;
+    return {
+      workloads: this.#workloads,
+      jwts: this.#jwts,
+      timers,
+      log,
+      delegates,
+      trust: () => this.#knowledge.trust().bundles,
+      onTrust: (listener: () => void) => {
+        this.#trustListeners.add(listener);
+        return () => void this.#trustListeners.delete(listener);
+      },
+      attributesOfPid: async (pid: number) => {
+        const process = openProcess(pid);
+        try {
+          return await this.#attributesOf(process);
+        } finally {
+          process.close();
+        }
+      },
+    };
+  }
+
+  async #attributesOf(
+    process: LiveProcess,
+    connected?: { uid: number; gid: number },
+  ): Promise<WorkloadAttributes> {
+    const { attributes, faults } = await this.#attestor.attest(process, connected);
+    for (const { part, reason } of faults) {
+      this.#options.log.warn({ pid: process.pid, part, reason }, 'a part of the attestation found nothing');
+    }
+    return attributes;
+  }
+
+  #access(): ServerAccess {
+    const { bundles, crls, trustDomain } = this.#knowledge.trust();
+    const own = bundles.get(trustDomain);
+    // The control plane is of the agent's own trust domain; no federated one may stand in for it.
+    const trusted: Bundles =
+      own === undefined ? (this.#firstTrust ?? new Map()) : new Map([[trustDomain, own]]);
+    return { address: this.#options.server, bundles: trusted, crls, now: () => this.#options.timers.now() };
+  }
+
+  async #attest() {
+    if (this.#knowledge.trust().trustDomain === '') this.#firstTrust = await this.#options.firstTrust();
+    return attest(this.#access(), this.#options.evidence);
+  }
+
+  #setOnline(online: boolean, error: Error | undefined): void {
+    const { log, server } = this.#options;
+    this.#reason = online ? undefined : (error?.message ?? 'the control plane ended the connection');
+    this.#health.set('interlock.agent.v1.AgentService', online);
+    this.#svids.setOnline(online);
+    if (online) {
+      log.info({ server }, 'connected to the control plane');
+      this.#own.renewOver(this.#link);
+      return;
+    }
+    log.warn({ server, error }, `not connected to the control plane: ${this.#reason}`);
+    if (isRefusalOfAgent(error) && this.#own.svid !== undefined && isInterlockError(error)) {
+      // Evicted, or unknown there: only a new attestation helps.
+      log.warn({ server, code: error.code }, "the agent's SVID is not accepted: it is attested anew");
+      this.#own.forget();
+    }
+  }
+
+  #trustChanged(): void {
+    this.#jwts.clear();
+    this.#workloads.trustChanged();
+    for (const listener of this.#trustListeners) listener();
+  }
+
+  #revoke(): void {
+    const knowledge = this.#knowledge;
+    this.#jwts.clear();
+    this.#svids.revoke(
+      ({ spiffeId, serial }) => knowledge.isRevoked(spiffeId) || knowledge.isRevokedSerial(serial),
+    );
+    this.#workloads.rulesChanged();
+  }
+}

@@ -1,0 +1,107 @@
+import { InterlockError, isInterlockError } from '../../access/index.ts';
+import { type KeyAlgorithm, parseCertificate } from '../../identity/index.ts';
+import type { BundleState } from '../../proto/index.ts';
+import type { ApiLog } from '../api/callers.ts';
+import { isPassing, type Link } from '../link/link.ts';
+import type { Attested } from '../link/transport.ts';
+import type { AgentState, AgentSvid } from '../state/agent-state.ts';
+import { renewalTime } from '../svids/svid.ts';
+import type { Timers } from '../timers.ts';
+import { renewedAgent } from './signing.ts';
+
+export interface OwnIdentityOptions {
+  readonly timers: Timers;
+  readonly state: AgentState;
+  readonly log: ApiLog;
+  readonly algorithm: KeyAlgorithm;
+  /** Attests the node to the control plane. */
+  readonly attest: () => Promise<Attested>;
+  readonly onBundles: (state: BundleState) => void;
+}
+
+/** How long until a failed renewal is tried again. */
+const RETRY_MS = 30_000;
+
+/** The agent's own SVID: by attestation where there is none, and renewed at half of its life. */
+export class OwnIdentity {
+  readonly #options: OwnIdentityOptions;
+  #svid: AgentSvid | undefined;
+  #cancel: (() => void) | undefined;
+
+  constructor(options: OwnIdentityOptions) {
+    this.#options = options;
+    this.#svid = options.state.agent();
+  }
+
+  /** The SVID, or undefined before the first attestation and after its end. */
+  get svid(): AgentSvid | undefined {
+    if (this.#svid === undefined) return undefined;
+    const leaf = parseCertificate(this.#svid.chain[0] ?? Buffer.alloc(0));
+    return leaf.notAfter > this.#options.timers.now() ? this.#svid : undefined;
+  }
+
+  /** The SVID, attested for where there is none that is valid. Rejects as the attestation does. */
+  async ensure(): Promise<AgentSvid> {
+    const { svid } = this;
+    if (svid !== undefined) return svid;
+    const { svid: fresh, bundles } = await this.#options.attest();
+    this.#options.onBundles(bundles);
+    this.#keep(fresh);
+    this.#options.log.info({ spiffeId: fresh.spiffeId, attestor: fresh.attestor }, 'this node is attested');
+    return fresh;
+  }
+
+  /** Forgets the SVID, which the control plane does not accept any more. */
+  forget(): void {
+    this.#svid = undefined;
+    this.#options.state.removeAgent();
+  }
+
+  /** Renews over the link from now on, and connects anew with each new SVID. */
+  renewOver(link: Link): void {
+    const { svid } = this;
+    if (svid === undefined) return;
+    const { timers } = this.#options;
+    const leaf = parseCertificate(svid.chain[0] ?? Buffer.alloc(0));
+    this.#renewIn(renewalTime(leaf, timers.random()) - timers.now(), svid, link);
+  }
+
+  /** Renews within a time, where the SVID is of this authority (the hex key ID of its certificate). */
+  replace(authority: string, overMs: number, link: Link): void {
+    const { svid } = this;
+    if (svid === undefined) return;
+    const leaf = parseCertificate(svid.chain[0] ?? Buffer.alloc(0));
+    if (leaf.authorityKeyId === authority) this.#renewIn(overMs * this.#options.timers.random(), svid, link);
+  }
+
+  #renewIn(ms: number, svid: AgentSvid, link: Link): void {
+    this.#cancel?.();
+    const { timers, log, algorithm } = this.#options;
+    this.#cancel = timers.after(Math.max(0, ms), () => {
+      renewedAgent(link, svid, algorithm).then(
+        (renewed) => {
+          this.#keep(renewed);
+          link.reconnect();
+        },
+        (error: unknown) => {
+          log.warn({ error }, "the agent's own SVID could not be renewed; it is tried again");
+          this.#cancel = timers.after(RETRY_MS, () => this.renewOver(link));
+        },
+      );
+    });
+  }
+
+  close(): void {
+    this.#cancel?.();
+  }
+
+  #keep(svid: AgentSvid): void {
+    this.#svid = svid;
+    this.#options.state.saveAgent(svid);
+  }
+}
+
+/** True for a refusal of the agent itself: its SVID is of no use any more. */
+export function isRefusalOfAgent(error: unknown): boolean {
+  return isInterlockError(error) && !isPassing(error) && (error as InterlockError).code !== 'usage';
+}

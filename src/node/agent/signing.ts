@@ -1,0 +1,89 @@
+import { InterlockError } from '../../access/index.ts';
+import {
+  createRequest,
+  exportPkcs8,
+  generateKey,
+  type KeyAlgorithm,
+  parseCertificate,
+  spkiOf,
+} from '../../identity/index.ts';
+import type { Link } from '../link/link.ts';
+import type { AgentSvid } from '../state/agent-state.ts';
+import type { SignSvid } from '../svids/svid-cache.ts';
+import type { SignJwt } from '../workloads/jwt-cache.ts';
+
+/** Signs workloads' X509-SVIDs over the link: a new key for each, which leaves the agent only to its workload. */
+export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
+  return async ({ spiffeId, rule }, attributes, replaces) => {
+    const key = generateKey(algorithm);
+    const answer = await link.ask((request) => ({
+      case: 'signX509',
+      value: {
+        $typeName: 'interlock.agent.v1.SignX509',
+        request,
+        spiffeId,
+        rule,
+        attributes: Buffer.from(JSON.stringify(attributes)),
+        csr: createRequest(key),
+        replaces: Buffer.from(replaces ?? '', 'hex'),
+      },
+    }));
+    if (answer.case !== 'signedX509') throw wrongAnswer();
+    const chain = answer.value.chain.map((der) => Buffer.from(der));
+    const leaf = leafOf(chain, spkiOf(key));
+    if (leaf.spiffeId !== spiffeId) throw wrongAnswer();
+    const { serial, notBefore, notAfter } = leaf;
+    const { authority } = answer.value;
+    return { spiffeId: leaf.spiffeId, serial, chain, key: exportPkcs8(key), notBefore, notAfter, authority };
+  };
+}
+
+/** Signs workloads' JWT-SVIDs over the link. */
+export function jwtSigning(link: Link): SignJwt {
+  return async ({ spiffeId, rule }, attributes, audience) => {
+    const answer = await link.ask((request) => ({
+      case: 'signJwt',
+      value: {
+        $typeName: 'interlock.agent.v1.SignJwt',
+        request,
+        spiffeId,
+        rule,
+        attributes: Buffer.from(JSON.stringify(attributes)),
+        audience: [...audience],
+      },
+    }));
+    if (answer.case !== 'signedJwt') throw wrongAnswer();
+    const { token, issuedAt, expiresAt } = answer.value;
+    return { token, issuedAt: Number(issuedAt), expiresAt: Number(expiresAt) };
+  };
+}
+
+/** Gives the agent itself a new SVID, with a new key. */
+export async function renewedAgent(link: Link, svid: AgentSvid, algorithm: KeyAlgorithm): Promise<AgentSvid> {
+  const key = generateKey(algorithm);
+  const csr = createRequest(key);
+  const answer = await link.ask((request) => ({
+    case: 'renew',
+    value: { $typeName: 'interlock.agent.v1.Renew', request, csr },
+  }));
+  if (answer.case !== 'signedX509') throw wrongAnswer();
+  const chain = answer.value.chain.map((der) => Buffer.from(der));
+  if (leafOf(chain, spkiOf(key)).spiffeId !== svid.spiffeId) throw wrongAnswer();
+  return { ...svid, chain, key: exportPkcs8(key) };
+}
+
+function leafOf(chain: readonly Buffer[], spki: Buffer) {
+  const [der] = chain;
+  if (der === undefined) throw wrongAnswer();
+  const leaf = parseCertificate(der);
+  if (!leaf.spki.equals(spki)) throw wrongAnswer();
+  return leaf;
+}
+
+function wrongAnswer(): InterlockError {
+  return new InterlockError(
+    'unavailable',
+    'control plane',
+    'the control plane answered with something that was not asked for',
+  );
+}

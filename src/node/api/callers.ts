@@ -1,0 +1,20 @@
+import type { Metadata } from '@grpc/grpc-js';
+import type { WorkloadAttributes } from '../../identity/index.ts';
+
+/** What the services need to know of a gRPC call. */
+export interface Call {
+  readonly metadata: Metadata;
+  getPeer(): string;
+}
+
+/** Who calls, as the kernel and the node's sources know it. */
+export interface Callers {
+  /** Attests the process at the other end. Rejects with `untrusted` when it is gone, and counts what failed. */
+  attributesOf(call: Call): Promise<WorkloadAttributes>;
+}
+
+/** What the services write about calls: who, what, and how it ended. */
+export interface ApiLog {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+}

@@ -1,0 +1,30 @@
+import { status } from '@grpc/grpc-js';
+import { ERROR_CODES, isInterlockError } from '../../access/index.ts';
+
+/** An error as grpc-js sends it. */
+export interface GrpcFault extends Error {
+  readonly code: status;
+  readonly details: string;
+}
+
+/** A fault of the given status; its text goes to the caller. */
+export function fault(code: status, details: string): GrpcFault {
+  return Object.assign(new Error(details), { code, details });
+}
+
+/** The fault to answer with: our own errors by their code's row, all else as INTERNAL without its text. */
+export function faultOf(error: unknown): GrpcFault {
+  if (error instanceof Error && 'details' in error && 'code' in error) return error as GrpcFault;
+  if (isInterlockError(error)) return fault(ERROR_CODES[error.code].grpc, error.message);
+  return fault(status.INTERNAL, 'the agent failed; its log says why');
+}
+
+/** A workload that no rule gives an identity: the standard's answer, after which clients ask again. */
+export function noIdentity(): GrpcFault {
+  return fault(status.PERMISSION_DENIED, 'no identity issued');
+}
+
+/** A workload whose identities are not signed yet. */
+export function notYet(): GrpcFault {
+  return fault(status.UNAVAILABLE, 'the identity is not signed yet: the control plane was not reached');
+}

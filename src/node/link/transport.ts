@@ -1,0 +1,195 @@
+import { create } from '@bufbuild/protobuf';
+import { Client, type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
+import { InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
+import {
+  type Bundles,
+  createRequest,
+  exportPkcs8,
+  generateKey,
+  type KeyAlgorithm,
+  pem,
+  pemOf,
+} from '../../identity/index.ts';
+import {
+  AgentService,
+  type AttestRequest,
+  AttestRequestSchema,
+  type AttestResponse,
+  type BundleState,
+  type FromAgent,
+  FromAgentSchema,
+  type FromServer,
+  grpcService,
+} from '../../proto/index.ts';
+import type { AgentSvid } from '../state/agent-state.ts';
+import type { OpenStream } from './link.ts';
+import { assertServer, chainOf } from './server-trust.ts';
+
+const service = grpcService(AgentService);
+const ATTEST_MS = 30_000;
+
+/** How to reach the control plane and how to know it. */
+export interface ServerAccess {
+  readonly address: string;
+  readonly bundles: Bundles;
+  readonly crls: readonly Buffer[];
+  readonly now: () => number;
+}
+
+/** An attestor's evidence for this node. */
+export interface NodeEvidence {
+  readonly attestor: string;
+  readonly payload: () => Promise<Uint8Array>;
+  /** Answers a challenge of the server, where the attestor has one. */
+  readonly answer?: ((challenge: Uint8Array, csr: Uint8Array) => Promise<Uint8Array>) | undefined;
+}
+
+/** Opens the agent's lasting stream with its SVID. Rejects where the first answer is a refusal. */
+export function streamOpener(access: () => ServerAccess, svid: () => AgentSvid): OpenStream {
+  return (handlers) =>
+    new Promise((resolve, reject) => {
+      const client = clientOf(access(), svid());
+      const call = client.makeBidiStreamRequest(
+        service.connect.path,
+        service.connect.requestSerialize,
+        service.connect.responseDeserialize,
+      ) as ClientDuplexStream<FromAgent, FromServer>;
+      let ended = false;
+      const end = (error: Error | undefined) => {
+        if (ended) return;
+        ended = true;
+        reject(error ?? new Error('the control plane ended the connection'));
+        handlers.onEnd(error);
+        client.close();
+      };
+      // The server sends its headers once it has let the agent in.
+      call.once('metadata', () =>
+        resolve({
+          send: (message) => {
+            if (!ended) call.write(create(FromAgentSchema, { message }));
+          },
+          close: () => {
+            call.cancel();
+            end(undefined);
+          },
+        }),
+      );
+      call.on('data', (message: FromServer) => handlers.onMessage(message.message));
+      call.on('error', (error: ServiceError) => end(refusalOf(error)));
+      call.on('end', () => end(undefined));
+    });
+}
+
+/** What a first attestation gives. */
+export interface Attested {
+  readonly svid: AgentSvid;
+  readonly bundles: BundleState;
+}
+
+/** Attests this node to the control plane: a new key, and the agent's SVID for it. Rejects with the server's refusal. */
+export function attest(
+  access: ServerAccess,
+  evidence: NodeEvidence,
+  algorithm: KeyAlgorithm = 'ec-p256',
+): Promise<Attested> {
+  const key = generateKey(algorithm);
+  const csr = createRequest(key);
+  const client = clientOf(access, undefined);
+  return new Promise<Attested>((resolve, reject) => {
+    const call = client.makeBidiStreamRequest(
+      service.attest.path,
+      service.attest.requestSerialize,
+      service.attest.responseDeserialize,
+      { deadline: new Date(Date.now() + ATTEST_MS) },
+    ) as ClientDuplexStream<AttestRequest, AttestResponse>;
+    const send = (step: AttestRequest['step']) => call.write(create(AttestRequestSchema, { step }));
+    call.on('error', (error: ServiceError) => reject(refusalOf(error)));
+    call.on('end', () =>
+      reject(new InterlockError('unavailable', access.address, 'the attestation broke off')),
+    );
+    call.on('data', ({ step }: AttestResponse) => {
+      if (step.case === 'challenge') {
+        const answer =
+          evidence.answer?.(step.value, csr) ?? Promise.reject(new Error('no challenge was expected'));
+        answer.then((value) => send({ case: 'challengeResponse', value }), reject);
+      } else if (step.case === 'svid') {
+        const { spiffeId, chain, bundles } = step.value;
+        call.end();
+        try {
+          resolve({
+            svid: {
+              spiffeId: parseSpiffeId(spiffeId),
+              chain: chain.map((der) => Buffer.from(der)),
+              key: exportPkcs8(key),
+              attestor: evidence.attestor,
+            },
+            bundles: bundles ?? missing(access),
+          });
+        } catch (error) {
+          reject(error as Error);
+        }
+      }
+    });
+    evidence.payload().then((payload) => {
+      const value = {
+        $typeName: 'interlock.agent.v1.AttestStart' as const,
+        attestor: evidence.attestor,
+        payload,
+        csr,
+      };
+      send({ case: 'start', value });
+    }, reject);
+  }).finally(() => client.close());
+}
+
+function missing({ address }: ServerAccess): never {
+  throw new InterlockError('unavailable', address, 'the control plane sent no bundle');
+}
+
+/** A connection of its own for each use: a new SVID, or new bundles, count from the next connection on. */
+function clientOf({ address, bundles, crls, now }: ServerAccess, svid: AgentSvid | undefined): Client {
+  const roots = Buffer.from([...bundles.values()].map(pemOf).join(''));
+  const channel = credentials.createSsl(
+    roots,
+    svid === undefined ? null : Buffer.from(pem('PRIVATE KEY', svid.key)),
+    svid === undefined ? null : Buffer.from(svid.chain.map((der) => pem('CERTIFICATE', der)).join('')),
+    {
+      // Called after Node found the chain good: what counts is who it is, by our own verifier.
+      checkServerIdentity: (_, certificate) => {
+        try {
+          assertServer(chainOf(certificate), bundles, now(), crls);
+          return undefined;
+        } catch (error) {
+          return error instanceof Error ? error : new Error(String(error));
+        }
+      },
+    },
+  );
+  return new Client(address, channel, {
+    'grpc.ssl_target_name_override': 'interlock-server',
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_retries': 0,
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.max_receive_message_length': 64 * 1024 * 1024,
+  });
+}
+
+/** The server's refusal with its own words; everything else is a server that cannot be asked now. */
+function refusalOf(error: ServiceError): InterlockError {
+  if (isInterlockError(error)) return error;
+  const { code, details } = error;
+  const text = details === '' ? error.message : details;
+  // 3, 7, 9 and 16: what is wrong with us does not pass by waiting.
+  const kind =
+    code === 16
+      ? 'untrusted'
+      : code === 7
+        ? 'forbidden'
+        : code === 3
+          ? 'usage'
+          : code === 9
+            ? 'conflict'
+            : 'unavailable';
+  return new InterlockError(kind, 'control plane', text, { cause: error });
+}
