@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Starts the command under the Node that the project pins. An installed package runs what was built (dist); a
 // checkout runs the sources as they are.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -29,7 +29,22 @@ if (Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR) {
     );
     process.exit(1);
   }
-  const done = spawnSync(runtime, [main, ...process.argv.slice(2)], { stdio: 'inherit' });
-  if (done.signal) process.kill(process.pid, done.signal);
-  process.exit(done.status ?? 1);
+  const args = [main, ...process.argv.slice(2)];
+  // In the place of this process where that can be done; else beside it, with its signals passed on.
+  if (typeof process.execve === 'function') process.execve(runtime, [runtime, ...args], process.env);
+  const child = spawn(runtime, args, { stdio: 'inherit' });
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
+  // A terminal sends its signals to both, and one of them must not come twice.
+  for (const signal of signals) {
+    process.on(signal, () => (signal !== 'SIGTERM' && process.stdin.isTTY) || child.kill(signal));
+  }
+  child.on('error', (error) => {
+    process.stderr.write(`interlock: ${runtime} cannot be started: ${error.message}\n`);
+    process.exit(1);
+  });
+  child.on('exit', (code, signal) => {
+    for (const name of signals) process.removeAllListeners(name);
+    if (signal) process.kill(process.pid, signal);
+    else process.exit(code ?? 1);
+  });
 }

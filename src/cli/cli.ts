@@ -2,15 +2,22 @@ import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, type InterlockError, isInterlockError } from '../access/index.ts';
 import type { CommandSpec, Context } from './command.ts';
 import { accessCommand } from './commands/access.ts';
+import { agentCommand } from './commands/agent.ts';
+import { AUTHORITY_COMMANDS } from './commands/authority/index.ts';
+import { CUTOVER_COMMANDS } from './commands/cutover/index.ts';
 import { decideCommand } from './commands/decide.ts';
 import { diffCommand } from './commands/diff.ts';
+import { FEDERATION_COMMANDS } from './commands/federation/index.ts';
+import { helperCommand } from './commands/helper.ts';
 import { identitiesCommand } from './commands/identities.ts';
+import { IDENTITY_COMMANDS } from './commands/identity/index.ts';
 import { observeCommand } from './commands/observe.ts';
 import { proposeCommand } from './commands/propose.ts';
 import { readinessCommand } from './commands/readiness.ts';
 import { rehearseCommand } from './commands/rehearse.ts';
 import { renderCommand } from './commands/render.ts';
 import { EXIT } from './exit.ts';
+import { GROUPS } from './groups.ts';
 import { DEFAULT_STATE } from './state.ts';
 import { printable, WIDTH, wrap } from './terminal.ts';
 import { VERSION } from './version.ts';
@@ -26,6 +33,12 @@ export const COMMANDS: readonly CommandSpec<never>[] = [
   decideCommand,
   renderCommand,
   diffCommand,
+  ...AUTHORITY_COMMANDS,
+  ...IDENTITY_COMMANDS,
+  ...CUTOVER_COMMANDS,
+  ...FEDERATION_COMMANDS,
+  agentCommand,
+  helperCommand,
 ];
 
 /** Runs the command line and returns the exit code. Never throws. */
@@ -44,9 +57,12 @@ export async function main(argv: readonly string[], context: Context): Promise<n
     .configureHelp({ helpWidth: 100 })
     .showHelpAfterError('(add --help for more)')
     .addHelpText('after', `\n${exitTable()}`);
+  const groupOf = groupsOf(program);
   for (const spec of COMMANDS) {
-    const command = program
-      .command(spec.args === undefined ? spec.name : `${spec.name} ${spec.args}`)
+    const words = spec.name.split(' ');
+    const last = words.pop() ?? '';
+    const command = groupOf(words)
+      .command(spec.args === undefined ? last : `${last} ${spec.args}`)
       .description(spec.summary)
       .option('--state <dir>', 'where the state is kept', DEFAULT_STATE)
       .option('--json', 'print JSON for machines')
@@ -64,6 +80,24 @@ export async function main(argv: readonly string[], context: Context): Promise<n
   } catch (error) {
     return report(error, context, argv.includes('--json'));
   }
+}
+
+/** Makes the groups of commands of several words as they are needed. */
+function groupsOf(program: Command): (words: readonly string[]) => Command {
+  const groups = new Map<string, Command>([['', program]]);
+  const groupOf = (words: readonly string[]): Command => {
+    const name = words.join(' ');
+    let group = groups.get(name);
+    if (group === undefined) {
+      group = groupOf(words.slice(0, -1))
+        .command(words.at(-1) ?? '')
+        .description(GROUPS[name] ?? '')
+        .addHelpText('after', `\n${exitTable()}`);
+      groups.set(name, group);
+    }
+    return group;
+  };
+  return groupOf;
 }
 
 function report(error: unknown, { terminal }: Context, json: boolean): number {

@@ -1,0 +1,99 @@
+import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import { Api } from '../../control/api.ts';
+import { timeAndDistance } from '../../control/words.ts';
+import { EXIT } from '../../exit.ts';
+import { plural } from '../../words.ts';
+
+interface AgentShown {
+  readonly id: string;
+  readonly attestor: string;
+  readonly notAfter: number;
+  readonly isEvicted: boolean;
+  readonly isConnected: boolean;
+  readonly address?: string;
+  readonly confirmed?: { readonly bundles: number; readonly rules: number; readonly revocations: number };
+}
+
+interface Shown {
+  readonly versions: { readonly bundles: number; readonly rules: number; readonly revocations: number };
+  readonly agents: readonly AgentShown[];
+}
+
+/** `interlock authority agents`: the node agents. */
+export const authorityAgentsCommand: CommandSpec<CommonOptions> = {
+  name: 'authority agents',
+  summary:
+    'List the node agents: which are connected, and which have the newest bundles, rules and revocations.',
+  options: [],
+  example: 'interlock authority agents',
+  json: '{versions: {bundles, rules, revocations}, agents: [{id, attestor, attributes, serial, notAfter, attestedAt,\nisEvicted, isConnected, address?, version?, since?, confirmed?: {bundles, rules, revocations}}]}',
+  async run({ terminal, now }, _args, { state, json }) {
+    const shown = await new Api(state).get<Shown>('/v1/agents');
+    if (json) {
+      terminal.json(shown);
+      return EXIT.done.code;
+    }
+    const { versions, agents } = shown;
+    terminal.table(
+      [
+        ['AGENT', 'STATE', 'FROM', 'SVID ENDS'],
+        ...agents.map((agent) => [
+          agent.id,
+          stateOf(agent, versions),
+          agent.address ?? '-',
+          timeAndDistance(agent.notAfter, now()),
+        ]),
+      ],
+      { indent: 0 },
+    );
+    const connected = agents.filter(({ isConnected }) => isConnected).length;
+    terminal.line();
+    terminal.line(`${plural(agents.length, 'agent')}, ${connected} connected.`);
+    return EXIT.done.code;
+  },
+};
+
+function stateOf({ isEvicted, isConnected, confirmed }: AgentShown, versions: Shown['versions']): string {
+  if (isEvicted) return 'evicted';
+  if (!isConnected || confirmed === undefined) return 'away';
+  const late = (['bundles', 'rules', 'revocations'] as const).filter(
+    (what) => confirmed[what] < versions[what],
+  );
+  return late.length === 0 ? 'up to date' : `behind: ${late.join(', ')}`;
+}
+
+interface EvictOptions extends CommonOptions {
+  readonly reason: string;
+  readonly forget?: true;
+}
+
+/** `interlock authority evict`: lets an agent act no more. */
+export const authorityEvictCommand: CommandSpec<EvictOptions> = {
+  name: 'authority evict',
+  args: '<agent-id>',
+  summary:
+    'Let an agent act no more, and revoke every SVID that was issued through it: for a node that was lost.',
+  options: [
+    new Option(
+      '--reason <words>',
+      'for the audit log; a word of RFC 5280 such as keyCompromise also goes into the CRL',
+    ).default('unspecified'),
+    new Option('--forget', 'forget an agent that was evicted, so that its node may be attested again'),
+  ],
+  example:
+    'interlock authority evict spiffe://example.org/interlock/agent/join_token/node-1 --reason keyCompromise',
+  json: '{revoked: number of SVIDs} or {forgotten: id}',
+  async run({ terminal }, [id = ''], { state, json, reason, forget }) {
+    const api = new Api(state);
+    if (forget === true) {
+      const done = await api.post<{ forgotten: string }>('/v1/agents/forget', { id });
+      if (json) terminal.json(done);
+      else terminal.prose(`${id} is forgotten; its node may be attested again.`);
+      return EXIT.done.code;
+    }
+    const done = await api.post<{ revoked: number }>('/v1/agents/evict', { id, reason });
+    if (json) terminal.json(done);
+    else terminal.prose(`${id} is evicted; ${plural(done.revoked, 'SVID')} revoked.`);
+    return EXIT.done.code;
+  },
+};

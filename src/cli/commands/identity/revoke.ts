@@ -1,0 +1,86 @@
+import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
+import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import { Api } from '../../control/api.ts';
+import { EXIT } from '../../exit.ts';
+import { plural } from '../../words.ts';
+
+interface Options extends CommonOptions {
+  readonly reason: string;
+}
+
+/** `interlock identity revoke`: one identity, or one certificate. */
+export const identityRevokeCommand: CommandSpec<Options> = {
+  name: 'identity revoke',
+  args: '<id-or-serial>',
+  summary:
+    'Revoke an identity: its certificates are on the CRLs that agents get at once, and nothing is issued for it until it is allowed again. With a serial number, revoke that certificate alone.',
+  options: [
+    new Option(
+      '--reason <words>',
+      'for the audit log; a word of RFC 5280 such as keyCompromise also goes into the CRL',
+    ).default('unspecified'),
+  ],
+  example: 'interlock identity revoke spiffe://example.org/ns/shop/sa/cart --reason keyCompromise',
+  json: '{certificates: number revoked}',
+  async run({ terminal }, [what = ''], { state, json, reason }) {
+    const done = await new Api(state).post<{ certificates: number }>('/v1/identities/revoke', {
+      ...target(what),
+      reason,
+    });
+    if (json) terminal.json(done);
+    else terminal.line(`Revoked: ${plural(done.certificates, 'certificate')} of ${what}.`);
+    return EXIT.done.code;
+  },
+};
+
+/** `interlock identity allow`: ends a revocation. */
+export const identityAllowCommand: CommandSpec<CommonOptions> = {
+  name: 'identity allow',
+  args: '<id>',
+  summary: 'Let a revoked identity have new SVIDs again. Its revoked certificates stay revoked.',
+  options: [],
+  example: 'interlock identity allow spiffe://example.org/ns/shop/sa/cart',
+  json: '{allowed: id}',
+  async run({ terminal }, [id = ''], { state, json }) {
+    const done = await new Api(state).post<{ allowed: string }>('/v1/identities/allow', { spiffeId: id });
+    if (json) terminal.json(done);
+    else terminal.line(`Allowed again: ${done.allowed}.`);
+    return EXIT.done.code;
+  },
+};
+
+interface Revoked {
+  readonly what: 'id' | 'serial';
+  readonly value: string;
+  readonly reason: string;
+  readonly at: number;
+}
+
+/** `interlock identity revoked`: what is revoked. */
+export const identityRevokedCommand: CommandSpec<CommonOptions> = {
+  name: 'identity revoked',
+  summary: 'List what is revoked: identities, and certificates that have not expired.',
+  options: [],
+  example: 'interlock identity revoked',
+  json: '{revoked: [{what: "id" or "serial", value, authority, reason, at, until?}]}',
+  async run({ terminal }, _args, { state, json }) {
+    const shown = await new Api(state).get<{ revoked: Revoked[] }>('/v1/identities/revoked');
+    if (json) terminal.json(shown);
+    else {
+      const rows = shown.revoked.map(({ what, value, reason, at }) => [
+        value,
+        what === 'id' ? 'identity' : 'certificate',
+        reason,
+        new Date(at).toISOString(),
+      ]);
+      terminal.table([['REVOKED', 'KIND', 'REASON', 'SINCE'], ...rows], { indent: 0 });
+    }
+    return EXIT.done.code;
+  },
+};
+
+function target(text: string): { spiffeId: string } | { serial: string } {
+  if (text.startsWith('spiffe://')) return { spiffeId: parseSpiffeId(text) };
+  if (/^[0-9a-fA-F]{2,40}$/.test(text)) return { serial: text.toLowerCase() };
+  throw new InterlockError('usage', text, `"${text}" is neither a SPIFFE ID nor a serial number in hex`);
+}

@@ -1,0 +1,109 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { InterlockError } from '../../../access/index.ts';
+import { type IdentityRule, readIdentityRules } from '../../../identity/index.ts';
+import type { CommandSpec, CommonOptions } from '../../command.ts';
+import { Api } from '../../control/api.ts';
+import { EXIT } from '../../exit.ts';
+import { ioError, readText } from '../../files.ts';
+import { plural } from '../../words.ts';
+
+interface Applied {
+  readonly created: readonly string[];
+  readonly changed: readonly string[];
+  readonly unchanged: readonly string[];
+}
+
+/** `interlock identity rules apply`: adds rules, or replaces them. */
+export const rulesApplyCommand: CommandSpec<CommonOptions> = {
+  name: 'identity rules apply',
+  args: '<path...>',
+  summary:
+    'Add the IdentityRule documents of files or directories, or replace those of the same names; all or none.',
+  options: [],
+  example: 'interlock identity rules apply rules/',
+  json: '{created: [name], changed: [name], unchanged: [name]}',
+  async run({ terminal }, paths, { state, json }) {
+    const rules = paths.flatMap(rulesAt);
+    if (rules.length === 0)
+      throw new InterlockError('not_found', paths.join(' '), 'there is no IdentityRule document');
+    const applied = await new Api(state).post<Applied>('/v1/rules', { rules });
+    if (json) {
+      terminal.json(applied);
+      return EXIT.done.code;
+    }
+    for (const [word, names] of Object.entries(applied)) {
+      for (const name of names as readonly string[]) terminal.line(`${word.padEnd(9)}  ${name}`);
+    }
+    return EXIT.done.code;
+  },
+};
+
+/** `interlock identity rules list`: the rules in force. */
+export const rulesListCommand: CommandSpec<CommonOptions> = {
+  name: 'identity rules list',
+  summary: 'List the registration rules in force.',
+  options: [],
+  example: 'interlock identity rules list',
+  json: '{version, rules: [IdentityRule document]}',
+  async run({ terminal }, _args, { state, json }) {
+    const shown = await new Api(state).get<{ version: number; rules: IdentityRule[] }>('/v1/rules');
+    if (json) {
+      terminal.json(shown);
+      return EXIT.done.code;
+    }
+    terminal.table(
+      [
+        ['RULE', 'GIVES', 'TO WORKLOADS WITH', 'LIFE'],
+        ...shown.rules.map(({ metadata, spec }) => [
+          metadata.name,
+          spec.spiffeId,
+          [
+            ...(spec.selectors ?? []),
+            spec.when ?? '',
+            spec.downstream === undefined ? '' : '(a child authority)',
+          ]
+            .filter(Boolean)
+            .join(', ') || '(what the ID names)',
+          spec.ttl ?? '1h',
+        ]),
+      ],
+      { indent: 0 },
+    );
+    terminal.line();
+    terminal.line(`${plural(shown.rules.length, 'rule')}, version ${shown.version}.`);
+    return EXIT.done.code;
+  },
+};
+
+/** `interlock identity rules delete`: takes a rule away. */
+export const rulesDeleteCommand: CommandSpec<CommonOptions> = {
+  name: 'identity rules delete',
+  args: '<name>',
+  summary: 'Take a rule away: workloads that have an identity by it alone lose it at once.',
+  options: [],
+  example: 'interlock identity rules delete by-uid',
+  json: '{removed: name}',
+  async run({ terminal }, [name = ''], { state, json }) {
+    const done = await new Api(state).delete<{ removed: string }>(`/v1/rules/${encodeURIComponent(name)}`);
+    if (json) terminal.json(done);
+    else terminal.line(`removed    ${done.removed}`);
+    return EXIT.done.code;
+  },
+};
+
+/** The rules of one file, or of the YAML files of a directory. */
+export function rulesAt(path: string): IdentityRule[] {
+  let files: string[];
+  try {
+    files = statSync(path).isDirectory()
+      ? readdirSync(path)
+          .filter((name) => /\.(ya?ml|json)$/.test(name))
+          .toSorted()
+          .map((name) => join(path, name))
+      : [path];
+  } catch (cause) {
+    throw ioError(path, cause);
+  }
+  return files.flatMap((file) => readIdentityRules(readText(file), file));
+}

@@ -1,0 +1,179 @@
+import { constants } from 'node:crypto';
+import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
+import type { Server as GrpcServer } from '@grpc/grpc-js';
+import { ServerCredentials } from '@grpc/grpc-js';
+import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import { peerChain } from './peer-chain.ts';
+
+/** What a TLS server shows of itself, PEM. */
+export interface ServerIdentity {
+  readonly key: string;
+  /** Leaf first, the root last: an agent that has only a join token knows the root by its hash. */
+  readonly chain: string;
+}
+
+/** A verified caller. */
+export interface PeerIdentity {
+  readonly spiffeId: SpiffeId;
+  readonly serial: string;
+  /** Milliseconds since 1970 UTC. */
+  readonly notAfter: number;
+}
+
+/** One connection, as long as it is open. */
+export interface Peer {
+  /** Unique; what `call.getPeer()` gives. */
+  readonly key: string;
+  readonly address: string;
+  /** Undefined where no certificate was shown. */
+  identity: PeerIdentity | undefined;
+  /** Why the certificate shown is refused: every call of the connection is answered with it. */
+  readonly fault: InterlockError | undefined;
+  /** Closes the connection at once. */
+  close(): void;
+}
+
+export interface ListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly identity: ServerIdentity;
+  readonly server: GrpcServer;
+  /** Judges a certificate chain that a caller showed, leaf first; throws what is wrong with it. */
+  readonly verify: (chain: readonly Buffer[]) => PeerIdentity;
+  /** Told of connections that came to nothing, for the log. */
+  readonly onRefused: (address: string, reason: string) => void;
+  /** Connections without a certificate at one time; 4,096 where absent. */
+  readonly maxStrangers?: number;
+}
+
+/** How long a TLS handshake may take, in milliseconds. */
+const HANDSHAKE_MS = 10_000;
+const MAX_STRANGERS = 4096;
+
+/**
+ * TLS for the agents' gRPC server. The chain of a caller is judged by our own verifier, never by Node's, on every
+ * connection: there is no resumption. (Tickets are off, and of the sessions that TLS 1.3 then offers none is kept
+ * here, so none can be resumed: listener.test.ts tries.)
+ */
+export class AgentListener {
+  readonly #options: ListenerOptions;
+  readonly #tls: TlsServer;
+  readonly #peers = new Map<string, Peer>();
+  #next = 1;
+  #strangers = 0;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+    const injector = options.server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#tls = createServer({
+      ...secureOptions(options.identity),
+      requestCert: true,
+      // Node's own judgement of the chain is not asked for: it knows no SPIFFE ID.
+      rejectUnauthorized: false,
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    this.#tls.on('secureConnection', (socket) => {
+      if (this.#accept(socket)) injector.injectConnection(socket);
+    });
+    this.#tls.on('tlsClientError', (error, socket) =>
+      options.onRefused(socket.remoteAddress ?? 'unknown', error.message),
+    );
+  }
+
+  /** Starts to listen and gives the port. Throws `io`. */
+  async listen(): Promise<number> {
+    const { host, port } = this.#options;
+    const opened = Promise.withResolvers<void>();
+    this.#tls.once('error', opened.reject);
+    this.#tls.listen({ host, port, backlog: 2048 }, opened.resolve);
+    try {
+      await opened.promise;
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new InterlockError('io', `${host}:${port}`, `cannot listen on ${host}:${port}: ${why}`, {
+        cause,
+      });
+    }
+    const address = this.#tls.address();
+    return typeof address === 'object' && address !== null ? address.port : port;
+  }
+
+  /** Shows another certificate to those who connect from now on. */
+  setIdentity(identity: ServerIdentity): void {
+    this.#tls.setSecureContext(secureOptions(identity));
+  }
+
+  /** The connection that a call came over. */
+  peerOf(call: { getPeer(): string }): Peer | undefined {
+    return this.#peers.get(call.getPeer());
+  }
+
+  peers(): Iterable<Peer> {
+    return this.#peers.values();
+  }
+
+  /** Takes no more connections; the open ones stay. */
+  stopListening(): void {
+    this.#tls.close();
+  }
+
+  /** Ends every connection. */
+  closeAll(): void {
+    this.#tls.close();
+    for (const peer of this.#peers.values()) peer.close();
+  }
+
+  #accept(socket: TLSSocket): boolean {
+    const address = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    socket.on('error', () => socket.destroy());
+    if (socket.alpnProtocol !== 'h2') {
+      this.#options.onRefused(address, 'the client does not speak HTTP/2 (ALPN "h2")');
+      socket.destroy();
+      return false;
+    }
+    const chain = peerChain(socket);
+    const isStranger = chain.length === 0;
+    if (isStranger && this.#strangers >= (this.#options.maxStrangers ?? MAX_STRANGERS)) {
+      this.#options.onRefused(address, 'too many connections without a certificate');
+      socket.destroy();
+      return false;
+    }
+    const key = `peer-${this.#next++}`;
+    // grpc-js names a call's peer by its socket's address: ours is unique for as long as the process lives.
+    Object.defineProperties(socket, { remoteAddress: { value: key }, remotePort: { value: undefined } });
+    const judged = isStranger ? {} : this.#judge(address, chain);
+    this.#peers.set(key, {
+      key,
+      address,
+      identity: judged.identity,
+      fault: judged.fault,
+      close: () => socket.destroy(),
+    });
+    if (isStranger) this.#strangers++;
+    socket.once('close', () => {
+      this.#peers.delete(key);
+      if (isStranger) this.#strangers--;
+    });
+    return true;
+  }
+
+  #judge(address: string, chain: readonly Buffer[]): { identity?: PeerIdentity; fault?: InterlockError } {
+    try {
+      return { identity: this.#options.verify(chain) };
+    } catch (error) {
+      if (!isInterlockError(error)) throw error;
+      this.#options.onRefused(address, error.message);
+      return { fault: error };
+    }
+  }
+}
+
+function secureOptions(identity: ServerIdentity) {
+  return {
+    key: identity.key,
+    cert: identity.chain,
+    minVersion: 'TLSv1.3',
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  } as const;
+}

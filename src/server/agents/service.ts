@@ -1,0 +1,290 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  Metadata,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { InterlockError, type SpiffeId } from '../../access/index.ts';
+import type { AgentAttributes } from '../../identity/index.ts';
+import {
+  type AttestRequest as AttestMessage,
+  type AttestResponse,
+  AttestResponseSchema,
+  PublishBundleResponseSchema,
+  type PublishBundleRequest,
+  type PublishBundleResponse,
+  type SignAuthorityRequest,
+  type SignAuthorityResponse,
+  SignAuthorityResponseSchema,
+} from '../../proto/index.ts';
+import type { Timers } from '../timers.ts';
+import { attestOver } from './attest.ts';
+import type { AgentDesk, Replacement } from './desk.ts';
+import type { AgentListener, Peer } from './listener.ts';
+import { bundleState } from './messages.ts';
+import { AgentSession, type AgentStream, type Confirmed } from './session.ts';
+import { statusOf } from './status.ts';
+
+/** How long the first message of a stream, and an attestation, may take; milliseconds. */
+const GREETING_MS = 10_000;
+const ATTEST_MS = 30_000;
+
+export interface AgentServiceOptions {
+  readonly desk: AgentDesk;
+  readonly timers: Timers;
+  readonly listener: () => AgentListener;
+  /** An agent has come, gone, or confirmed a state. */
+  readonly onChange: () => void;
+  readonly onEvent: (event: AgentEvent) => void;
+}
+
+/** What the service tells the log. */
+export interface AgentEvent {
+  readonly event: 'connected' | 'disconnected' | 'refused' | 'fault';
+  readonly who: string;
+  readonly error?: unknown;
+}
+
+/** A connected agent as lists show it. */
+export interface ConnectedAgent {
+  readonly id: SpiffeId;
+  readonly address: string;
+  readonly version: string;
+  readonly since: number;
+  readonly confirmed: Confirmed;
+}
+
+/** The agents' gRPC service: who is connected, and what they are told. */
+export class AgentService {
+  readonly #options: AgentServiceOptions;
+  readonly #sessions = new Map<AgentSession, Peer>();
+  #draining = false;
+
+  constructor(options: AgentServiceOptions) {
+    this.#options = options;
+    options.desk.revocations.subscribe(() => this.#endRevoked());
+  }
+
+  /** What grpc-js takes, with `AgentService` of agent.proto. */
+  implementation(): UntypedServiceImplementation {
+    return {
+      attest: (call: ServerDuplexStream<AttestMessage, AttestResponse>) => this.#attest(call),
+      connect: (call: AgentStream) => this.#connect(call),
+      signAuthority: (
+        call: ServerUnaryCall<SignAuthorityRequest, SignAuthorityResponse>,
+        done: sendUnaryData<SignAuthorityResponse>,
+      ) => void this.#answer(call, done, (agent) => this.#signAuthority(agent, call.request)),
+      publishBundle: (
+        call: ServerUnaryCall<PublishBundleRequest, PublishBundleResponse>,
+        done: sendUnaryData<PublishBundleResponse>,
+      ) => void this.#answer(call, done, (agent) => this.#publishBundle(agent, call.request)),
+    };
+  }
+
+  /** The agents that are connected now. */
+  connected(): ConnectedAgent[] {
+    return [...this.#sessions].map(([{ agent, version, since, confirmed }, { address }]) => ({
+      id: agent.agent.id,
+      address,
+      version,
+      since,
+      confirmed,
+    }));
+  }
+
+  /** The smallest versions that all connected agents have confirmed; undefined where none is connected. */
+  confirmedByAll(): Confirmed | undefined {
+    let least: Confirmed | undefined;
+    for (const { confirmed } of this.#sessions.keys()) {
+      least = {
+        bundles: Math.min(least?.bundles ?? Number.POSITIVE_INFINITY, confirmed.bundles),
+        rules: Math.min(least?.rules ?? Number.POSITIVE_INFINITY, confirmed.rules),
+        revocations: Math.min(least?.revocations ?? Number.POSITIVE_INFINITY, confirmed.revocations),
+      };
+    }
+    return least;
+  }
+
+  /** Tells every connected agent to replace the SVIDs of an authority. */
+  replace(replacement: Replacement): void {
+    for (const session of this.#sessions.keys()) session.replace(replacement);
+  }
+
+  /** Ends the connection of an agent that may no longer act. */
+  disconnect(id: string, error: InterlockError): void {
+    for (const [session, peer] of this.#sessions) {
+      if (session.agent.agent.id === id) this.#end(session, peer, error);
+    }
+  }
+
+  /** Asks all agents to come back later, each at its own time up to `withinMs`; no new one is taken. */
+  drain(withinMs: number): void {
+    this.#draining = true;
+    for (const session of this.#sessions.keys()) session.drain(withinMs);
+  }
+
+  #attest(call: ServerDuplexStream<AttestMessage, AttestResponse>): void {
+    const { desk, timers, onEvent, listener } = this.#options;
+    const address = listener().peerOf(call)?.address ?? 'unknown';
+    const refuse = (error: unknown) => {
+      onEvent({ event: 'refused', who: address, error });
+      call.emit('error', statusOf(error));
+    };
+    if (this.#draining) return refuse(stopping());
+    attestOver(call, address, desk, timers, ATTEST_MS).then((signed) => {
+      const { spiffeId, chain } = signed;
+      const bundles = bundleState(desk.bundles.current, desk.trustDomain);
+      call.write(
+        create(AttestResponseSchema, {
+          step: { case: 'svid', value: { spiffeId, chain: [...chain], bundles } },
+        }),
+      );
+      call.end();
+    }, refuse);
+  }
+
+  #connect(call: AgentStream): void {
+    const { desk, timers, onChange, onEvent } = this.#options;
+    let caller: { agent: AgentAttributes; peer: Peer };
+    try {
+      if (this.#draining) throw stopping();
+      caller = this.#callerOf(call);
+    } catch (error) {
+      onEvent({ event: 'refused', who: this.#options.listener().peerOf(call)?.address ?? 'unknown', error });
+      call.emit('error', statusOf(error));
+      return;
+    }
+    const { agent, peer } = caller;
+    const who = agent.agent.id;
+    const session = new AgentSession(call, agent, desk, {
+      since: timers.now(),
+      onConfirmed: onChange,
+      onFault: (error) => onEvent({ event: 'fault', who, error }),
+    });
+    this.#sessions.set(session, peer);
+    // The agent waits for the headers before it says hello.
+    call.sendMetadata(new Metadata());
+    onEvent({ event: 'connected', who });
+    const cancelGreeting = timers.after(GREETING_MS, () => {
+      if (!session.greeted) session.end(new InterlockError('usage', who, 'no "hello" came'));
+    });
+    const cancelEnd = this.#endWhenExpired(session, peer);
+    const gone = () => {
+      session.stop();
+      cancelGreeting();
+      cancelEnd();
+      if (!this.#sessions.delete(session)) return;
+      onEvent({ event: 'disconnected', who });
+      onChange();
+    };
+    call.on('end', () => {
+      call.end();
+      gone();
+    });
+    call.on('cancelled', gone);
+    call.on('close', gone);
+    call.on('error', gone);
+  }
+
+  /** A connection ends with the identity that opened it; the agent comes back with its new one. */
+  #endWhenExpired(session: AgentSession, peer: Peer): () => void {
+    const { timers } = this.#options;
+    let cancel = () => {};
+    const look = () => {
+      const left = (peer.identity?.notAfter ?? 0) - timers.now();
+      if (left > 0) cancel = timers.after(left, look);
+      else
+        this.#end(
+          session,
+          peer,
+          new InterlockError('untrusted', session.agent.agent.id, 'the SVID has expired'),
+        );
+    };
+    look();
+    return () => cancel();
+  }
+
+  #endRevoked(): void {
+    for (const [session, peer] of [...this.#sessions]) {
+      const fault = this.#revoked(peer);
+      if (fault !== undefined) this.#end(session, peer, fault);
+    }
+  }
+
+  #revoked({ identity }: Peer): InterlockError | undefined {
+    if (identity === undefined) return undefined;
+    const { spiffeIds, serials } = this.#options.desk.revocations.current.value;
+    if (!spiffeIds.has(identity.spiffeId) && !serials.has(identity.serial)) return undefined;
+    return new InterlockError('untrusted', identity.spiffeId, `the identity ${identity.spiffeId} is revoked`);
+  }
+
+  /** The error reaches the agent before its connection is cut. */
+  #end(session: AgentSession, peer: Peer, error: InterlockError): void {
+    session.end(error);
+    this.#options.timers.after(1000, () => peer.close());
+  }
+
+  /** Who calls: an agent that showed a certificate in force. Throws `untrusted` or `forbidden`. */
+  #callerOf(call: { getPeer(): string }): { agent: AgentAttributes; peer: Peer } {
+    const { desk, timers, listener } = this.#options;
+    const peer = listener().peerOf(call);
+    if (peer?.fault !== undefined) throw peer.fault;
+    if (peer?.identity === undefined)
+      throw new InterlockError(
+        'untrusted',
+        peer?.address ?? 'unknown',
+        'this call needs the certificate of an agent',
+      );
+    const revoked = this.#revoked(peer);
+    if (revoked !== undefined) throw revoked;
+    if (peer.identity.notAfter <= timers.now())
+      throw new InterlockError('untrusted', peer.identity.spiffeId, 'the SVID has expired');
+    return { agent: desk.agentOf(peer.identity.spiffeId), peer };
+  }
+
+  async #answer<Response>(
+    call: { getPeer(): string },
+    done: sendUnaryData<Response>,
+    work: (agent: AgentAttributes) => Promise<Response>,
+  ): Promise<void> {
+    try {
+      done(null, await work(this.#callerOf(call).agent));
+    } catch (error) {
+      this.#options.onEvent({
+        event: 'refused',
+        who: this.#options.listener().peerOf(call)?.address ?? 'unknown',
+        error,
+      });
+      done(statusOf(error));
+    }
+  }
+
+  async #signAuthority(
+    agent: AgentAttributes,
+    request: SignAuthorityRequest,
+  ): Promise<SignAuthorityResponse> {
+    const { desk } = this.#options;
+    const { chain } = await desk.signAuthority(agent, request.csr, request.ttlSeconds * 1000);
+    const bundles = bundleState(desk.bundles.current, desk.trustDomain);
+    return create(SignAuthorityResponseSchema, { chain: [...chain], bundles });
+  }
+
+  async #publishBundle(
+    agent: AgentAttributes,
+    { bundle }: PublishBundleRequest,
+  ): Promise<PublishBundleResponse> {
+    if (bundle === undefined) throw new InterlockError('usage', agent.agent.id, 'a bundle is missing');
+    const version = await this.#options.desk.publishBundle(agent, bundle.trustDomain, bundle.jwks);
+    return create(PublishBundleResponseSchema, { version: BigInt(version) });
+  }
+}
+
+function stopping(): InterlockError {
+  return new InterlockError(
+    'unavailable',
+    'control plane',
+    'the control plane is stopping: come back in a while',
+  );
+}

@@ -1,0 +1,167 @@
+import {
+  type Bundle,
+  checkRelationship,
+  FederationClient,
+  type FederationRelationship,
+  type FetchBundle,
+  type PeerStatus,
+} from '../../identity/index.ts';
+import { z } from 'zod';
+import { InterlockError } from '../../access/index.ts';
+import type { IdentityStore, Json } from '../../store/index.ts';
+import type { Children } from '../identity/children.ts';
+import type { Actor, Recorder } from '../identity/recorder.ts';
+import type { Registry } from '../identity/registry.ts';
+import type { Timers } from '../timers.ts';
+
+export interface FederationParts {
+  readonly registry: Registry;
+  readonly recorder: Recorder;
+  readonly store: IdentityStore;
+  readonly children: Pick<Children, 'owners'>;
+  readonly timers: Timers;
+  readonly fetchBundle: FetchBundle;
+  readonly onEvent: (peer: string, message: string) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+const schema = z.strictObject({
+  trustDomain: z.string(),
+  endpointUrl: z.string(),
+  profile: z.string(),
+  endpointSpiffeId: z.string().optional(),
+});
+
+/** The trust domains that this one federates with, their bundles kept fresh and pushed. */
+export class Federation {
+  readonly #parts: FederationParts;
+  readonly #client: FederationClient;
+  #relationships: ReadonlyMap<string, FederationRelationship>;
+
+  private constructor(parts: FederationParts, relationships: readonly FederationRelationship[]) {
+    this.#parts = parts;
+    this.#relationships = byName(relationships);
+    this.#client = new FederationClient({
+      fetchBundle: parts.fetchBundle,
+      timers: parts.timers,
+      random: () => parts.timers.random(),
+      bundleOf: (trustDomain) => parts.registry.bundles.current.value.bundles.get(trustDomain),
+      onBundle: (trustDomain, bundle) => void this.#keep(trustDomain, bundle).catch(parts.onFault),
+      onLook: ({ trustDomain, failures, lastFault }) => {
+        if (failures > 0 && lastFault !== undefined) parts.onEvent(trustDomain, lastFault.message);
+      },
+    });
+    this.#set(relationships);
+  }
+
+  /** Starts with the relationships that were kept. */
+  static async open(parts: FederationParts): Promise<Federation> {
+    const own = parts.registry.domain.trustDomain;
+    const kept = await parts.store.documents('peer');
+    return new Federation(
+      parts,
+      kept.map(({ data }) => relationshipOf(data, own)),
+    );
+  }
+
+  status(): PeerStatus[] {
+    return this.#client.status();
+  }
+
+  refresh(trustDomain: string): Promise<PeerStatus> {
+    return this.#client.refresh(trustDomain);
+  }
+
+  /** Adds a relationship or replaces the one with the same trust domain. */
+  async put(
+    who: Actor,
+    relationship: FederationRelationship,
+    first?: Bundle,
+  ): Promise<PeerStatus | undefined> {
+    const { recorder, children } = this.#parts;
+    const { trustDomain, endpointUrl } = relationship;
+    if (children.owners.has(trustDomain))
+      throw new InterlockError(
+        'conflict',
+        trustDomain,
+        `the bundle of ${trustDomain} comes from a child authority`,
+      );
+    await recorder.commit(
+      [{ change: 'put', kind: 'peer', name: trustDomain, data: jsonOf(relationship) }],
+      recorder.entry(who, 'federation.put', trustDomain, { endpointUrl, profile: relationship.profile.name }),
+    );
+    this.#relationships = new Map([...this.#relationships, [trustDomain, relationship]]);
+    this.#set([...this.#relationships.values()]);
+    if (first !== undefined) this.#client.setBundle(first);
+    return this.#client.status().find((peer) => peer.trustDomain === trustDomain);
+  }
+
+  /** Ends a relationship; its bundle is withdrawn everywhere. Throws `not_found`. */
+  async remove(who: Actor, trustDomain: string): Promise<void> {
+    const { recorder } = this.#parts;
+    if (!this.#relationships.has(trustDomain))
+      throw new InterlockError('not_found', trustDomain, `there is no federation with ${trustDomain}`);
+    await recorder.commit(
+      [{ change: 'remove', kind: 'peer', name: trustDomain }],
+      recorder.entry(who, 'federation.remove', trustDomain),
+    );
+    const left = new Map(this.#relationships);
+    left.delete(trustDomain);
+    this.#relationships = left;
+    this.#set([...left.values()]);
+  }
+
+  has(trustDomain: string): boolean {
+    return this.#relationships.has(trustDomain);
+  }
+
+  stop(): void {
+    this.#client.stop();
+  }
+
+  #set(relationships: readonly FederationRelationship[]): void {
+    const known = [...this.#parts.registry.foreignBundles]
+      .filter(([name]) => this.#relationships.has(name))
+      .map(([name, bundle]) => [name, { bundle }] as const);
+    this.#client.setRelationships(relationships, new Map(known));
+  }
+
+  async #keep(trustDomain: string, bundle: Bundle | undefined): Promise<void> {
+    const { registry, recorder } = this.#parts;
+    await registry.step(async () => {
+      const foreign = new Map(registry.foreignBundles);
+      if (bundle === undefined) foreign.delete(trustDomain);
+      else foreign.set(trustDomain, bundle);
+      const details = {
+        sequence: bundle?.sequence ?? null,
+        authorities: bundle?.x509Authorities.length ?? 0,
+      };
+      return {
+        step: { foreign },
+        entry: recorder.entry('system', 'federation.bundle', trustDomain, details),
+      };
+    });
+  }
+}
+
+function byName(
+  relationships: readonly FederationRelationship[],
+): ReadonlyMap<string, FederationRelationship> {
+  return new Map(relationships.map((relationship) => [relationship.trustDomain, relationship]));
+}
+
+function jsonOf({ trustDomain, endpointUrl, profile }: FederationRelationship): Json {
+  return profile.name === 'https_spiffe'
+    ? { trustDomain, endpointUrl, profile: profile.name, endpointSpiffeId: profile.endpointSpiffeId }
+    : { trustDomain, endpointUrl, profile: profile.name };
+}
+
+function relationshipOf(data: Json, own: string): FederationRelationship {
+  const parsed = schema.safeParse(data);
+  if (parsed.success) return checkRelationship(parsed.data, own);
+  throw new InterlockError(
+    'state',
+    'federation',
+    'a federation relationship in the identity database is not readable',
+  );
+}

@@ -1,0 +1,2 @@
+export { publicEndpoint } from './endpoint.ts';
+export { bundleFetcher } from './fetch.ts';

@@ -1,0 +1,278 @@
+import { InterlockError } from '../../access/index.ts';
+import {
+  activated,
+  BACK_DATE_MS,
+  type Certificate,
+  type Confirmations,
+  generateKey,
+  issueAuthority,
+  keyIdOf,
+  KEY_ALGORITHMS,
+  revoked,
+  signerOf,
+  spkiOf,
+  tainted,
+} from '../../identity/index.ts';
+import type { NewAuditEntry } from '../../store/index.ts';
+import type { Timers } from '../timers.ts';
+import type { Actor, Recorder } from './recorder.ts';
+import type { Registry } from './registry.ts';
+import { random, type SigningAuthority, type SigningKeys } from './signing-keys.ts';
+import { certificateOf, type Slot, timesOf } from './slots.ts';
+
+/** The authority that signs where a rule names none. */
+export const DEFAULT_AUTHORITY = 'default';
+
+/** Where the certificate of a new intermediate comes from. */
+export interface Superior {
+  /** Gives the certificate for a new key, the intermediates above it, and the root. */
+  sign(keyId: string): Promise<{ intermediates: readonly Certificate[]; root: Certificate }>;
+}
+
+export interface AuthoritiesOptions {
+  readonly registry: Registry;
+  readonly recorder: Recorder;
+  readonly keys: SigningKeys;
+  readonly timers: Timers;
+  /** Signs for this control plane where its root is elsewhere. */
+  readonly superior?: Superior | undefined;
+  /** Which bundles the connected agents have confirmed. */
+  readonly confirmations: () => Confirmations;
+  /** Tells agents to replace what an authority has signed. */
+  readonly replace: (authority: string, overMs: number) => void;
+}
+
+/** The authorities of a control plane: which one signs, and every step of their lives. */
+export class Authorities {
+  readonly #options: AuthoritiesOptions;
+
+  constructor(options: AuthoritiesOptions) {
+    this.#options = options;
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#options.registry.slots.current.value;
+  }
+
+  /** The authority that signs under a name. Throws `conflict` where none does. */
+  signing(name: string = DEFAULT_AUTHORITY): Promise<SigningAuthority> {
+    const slot = this.slots.find((each) => each.name === name && each.state === 'active');
+    if (slot !== undefined) return this.#options.keys.of(slot);
+    throw new InterlockError(
+      'conflict',
+      name,
+      `no authority called "${name}" is active: prepare one and activate it`,
+    );
+  }
+
+  /** The slot of an ID, or of its first digits. Throws `not_found` or, for digits of several, `usage`. */
+  slot(id: string): Slot {
+    const found = this.slots.filter((slot) => slot.id.startsWith(id));
+    const [slot] = found;
+    if (slot !== undefined && found.length === 1) return slot;
+    if (found.length > 1)
+      throw new InterlockError('usage', id, `several authorities begin with "${id}": give more digits`);
+    throw new InterlockError(
+      'not_found',
+      id,
+      `there is no authority ${id}: "interlock authority show" lists them`,
+    );
+  }
+
+  /** Makes a new authority and publishes its root; it does not sign yet. The first one of a name signs at once. */
+  async prepare(who: Actor, name: string = DEFAULT_AUTHORITY): Promise<Slot> {
+    const { registry } = this.#options;
+    let made: Slot | undefined;
+    await registry.step(async () => {
+      const before = this.slots;
+      if (before.some((slot) => slot.name === name && slot.state === 'prepared')) {
+        throw new InterlockError(
+          'conflict',
+          name,
+          `an authority is already prepared for "${name}": activate that one`,
+        );
+      }
+      const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
+      made = await this.#make(name, isFirst);
+      return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.prepare', made) };
+    });
+    return defined(made);
+  }
+
+  /** Publishes an authority whose certificate was made elsewhere for a key of the vault. */
+  async adopt(
+    who: Actor,
+    keyId: string,
+    certified: { intermediates: readonly Certificate[]; root: Certificate },
+    name: string = DEFAULT_AUTHORITY,
+  ): Promise<Slot> {
+    let made: Slot | undefined;
+    await this.#options.registry.step(async () => {
+      const before = this.slots;
+      if (before.some(({ id }) => id === keyId))
+        throw new InterlockError('conflict', keyId, `the authority ${keyId} was imported before`);
+      const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
+      made = await this.#slot(name, keyId, certified, isFirst);
+      return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.import', made) };
+    });
+    return defined(made);
+  }
+
+  /** Lets a prepared authority sign; the one that signed becomes OLD. Throws `conflict` while it is not confirmed. */
+  async activate(who: Actor, id: string, force = false): Promise<Slot> {
+    const { keys, timers, confirmations } = this.#options;
+    return this.#move(who, id, 'authority.activate', { force }, async (slots, slot) => {
+      // Its keys must be usable before it is the one.
+      await keys.of(slot);
+      const now = timers.now();
+      return activated(slots, slot.id, { now, confirmations: confirmations(), force }).map((each) =>
+        each.id === slot.id ? { ...each, activatedAt: now } : each,
+      );
+    });
+  }
+
+  /** Prepares an authority where none is, and lets it take over once every connected agent has confirmed it. */
+  async rotate(who: Actor, name: string = DEFAULT_AUTHORITY): Promise<Slot> {
+    const prepared = this.slots.find((slot) => slot.name === name && slot.state === 'prepared');
+    const { id, state } = prepared ?? (await this.prepare(who, name));
+    if (state === 'active') return this.slot(id);
+    return this.#move(who, id, 'authority.rotate', {}, async (slots) =>
+      slots.map((each) => (each.id === id ? { ...each, wanted: true } : each)),
+    );
+  }
+
+  /** Marks an authority as no longer to be relied on, and has what it signed replaced over a time. */
+  async taint(who: Actor, id: string, overMs: number): Promise<Slot> {
+    const { timers, confirmations, replace } = this.#options;
+    const slot = await this.#move(who, id, 'authority.taint', { overMs }, async (slots, { id }) =>
+      tainted(slots, id, { now: timers.now(), confirmations: confirmations() }),
+    );
+    replace(slot.id, overMs);
+    return slot;
+  }
+
+  /** Takes a tainted authority's root out of the bundle: nothing that it signed is accepted any more. */
+  revoke(who: Actor, id: string): Promise<Slot> {
+    return this.#move(who, id, 'authority.revoke', {}, async (slots, slot) => {
+      const shared = slots.find(
+        (each) => each.id !== slot.id && each.revokedAt === undefined && each.root.der.equals(slot.root.der),
+      );
+      if (shared === undefined) return revoked(slots, slot.id, this.#options.timers.now());
+      throw new InterlockError(
+        'conflict',
+        slot.id,
+        `${slot.id} and ${shared.id} have the same root, which must stay in the bundle: the owner of the root revokes the certificate of ${slot.id}`,
+      );
+    });
+  }
+
+  /** Forgets an authority of which nothing is in force any more, with its keys. */
+  async prune(who: Actor, id: string): Promise<void> {
+    const slot = this.slot(id);
+    if (slot.state === 'active')
+      throw new InterlockError('conflict', slot.id, `${slot.id} is the authority that signs`);
+    await this.#move(who, id, 'authority.prune', {}, async (slots) =>
+      slots.filter((each) => each.id !== slot.id),
+    );
+    await this.#options.keys.destroy(slot);
+  }
+
+  async #move(
+    who: Actor,
+    id: string,
+    act: string,
+    details: object,
+    move: (slots: readonly Slot[], slot: Slot) => Promise<readonly Slot[]>,
+  ): Promise<Slot> {
+    let slot = this.slot(id);
+    await this.#options.registry.step(async () => {
+      slot = this.slot(id);
+      const slots = await move(this.slots, slot);
+      const entry = this.#entry(who, act, slot, details);
+      slot = slots.find((each) => each.id === slot.id) ?? slot;
+      return { step: { slots }, entry };
+    });
+    return slot;
+  }
+
+  async #make(name: string, isFirst: boolean): Promise<Slot> {
+    const { registry, keys, superior, timers } = this.#options;
+    const { domain } = registry;
+    const key = generateKey(domain.algorithm);
+    // The key is kept before anything says that it is there; one that nothing names does no harm.
+    const keyId = await keys.vault.put(key);
+    if (domain.root !== 'self') {
+      if (superior === undefined) {
+        throw new InterlockError(
+          'conflict',
+          domain.trustDomain,
+          'the root is kept offline: make a request with "interlock authority csr", sign it there, and import it',
+        );
+      }
+      return this.#slot(name, keyId, await superior.sign(keyId), isFirst);
+    }
+    const now = timers.now();
+    const root = await issueAuthority({
+      trustDomain: domain.trustDomain,
+      notBefore: now - BACK_DATE_MS,
+      notAfter: now + domain.authorityTtl,
+      signer: signerOf(key),
+      random,
+    });
+    return this.#slot(name, keyId, { intermediates: [], root }, isFirst);
+  }
+
+  async #slot(
+    name: string,
+    keyId: string,
+    { intermediates, root }: { intermediates: readonly Certificate[]; root: Certificate },
+    isFirst: boolean,
+  ): Promise<Slot> {
+    const { registry, keys, timers } = this.#options;
+    const certificate = intermediates[0] ?? root;
+    if (keyIdOf(certificate.spki) !== keyId)
+      throw new InterlockError('untrusted', keyId, `the certificate is for another key than ${keyId}`);
+    const { algorithm, trustDomain, prefixes } = registry.domain;
+    let jwt: Slot['jwt'];
+    // Verifiers of tokens know no path prefixes: a limited authority would speak for the whole trust domain.
+    if (prefixes === undefined) {
+      const jwtKey = generateKey(KEY_ALGORITHMS[algorithm].jwt === undefined ? 'ec-p256' : algorithm);
+      jwt = { keyId: await keys.vault.put(jwtKey), spki: spkiOf(jwtKey) };
+    }
+    if (certificate.spiffeId !== `spiffe://${trustDomain}`)
+      throw new InterlockError(
+        'untrusted',
+        keyId,
+        `the certificate is not of the trust domain ${trustDomain}`,
+      );
+    const now = timers.now();
+    return {
+      ...timesOf({ intermediates, root }),
+      id: keyId,
+      name,
+      state: isFirst ? 'active' : 'prepared',
+      algorithm,
+      intermediates,
+      root,
+      jwt,
+      preparedAt: now,
+      ...(isFirst ? { activatedAt: now } : {}),
+      publishedIn: registry.bundles.current.version + 1,
+    };
+  }
+
+  #entry(who: Actor, act: string, slot: Slot, details: object = {}): NewAuditEntry {
+    const { serial, notAfter } = certificateOf(slot);
+    // The values are plain data.
+    const all = { name: slot.name, serial, notAfter, ...details } as Record<
+      string,
+      string | number | boolean
+    >;
+    return this.#options.recorder.entry(who, act, slot.id, all);
+  }
+}
+
+function defined(slot: Slot | undefined): Slot {
+  if (slot === undefined) throw new TypeError('the step was not taken');
+  return slot;
+}

@@ -1,0 +1,223 @@
+import { InterlockError, parseSpiffeId, pathOf, type SpiffeId } from '../../access/index.ts';
+import {
+  type AgentAttributes,
+  type Certificate,
+  type GivenIdentity,
+  type IssuedChain,
+  matchRule,
+  readWorkloadAttributes,
+} from '../../identity/index.ts';
+import type { Change, IssuedKind, NewAuditEntry } from '../../store/index.ts';
+import type { SignedCertificate, SignedToken, WorkloadRequest } from '../agents/desk.ts';
+import type { Timers } from '../timers.ts';
+import type { Authorities } from './authorities.ts';
+import type { Recorder } from './recorder.ts';
+import type { Registry } from './registry.ts';
+import type { SigningAuthority } from './signing-keys.ts';
+
+/** Audiences of one JWT-SVID, and the longest of them. */
+const MAX_AUDIENCES = 16;
+const MAX_AUDIENCE_LENGTH = 1024;
+
+export interface IssuingOptions {
+  readonly registry: Registry;
+  readonly authorities: Authorities;
+  readonly recorder: Recorder;
+  readonly timers: Timers;
+  /** Which of the named authorities signs for a workload, where a cutover has a say. */
+  readonly authorityFor: (id: SpiffeId, given: string | undefined) => Promise<string>;
+}
+
+/** A leaf to be issued. */
+export interface LeafRequest {
+  readonly kind: IssuedKind;
+  readonly spiffeId: SpiffeId;
+  readonly csr: Uint8Array;
+  readonly dnsNames?: readonly string[];
+  readonly ttl: number;
+  /** Absent for the default authority. */
+  readonly authority?: string | undefined;
+  /** SPIFFE ID of who asks; "" for the control plane itself. */
+  readonly agent: string;
+  readonly rule: string;
+  readonly replaces?: string | undefined;
+  /** Stored in the same transaction. */
+  readonly also?: (certificate: Certificate) => readonly Change[];
+  /** For the audit log; workloads' SVIDs stand in the list of what was issued instead. */
+  readonly entry?: (certificate: Certificate) => NewAuditEntry;
+}
+
+/**
+ * Issues credentials: what may be issued is decided here again, whatever the agent found; it is recorded before it
+ * leaves; and whether it may still leave is looked at once more after that.
+ */
+export class Issuing {
+  readonly #options: IssuingOptions;
+
+  constructor(options: IssuingOptions) {
+    this.#options = options;
+  }
+
+  /** An X509-SVID for a workload. Throws `forbidden` with the condition that failed, `untrusted`, `unavailable`. */
+  async workload(
+    agent: AgentAttributes,
+    request: WorkloadRequest,
+    csr: Uint8Array,
+    replaces: string | undefined,
+  ): Promise<SignedCertificate> {
+    const given = this.#given(agent, request);
+    return this.leaf({
+      kind: 'workload',
+      spiffeId: given.spiffeId,
+      csr,
+      dnsNames: given.dnsNames,
+      ttl: given.ttl,
+      authority: await this.#options.authorityFor(given.spiffeId, given.authority),
+      agent: agent.agent.id,
+      rule: given.rule,
+      replaces,
+    });
+  }
+
+  /** A JWT-SVID for a workload. */
+  async token(
+    agent: AgentAttributes,
+    request: WorkloadRequest,
+    audience: readonly string[],
+  ): Promise<SignedToken> {
+    const { authorities, recorder, authorityFor } = this.#options;
+    const given = this.#given(agent, request);
+    const { spiffeId } = given;
+    checkAudience(spiffeId, audience);
+    const authority = await authorities.signing(await authorityFor(spiffeId, given.authority));
+    if (authority.slot.jwt === undefined) {
+      throw new InterlockError(
+        'forbidden',
+        spiffeId,
+        'an authority that is limited to path prefixes signs no JWT-SVIDs: who verifies a token cannot hold it to its prefixes',
+      );
+    }
+    const signed = authority.issuer.issueJwt({ spiffeId, audience, ttl: given.jwtTtl });
+    const { issuedAt, expiresAt } = signed;
+    await recorder.commit([
+      {
+        change: 'issue',
+        svid: {
+          serial: tokenIdOf(signed.token),
+          kind: 'jwt',
+          spiffeId,
+          agent: agent.agent.id,
+          rule: given.rule,
+          authority: authority.slot.id,
+          issuedAt,
+          notAfter: expiresAt,
+        },
+      },
+    ]);
+    this.refuseRevoked(spiffeId);
+    this.#refuseWithdrawn(authority);
+    return signed;
+  }
+
+  /** Issues a leaf: template, sign, check (all in `issueX509`), record, look again. */
+  async leaf(request: LeafRequest): Promise<SignedCertificate> {
+    const { authorities, recorder, timers } = this.#options;
+    const { spiffeId, kind, agent, rule, replaces } = request;
+    this.refuseRevoked(spiffeId);
+    const authority = await authorities.signing(request.authority);
+    const issued = await authority.issuer.issueX509(request);
+    const { certificate } = issued;
+    const signed = signedOf(issued, spiffeId, authority);
+    const svid = {
+      serial: signed.serial,
+      kind,
+      spiffeId,
+      agent,
+      rule,
+      authority: signed.authority,
+      issuedAt: timers.now(),
+      notAfter: signed.notAfter,
+    };
+    await recorder.commit(
+      [
+        replaces === undefined ? { change: 'issue', svid } : { change: 'issue', svid, replaces },
+        ...(request.also?.(certificate) ?? []),
+      ],
+      request.entry?.(certificate),
+    );
+    this.refuseRevoked(spiffeId);
+    this.#refuseWithdrawn(authority);
+    return signed;
+  }
+
+  /** Throws `forbidden` for an identity that is revoked. */
+  refuseRevoked(spiffeId: SpiffeId): void {
+    if (!this.#options.registry.revocations.current.value.spiffeIds.has(spiffeId)) return;
+    throw new InterlockError(
+      'forbidden',
+      spiffeId,
+      `the identity ${spiffeId} is revoked: nothing is issued for it`,
+    );
+  }
+
+  /** The authority may have been withdrawn while its signature was under way. */
+  #refuseWithdrawn({ slot }: SigningAuthority): void {
+    const current = this.#options.authorities.slots.find(({ id }) => id === slot.id);
+    if (current?.taintedAt === undefined && current?.revokedAt === undefined && current !== undefined) return;
+    throw new InterlockError('unavailable', slot.id, 'the authority was withdrawn meanwhile: ask again');
+  }
+
+  #given(agent: AgentAttributes, request: WorkloadRequest): GivenIdentity {
+    const { registry } = this.#options;
+    const spiffeId = parseSpiffeId(request.spiffeId);
+    const rule = registry.rules.current.value.get(request.rule);
+    const name = request.rule.slice(0, 80);
+    if (rule === undefined)
+      throw new InterlockError('forbidden', spiffeId, `there is no rule "${name}" (any more)`);
+    const match = matchRule(rule, readWorkloadAttributes(request.attributes), agent);
+    if (!match.matched) {
+      throw new InterlockError(
+        'forbidden',
+        spiffeId,
+        `rule "${name}" does not give ${spiffeId} to this workload: ${match.reason}`,
+      );
+    }
+    if (match.identity.spiffeId !== spiffeId) {
+      throw new InterlockError(
+        'forbidden',
+        spiffeId,
+        `rule "${name}" gives this workload ${match.identity.spiffeId}, not ${spiffeId}`,
+      );
+    }
+    if (pathOf(spiffeId) === '') throw new InterlockError('invalid_identity', spiffeId, 'an ID needs a path');
+    return match.identity;
+  }
+}
+
+/** A certificate as it is sent. */
+export function signedOf(
+  { certificate, chain }: IssuedChain,
+  spiffeId: SpiffeId,
+  authority: SigningAuthority,
+): SignedCertificate {
+  const { serial, notAfter } = certificate;
+  return { chain, serial, authority: authority.slot.id, spiffeId, notAfter };
+}
+
+/** The `jti` of a token that was just made here. */
+function tokenIdOf(token: string): string {
+  const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+  const id = typeof claims === 'object' && claims !== null && 'jti' in claims ? claims.jti : undefined;
+  if (typeof id !== 'string') throw new TypeError('a token was made without an ID');
+  return id;
+}
+
+function checkAudience(id: SpiffeId, audience: readonly string[]): void {
+  if (audience.length > MAX_AUDIENCES || audience.some((one) => one.length > MAX_AUDIENCE_LENGTH)) {
+    throw new InterlockError(
+      'limit',
+      id,
+      `a JWT-SVID has at most ${MAX_AUDIENCES} audiences of ${MAX_AUDIENCE_LENGTH} characters`,
+    );
+  }
+}

@@ -1,0 +1,54 @@
+import { InterlockError } from '../../access/index.ts';
+import type { Change, IdentityStore, Json, NewAuditEntry } from '../../store/index.ts';
+import { type Timers, within } from '../timers.ts';
+
+/** How long the store may take before a caller is told to come back; milliseconds. */
+export const STORE_WAIT_MS = 5000;
+/** Records that may wait for the store; more of them would only wait in vain. */
+const MAX_WAITING = 20_000;
+
+/** Who does something, for the audit log: `uid:0`, an agent's SPIFFE ID, `system`. */
+export type Actor = string;
+
+/**
+ * Writes to the store, and waits for it with a limit: a store that hangs makes callers come back later and nothing
+ * else. What was given up may still be recorded; it has not left, so nothing is ever out that is not recorded.
+ */
+export class Recorder {
+  readonly #store: IdentityStore;
+  readonly #timers: Timers;
+  #waiting = 0;
+
+  constructor(store: IdentityStore, timers: Timers) {
+    this.#store = store;
+    this.#timers = timers;
+  }
+
+  /** The audit entry of something that is done now. */
+  entry(who: Actor, act: string, what: string, details: Json = {}): NewAuditEntry {
+    return { at: this.#timers.now(), who, act, what, details };
+  }
+
+  /** Resolves once the changes are durable. Throws `unavailable` where that takes too long. */
+  async commit(changes: readonly Change[], entry?: NewAuditEntry): Promise<void> {
+    if (this.#waiting >= MAX_WAITING) throw hangs('has too much to do');
+    this.#waiting++;
+    const done = this.#store.commit(changes, entry).finally(() => this.#waiting--);
+    await this.within(done);
+  }
+
+  /** Waits for something that the store was asked, with the same limit. */
+  within<T>(asked: Promise<T>): Promise<T> {
+    return within(asked, STORE_WAIT_MS, this.#timers, () =>
+      hangs(`did not answer within ${STORE_WAIT_MS / 1000} s`),
+    );
+  }
+}
+
+function hangs(why: string): InterlockError {
+  return new InterlockError(
+    'unavailable',
+    'identity database',
+    `the identity database ${why}: nothing was issued or changed; look at the disk of the control plane`,
+  );
+}

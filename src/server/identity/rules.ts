@@ -1,0 +1,69 @@
+import { InterlockError } from '../../access/index.ts';
+import { type CompiledRule, compileRule, type IdentityRule } from '../../identity/index.ts';
+import type { Actor, Recorder } from './recorder.ts';
+import type { Registry } from './registry.ts';
+
+/** Rules of one trust domain. */
+const MAX_RULES = 100_000;
+
+/** What applying rules has changed, by name. */
+export interface Applied {
+  readonly created: readonly string[];
+  readonly changed: readonly string[];
+  readonly unchanged: readonly string[];
+}
+
+/** Adds rules, or replaces those of the same names; all of them or none. Throws `invalid_document`. */
+export async function applyRules(
+  who: Actor,
+  rules: readonly IdentityRule[],
+  registry: Registry,
+  recorder: Recorder,
+): Promise<Applied> {
+  const compiled = rules.map((rule) => compileRule(rule, registry.domain.trustDomain));
+  let applied: Applied = { created: [], changed: [], unchanged: [] };
+  await registry.step(async () => {
+    const known = registry.rules.current.value;
+    const isSame = ({ name, rule }: CompiledRule) =>
+      JSON.stringify(known.get(name)?.rule) === JSON.stringify(rule);
+    const changed = compiled.filter((rule) => !isSame(rule));
+    applied = {
+      created: changed.flatMap(({ name }) => (known.get(name) === undefined ? [name] : [])),
+      changed: changed.flatMap(({ name }) => (known.get(name) === undefined ? [] : [name])),
+      unchanged: compiled.filter(isSame).map(({ name }) => name),
+    };
+    if (changed.length === 0) return undefined;
+    if (known.rules.length + applied.created.length > MAX_RULES)
+      throw new InterlockError('limit', 'identity rules', `a trust domain has at most ${MAX_RULES} rules`);
+    const { created } = applied;
+    return {
+      step: { rules: { changed, removed: [] } },
+      entry: recorder.entry(who, 'rules.apply', summary(changed.map(({ name }) => name)), {
+        created: [...created].slice(0, 100),
+        changed: applied.changed.slice(0, 100),
+      }),
+    };
+  });
+  return applied;
+}
+
+/** Takes a rule away. Throws `not_found`. */
+export async function removeRule(
+  who: Actor,
+  name: string,
+  registry: Registry,
+  recorder: Recorder,
+): Promise<void> {
+  await registry.step(async () => {
+    if (registry.rules.current.value.get(name) === undefined)
+      throw new InterlockError('not_found', name, `there is no rule "${name}"`);
+    return {
+      step: { rules: { changed: [], removed: [name] } },
+      entry: recorder.entry(who, 'rule.remove', name),
+    };
+  });
+}
+
+function summary(names: readonly string[]): string {
+  return names.length === 1 ? (names[0] ?? '') : `${names.length} rules`;
+}

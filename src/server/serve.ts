@@ -1,0 +1,211 @@
+import type { NodeAttestor } from '../identity/index.ts';
+import { listenAdmin } from './admin/listen.ts';
+import { startAgentServer } from './agents/server.ts';
+import type { AgentEvent } from './agents/service.ts';
+import type { ServerIdentity } from './agents/listener.ts';
+import { type Endpoints, listenEndpoints } from './endpoints/listen.ts';
+import { Federation } from './federation/federation.ts';
+import { bundleFetcher } from './federation/fetch.ts';
+import { type ControlPlane, openControlPlane } from './identity/control-plane.ts';
+import { Lifecycle } from './identity/lifecycle.ts';
+import type { UsedTokens } from '../identity/index.ts';
+import { openIdentityStore } from '../store/index.ts';
+import { KeyVault } from './keys/key-vault.ts';
+import type { Timers } from './timers.ts';
+import { readChildState } from './upstream/child-state.ts';
+import { joinParent } from './upstream/join-parent.ts';
+import { Parent } from './upstream/parent.ts';
+
+/** Where to listen. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The control plane that this one is a child of. */
+export interface ParentAddress {
+  /** HOST:PORT. */
+  readonly address: string;
+  /** For the first time. */
+  readonly joinToken?: string | undefined;
+}
+
+/** What happens, as sentences with fields. */
+export interface ServerLog {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+  error(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+/** What attestors are made from. */
+export interface AttestorParts {
+  readonly used: UsedTokens;
+  readonly timers: Timers;
+}
+
+export interface ServeOptions {
+  readonly state: string;
+  readonly listen: ListenAddress;
+  /** The public HTTPS endpoints: bundle, OpenID discovery. Not served where absent. */
+  readonly endpoints?:
+    | (ListenAddress & {
+        /** A certificate of a public authority (https_web); the own SVID (https_spiffe) where absent. */
+        readonly identity?: ServerIdentity | undefined;
+      })
+    | undefined;
+  /** Beside join tokens. */
+  readonly attestors?: ((parts: AttestorParts) => readonly NodeAttestor[]) | undefined;
+  /** PEM certificates of the authorities of https_web peers, beside the system's. */
+  readonly federationCa?: readonly string[] | undefined;
+  /** Makes this control plane a child authority of another one. */
+  readonly parent?: ParentAddress | undefined;
+  readonly timers: Timers;
+  readonly log: ServerLog;
+  readonly version: string;
+}
+
+/** A control plane that serves. */
+export interface Serving {
+  readonly port: number;
+  readonly endpointsPort: number | undefined;
+  readonly plane: ControlPlane;
+  /** Asks agents to come back later, ends what is under way, and closes the state. */
+  close(): Promise<void>;
+}
+
+/** Serves the control plane of a state directory: agents, operators, the public endpoints. Throws `not_found`, `state`, `io`. */
+export async function serveIdentity(options: ServeOptions): Promise<Serving> {
+  const { state, timers, log } = options;
+  const undo: (() => Promise<void> | void)[] = [];
+  const onFault = (error: unknown) => log.error({ error }, 'a fault');
+  try {
+    const parent = options.parent === undefined ? undefined : await openParent(options, options.parent);
+    const plane = await openControlPlane({ state, timers, attestors: options.attestors, superior: parent });
+    undo.push(() => plane.close());
+    for (const [rule, reason] of plane.loaded.unreadable)
+      log.error({ rule, reason }, 'a rule cannot be read and gives nothing');
+    if (plane.authorities.slots.length === 0 && plane.registry.domain.root !== 'offline')
+      await plane.authorities.prepare('system');
+    let endpoints: Endpoints | undefined;
+    let own: ServerIdentity | undefined;
+    const lifecycle = new Lifecycle({
+      plane,
+      timers,
+      onWarning: (message) => log.warn({}, message),
+      onFault,
+    });
+    const server = await startAgentServer({
+      plane,
+      timers,
+      ...options.listen,
+      onEvent: (event) => logEvent(log, event),
+      onRefused: (address, reason) => log.warn({ address, reason }, 'a connection was refused'),
+      onFault,
+      onChange: () => {
+        void lifecycle.look();
+        parent?.confirmBelow();
+      },
+      onIdentity(identity) {
+        own = identity;
+        if (options.endpoints?.identity === undefined) endpoints?.setIdentity(identity);
+      },
+    });
+    undo.push(() => server.stop());
+    const { registry, recorder, store, children } = plane;
+    const federation = await Federation.open({
+      registry,
+      recorder,
+      store,
+      children,
+      timers,
+      fetchBundle: bundleFetcher({ timers, ca: options.federationCa }),
+      onEvent: (peer, reason) => log.warn({ peer, reason }, 'the bundle of a peer cannot be fetched'),
+      onFault,
+    });
+    plane.isPeer = (name) => federation.has(name);
+    undo.push(() => federation.stop());
+    const identity = options.endpoints?.identity ?? own;
+    if (options.endpoints !== undefined && identity !== undefined) {
+      endpoints = await listenEndpoints({
+        ...options.endpoints,
+        identity,
+        bundle: () => registry.bundles.current.value.bundles.get(registry.domain.trustDomain),
+        issuer: registry.domain.issuer,
+      });
+      const { close } = endpoints;
+      undo.push(() => close());
+    }
+    parent?.start(plane);
+    undo.push(() => parent?.stop());
+    await lifecycle.start();
+    undo.push(() => lifecycle.stop());
+    const admin = await listenAdmin(state, {
+      plane,
+      timers,
+      server,
+      lifecycle,
+      federation,
+      version: options.version,
+      startedAt: timers.now(),
+      onFault,
+    });
+    undo.push(() => admin.close());
+    log.info(
+      {
+        trustDomain: registry.domain.trustDomain,
+        host: options.listen.host,
+        port: server.port,
+        endpoints: endpoints?.port,
+      },
+      'the control plane serves',
+    );
+    return { port: server.port, endpointsPort: endpoints?.port, plane, close: () => undoAll(undo) };
+  } catch (error) {
+    await undoAll(undo);
+    throw error;
+  }
+}
+
+/** Joins the parent where that was not done before, and gives what follows it. */
+async function openParent(
+  { state, timers, log, version }: ServeOptions,
+  { address, joinToken }: ParentAddress,
+): Promise<Parent> {
+  await joinParent({ state, address, joinToken, who: 'system', timers });
+  const store = await openIdentityStore(state);
+  try {
+    const child = await readChildState(store);
+    if (child === undefined) throw new TypeError('the state of the child was just written');
+    const svid = { key: await new KeyVault(state).get(child.keyId), chain: child.chain };
+    return new Parent(child, svid, { address, timers, log, version });
+  } finally {
+    await store.close();
+  }
+}
+
+/** In the order opposite to that of the start; what fails does not keep the rest from ending. */
+async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
+  for (const step of undo.splice(0).reverse()) {
+    try {
+      await step();
+    } catch {
+      // What is closing has nothing more to say.
+    }
+  }
+}
+
+function logEvent(log: ServerLog, { event, who, error }: AgentEvent): void {
+  switch (event) {
+    case 'connected':
+      log.info({ agent: who }, 'an agent has connected');
+      break;
+    case 'disconnected':
+      log.info({ agent: who }, 'an agent has left');
+      break;
+    case 'refused':
+      log.warn({ who, error }, 'a call was refused');
+      break;
+    case 'fault':
+      log.error({ who, error }, 'a call failed');
+  }
+}
