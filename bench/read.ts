@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Tally } from '../src/access/index.ts';
 import { envoy } from '../src/sources/envoy/index.ts';
-import { eachLine, LineFramer } from '../src/sources/reading/framing.ts';
+import { LineFramer, linesInto } from '../src/sources/reading/framing.ts';
 import { readRecordings } from '../src/sources/index.ts';
 import { logLines, NOW } from './read-lines.ts';
 
@@ -47,12 +47,11 @@ function oneCore(text: readonly string[], report: Report): void {
     const tally = new Tally('envoy');
     const reader = envoy.open(tally, { now: NOW });
     let number = 0;
-    const line = (bytes: Buffer, at: number) => reader.line(bytes, at);
     for (const slice of slices) {
       const parsing = timed(() => parseAll(slice.text));
       const reading = timed(() => {
         const framer = new LineFramer({
-          lines: (lines) => (number = eachLine(lines, number, line)),
+          lines: (lines) => (number = linesInto(reader, lines, number)),
           oversized: () => undefined,
         });
         for (const chunk of slice.chunks) framer.push(chunk);

@@ -1,5 +1,11 @@
 // Rehearsal of a policy set against 100,000 distinct accesses that stand for 1,000 million calls, and the memory
-// that so many accesses take. The peer is a bare loop over the same accesses that calls `decide` and nothing else.
+// that so many accesses take, in the graph and in a whole command over them. The peer is a bare loop over the same
+// accesses that calls `decide` and nothing else.
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import {
   type Access,
   type AccessGraph,
@@ -8,12 +14,16 @@ import {
   addInstance,
   emptyEvidence,
   HOUR_MS,
+  mergeEvidence,
   parseSpiffeId,
   type Principal,
+  principalText,
+  Tally,
 } from '../src/access/index.ts';
 import { propose } from '../src/learning/index.ts';
 import { compile, decide } from '../src/policy/index.ts';
 import { rehearse } from '../src/rollout/index.ts';
+import { openSqliteStore } from '../src/store/index.ts';
 
 const ACCESSES = 100_000;
 const CALLS = 1_000_000_000;
@@ -83,8 +93,72 @@ function timed(run: () => void): number {
   return performance.now() - start;
 }
 
-/** Prints the time of a rehearsal, its ratio to bare verdicts, and the memory of the graph. */
-export function bench(report: (line: string) => void): void {
+/** The same accesses as a recording. */
+function tallyOf({ accesses }: AccessGraph): Tally {
+  const tally = new Tally('envoy');
+  tally.read = tally.accepted = CALLS;
+  for (const { from, to, action, evidence } of accesses) {
+    const ends = [{ spiffeId: principalText(from) }, { spiffeId: principalText(to) }] as const;
+    mergeEvidence(tally.access(...ends, action, 'callee').evidence, evidence);
+  }
+  tally.cover(START);
+  tally.cover(START + 28 * 24 * HOUR_MS);
+  return tally;
+}
+
+const CLI = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
+/** Makes a process tell its peak on standard error. Linux's figure is its own; getrusage's is the parent's if that was larger. */
+const TELL_PEAK = `data:text/javascript,${encodeURIComponent(`
+  import { readFileSync, writeSync } from 'node:fs';
+  process.on('exit', () => {
+    let kb = process.resourceUsage().maxRSS;
+    try { kb = Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]); } catch {}
+    writeSync(2, '\\npeak ' + kb);
+  });
+`)}`;
+
+/** Peak memory in bytes of `interlock access` over a state, into a file or a pipe. */
+function peakOf(state: string, into: 'a file' | 'a pipe', args: readonly string[]): number {
+  const out = into === 'a file' ? openSync(join(state, 'out'), 'w') : 'pipe';
+  const command = ['--import', TELL_PEAK, CLI, 'access', '--state', state, ...args];
+  const done = spawnSync(process.execPath, command, {
+    stdio: ['ignore', out, 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 1024 ** 3,
+  });
+  if (typeof out === 'number') closeSync(out);
+  const peak = /peak (\d+)$/.exec(done.stderr)?.[1];
+  if (done.status !== 0 || peak === undefined)
+    throw new Error(`interlock access failed: ${done.stderr || done.error}`);
+  return Number(peak) * 1024;
+}
+
+/** Prints the peak memory of a whole command over the same accesses. */
+async function benchCommand(report: (line: string) => void): Promise<void> {
+  const state = mkdtempSync(join(tmpdir(), 'interlock-bench-'));
+  try {
+    const store = openSqliteStore(state, { create: true });
+    const files = [{ name: 'bench', digest: 'bench', bytes: 1 }];
+    await store.addRecording({ format: 'envoy', files, takenAt: START }, tallyOf(graphOf()));
+    await store.close();
+    for (const into of ['a file', 'a pipe'] as const) {
+      for (const args of [[], ['--json']]) {
+        const peak = megabytes(peakOf(state, into, args));
+        report(`interlock ${['access', ...args].join(' ')} into ${into}: peak ${peak} (target under 400 MB)`);
+      }
+    }
+  } finally {
+    rmSync(state, { recursive: true });
+  }
+}
+
+/** Prints the time of a rehearsal, its ratio to bare verdicts, and the memory of the graph and of a command. */
+export async function bench(report: (line: string) => void): Promise<void> {
+  benchRehearsal(report);
+  await benchCommand(report);
+}
+
+function benchRehearsal(report: (line: string) => void): void {
   globalThis.gc?.();
   const before = process.memoryUsage().rss;
   const graph = graphOf();
@@ -121,4 +195,4 @@ export function bench(report: (line: string) => void): void {
   report(`peak memory of the process: ${megabytes(process.resourceUsage().maxRSS * 1024)}`);
 }
 
-if (import.meta.main) bench(console.log);
+if (import.meta.main) await bench(console.log);

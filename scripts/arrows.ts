@@ -58,7 +58,7 @@ export function wrongArrows(files: readonly SourceFile[]): string[] {
 
 function wrong(path: string, specifier: string): string | undefined {
   const [room = ''] = path.split('/');
-  const isTest = /\.(test|test-helper)\.ts$/.test(path) || path.endsWith('/contract.ts');
+  const isTest = /\.(test|test-helper)\.ts$/.test(path) || /(^|[/-])(contract|testing)\.ts$/.test(path);
   if (!specifier.startsWith('.')) return wrongPackage(path, room, specifier, isTest);
   const target = relative('.', join(dirname(path), specifier))
     .split(sep)

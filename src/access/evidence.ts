@@ -1,4 +1,5 @@
 import { HourCounts } from './hour-counts.ts';
+import { NameSet } from './name-set.ts';
 
 /**
  * How one call ended. `ok` and `error` reached the callee (an application's own 4xx or 5xx is a call);
@@ -23,9 +24,9 @@ export interface Evidence {
   firstSeen: number;
   lastSeen: number;
   /** Names of caller instances: the {@link MAX_INSTANCES} smallest, so that merging commutes. */
-  readonly instances: Set<string>;
+  readonly instances: NameSet;
   /** Names of the sources that saw it (`otlp`, `envoy`, ...). */
-  readonly sources: Set<string>;
+  readonly sources: NameSet;
   /** Calls whose connection both ends authenticated, and calls known to have been in plain text. */
   mutual: number;
   plaintext: number;
@@ -37,8 +38,8 @@ export function emptyEvidence(): Evidence {
     counts: new HourCounts(),
     firstSeen: Number.POSITIVE_INFINITY,
     lastSeen: Number.NEGATIVE_INFINITY,
-    instances: new Set(),
-    sources: new Set(),
+    instances: new NameSet(),
+    sources: new NameSet(),
     mutual: 0,
     plaintext: 0,
   };
@@ -55,12 +56,10 @@ export function addCall(evidence: Evidence, at: number, outcome: Outcome, n = 1)
 /** Adds the name of a caller's instance, keeping the smallest {@link MAX_INSTANCES}. */
 export function addInstance(evidence: Evidence, name: string): void {
   const { instances } = evidence;
-  if (instances.has(name)) return;
+  // A full set changes only for a smaller name.
+  if (instances.size >= MAX_INSTANCES && name >= (instances.largest ?? '')) return;
   instances.add(name);
-  if (instances.size <= MAX_INSTANCES) return;
-  let largest = name;
-  for (const other of instances) if (other > largest) largest = other;
-  instances.delete(largest);
+  if (instances.size > MAX_INSTANCES) instances.dropLargest();
 }
 
 /** Adds `from` into `into`. */

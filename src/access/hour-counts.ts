@@ -1,96 +1,140 @@
 /**
- * Calls by key (hour and outcome), as a map that takes a fifth of a Map's memory: key and count by turns in one
- * array, by ascending key. Time mostly goes on, so a key is mostly the last one or a new last one.
+ * Calls by key (hour and outcome), as a map that takes a fraction of a Map's memory. Time mostly goes on, so a key is
+ * mostly the last one or a new last one: the last one stands in the object itself, and most accesses of a long tail
+ * have no other. The ones before it are in one array, key and count by turns, by ascending key.
  */
 export class HourCounts implements Iterable<[number, number]> {
-  #cells: number[] = [];
+  #size = 0;
+  #key = 0;
+  #n = 0;
+  #before: number[] | undefined;
 
   get size(): number {
-    return this.#cells.length / 2;
+    return this.#size;
   }
 
   get(key: number): number | undefined {
+    if (this.#size === 0 || key > this.#key) return undefined;
+    if (key === this.#key) return this.#n;
     const at = this.#place(key);
-    return this.#cells[at] === key ? this.#cells[at + 1] : undefined;
+    return this.#before?.[at] === key ? this.#before[at + 1] : undefined;
   }
 
   set(key: number, n: number): void {
-    const at = this.#place(key);
-    if (this.#cells[at] === key) this.#cells[at + 1] = n;
-    else this.#insert(at, key, n);
+    this.add(key, n - (this.get(key) ?? 0));
   }
 
   /** Adds `n` to what the key has. */
   add(key: number, n: number): void {
-    const at = this.#place(key);
-    const cells = this.#cells;
-    if (cells[at] === key) cells[at + 1] = (cells[at + 1] as number) + n;
-    else this.#insert(at, key, n);
+    if (this.#size > 0) {
+      if (key === this.#key) {
+        this.#n += n;
+        return;
+      }
+      if (key < this.#key) {
+        this.#addBefore(key, n);
+        return;
+      }
+      if (this.#before === undefined) this.#before = [this.#key, this.#n];
+      else this.#before.push(this.#key, this.#n);
+    }
+    this.#size++;
+    this.#key = key;
+    this.#n = n;
   }
 
   delete(key: number): void {
-    const at = this.#place(key);
-    if (this.#cells[at] === key) this.#cells.splice(at, 2);
+    if (this.get(key) === undefined) return;
+    const cells = this.#before ?? [];
+    if (key < this.#key) cells.splice(this.#place(key), 2);
+    else if (this.#size > 1) {
+      // The last one of those before it takes its place.
+      this.#n = cells.pop() as number;
+      this.#key = cells.pop() as number;
+    }
+    this.#size--;
   }
 
   /** Adds all of another. */
   addAll(from: HourCounts): void {
-    const cells = from.#cells;
-    for (let i = 0; i < cells.length; i += 2) this.add(cells[i] as number, cells[i + 1] as number);
+    if (from.#size === 0) return;
+    const cells = from.#before;
+    if (cells !== undefined) {
+      for (let i = 0; i < cells.length; i += 2) this.add(cells[i] as number, cells[i + 1] as number);
+    }
+    this.add(from.#key, from.#n);
   }
 
   /** Adds key and count by turns, keys ascending. The array is taken over: the caller lets go of it. */
   takeOver(cells: number[]): void {
-    if (this.#cells.length === 0) {
-      this.#cells = cells;
+    if (this.#size > 0 || cells.length < 2) {
+      for (let i = 0; i < cells.length; i += 2) this.add(cells[i] as number, cells[i + 1] as number);
       return;
     }
-    for (let i = 0; i < cells.length; i += 2) this.add(cells[i] as number, cells[i + 1] as number);
+    this.#size = cells.length / 2;
+    // There are two or more.
+    this.#n = cells.pop() as number;
+    this.#key = cells.pop() as number;
+    if (cells.length > 0) this.#before = cells;
+  }
+
+  /** Writes key and count by turns into `cells` from index `at` on, and gives the index behind them. */
+  copyTo(cells: Float64Array, at: number): number {
+    if (this.#size === 0) return at;
+    const before = this.#before ?? [];
+    cells.set(before, at);
+    const last = at + before.length;
+    cells[last] = this.#key;
+    cells[last + 1] = this.#n;
+    return last + 2;
   }
 
   /** The sum of the counts whose key passes. */
   sum(passes: (key: number) => boolean): number {
-    const cells = this.#cells;
-    let sum = 0;
+    if (this.#size === 0) return 0;
+    const cells = this.#before ?? [];
+    let sum = passes(this.#key) ? this.#n : 0;
     for (let i = 0; i < cells.length; i += 2) if (passes(cells[i] as number)) sum += cells[i + 1] as number;
     return sum;
   }
 
   /** Keys, ascending. */
   *keys(): Generator<number> {
-    for (let i = 0; i < this.#cells.length; i += 2) yield this.#cells[i] as number;
+    for (const [key] of this) yield key;
   }
 
   /** Counts in the order of their keys. */
   *values(): Generator<number> {
-    for (let i = 1; i < this.#cells.length; i += 2) yield this.#cells[i] as number;
+    for (const [, n] of this) yield n;
   }
 
   *[Symbol.iterator](): Generator<[number, number]> {
-    const cells = this.#cells;
+    if (this.#size === 0) return;
+    const cells = this.#before ?? [];
     for (let i = 0; i < cells.length; i += 2) yield [cells[i] as number, cells[i + 1] as number];
+    yield [this.#key, this.#n];
   }
 
-  /** Where the key is, or belongs. */
+  #addBefore(key: number, n: number): void {
+    const at = this.#place(key);
+    if (this.#before === undefined) this.#before = [key, n];
+    else if (this.#before[at] === key) {
+      this.#before[at + 1] = (this.#before[at + 1] as number) + n;
+      return;
+    } else this.#before.splice(at, 0, key, n);
+    this.#size++;
+  }
+
+  /** Where a key below the last one is among those before it, or belongs. */
   #place(key: number): number {
-    const cells = this.#cells;
-    const { length } = cells;
-    if (length === 0) return 0;
-    const last = cells[length - 2] as number;
-    if (key === last) return length - 2;
-    if (key > last) return length;
+    const cells = this.#before ?? [];
     let low = 0;
-    let high = length / 2 - 1;
+    let high = cells.length / 2;
     while (low < high) {
       const middle = (low + high) >> 1;
       if ((cells[middle * 2] as number) < key) low = middle + 1;
       else high = middle;
     }
     return low * 2;
-  }
-
-  #insert(at: number, key: number, n: number): void {
-    if (at === this.#cells.length) this.#cells.push(key, n);
-    else this.#cells.splice(at, 0, key, n);
   }
 }

@@ -18,4 +18,5 @@ export { collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit
 export * from './principal.ts';
 export * from './spiffe-id.ts';
 export * from './tally.ts';
+export { Counter, MAX_STRANGER_ACCESSES, Pair, type RecordedAccess, type Side } from './tally-access.ts';
 export * from './tally-data.ts';

@@ -47,5 +47,5 @@ export function collapseHard(path: string): string {
 
 /** True for a path that {@link collapsePath} or {@link collapseHard} made. */
 export function isCollapsed(path: string): boolean {
-  return COLLAPSED.test(path);
+  return path.includes('{collapsed') && COLLAPSED.test(path);
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { callsThatReached } from './evidence.ts';
 import { isCollapsed, MAX_PATHS } from './path-limit.ts';
-import { MAX_STRANGER_ACCESSES, Tally } from './tally.ts';
+import { Tally } from './tally.ts';
+import { MAX_STRANGER_ACCESSES } from './tally-access.ts';
 
 const web = { namespace: 'shop', workload: 'web' };
 const cart = { namespace: 'shop', workload: 'cart' };
@@ -35,6 +36,7 @@ describe('the tally', () => {
     tally.access(web, cart, action, 'callee').add(0, 'ok');
     const accesses = [...tally.accesses()];
     expect(accesses).toHaveLength(MAX_STRANGER_ACCESSES + 3);
+    expect([...tally.pairs()]).toHaveLength(MAX_STRANGER_ACCESSES + 3);
     expect(
       accesses.slice(-3).map(({ from, to, evidence }) => [from, to, callsThatReached(evidence)]),
     ).toEqual([
@@ -56,6 +58,11 @@ describe('the tally', () => {
     expect(accesses.length).toBeLessThanOrEqual(4 * MAX_PATHS);
     expect(accesses.reduce((sum, a) => sum + callsThatReached(a.evidence), 0)).toBe(n);
     expect(accesses.filter(({ action }) => action.kind === 'grpc')).toHaveLength(MAX_PATHS);
+    const groups = [...tally.pairs()].flatMap((pair) =>
+      [...pair.counters()].map((group) => [...group].length),
+    );
+    expect(Math.min(...groups)).toBeGreaterThan(0);
+    expect(groups.reduce((sum, size) => sum + size, 0)).toBe(accesses.length);
   });
 
   test('pods of one workload are one endpoint; their names are instances', () => {

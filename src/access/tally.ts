@@ -1,20 +1,7 @@
-import { type Action, actionKey } from './action.ts';
+import type { Action } from './action.ts';
 import { canonicalEndpoint, type Endpoint, endpointKey } from './endpoint.ts';
-import { addCall, addInstance, type Evidence, emptyEvidence, type Outcome } from './evidence.ts';
 import type { Attribution, Fact } from './inventory/facts.ts';
-import { COLLAPSED_WHOLLY, collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
-
-/** Which end's proxy or library wrote the record. The same call may be seen from both. */
-export type Side = 'caller' | 'callee';
-
-/** An access as a recording names it, before identities are decided. */
-export interface RecordedAccess {
-  readonly from: Endpoint;
-  readonly to: Endpoint;
-  readonly action: Action;
-  readonly side: Side;
-  readonly evidence: Evidence;
-}
+import { type Accesses, type Counter, MAX_STRANGER_ACCESSES, Pair, type Side } from './tally-access.ts';
 
 /** Kinds of what a recording shows to be missing from it. */
 export const BLIND_SPOTS = {
@@ -65,39 +52,6 @@ export interface Skip {
 export const SAMPLE_LENGTH = 160;
 
 /**
- * Most accesses kept of one recording in which an end is a bare address or host name. Whoever can call from many
- * addresses, or with many Host headers, would fill memory and the state with them: further ones are `unknown`.
- */
-export const MAX_STRANGER_ACCESSES = 100_000;
-
-/** One recorded access that calls can be added to. Keep it and call it again: finding it costs more than using it. */
-export class Counter implements RecordedAccess {
-  readonly from: Endpoint;
-  readonly to: Endpoint;
-  readonly action: Action;
-  readonly side: Side;
-  readonly evidence: Evidence = emptyEvidence();
-  #lastInstance: string | undefined;
-
-  constructor(from: Endpoint, to: Endpoint, action: Action, side: Side, source: string) {
-    this.from = from;
-    this.to = to;
-    this.action = action;
-    this.side = side;
-    this.evidence.sources.add(source);
-  }
-
-  /** Adds `n` calls at `at` (milliseconds since 1970 UTC); `instance` names the caller's pod, host or address. */
-  add(at: number, outcome: Outcome, instance?: string, n = 1): void {
-    addCall(this.evidence, at, outcome, n);
-    if (instance !== undefined && instance !== this.#lastInstance) {
-      this.#lastInstance = instance;
-      addInstance(this.evidence, instance);
-    }
-  }
-}
-
-/**
  * What one recording said, added up while it is read. A source writes into it; nothing else does. It knows
  * nothing of files and does no I/O.
  */
@@ -110,9 +64,8 @@ export class Tally {
   firstSeen = Number.POSITIVE_INFINITY;
   lastSeen = Number.NEGATIVE_INFINITY;
   readonly #attribution: Attribution;
-  readonly #accesses = new Map<string, Counter>();
-  readonly #actions = new Map<string, number>();
-  #strangerAccesses = 0;
+  readonly #pairs = new Map<string, Pair>();
+  readonly #accesses: Accesses = { all: [], strangers: 0 };
   readonly #blindSpots = new Map<string, BlindSpot>();
   readonly #skips = new Map<string, Skip>();
   readonly #facts = new Map<string, Fact>();
@@ -130,38 +83,22 @@ export class Tally {
    * {@link MAX_STRANGER_ACCESSES}, further addresses and host names are one.
    */
   access(from: Endpoint, to: Endpoint, action: Action, side: Side): Counter {
-    const ends = `${endpointKey(from)}\n${endpointKey(to)}\n${side}\n`;
-    const known = this.#accesses.get(ends + actionKey(action));
-    if (known !== undefined) return known;
-    const kept = this.#withinLimit(ends, action);
-    const key = ends + actionKey(kept);
-    let counter = this.#accesses.get(key);
-    if (counter === undefined) {
-      if (isStranger(from) || isStranger(to)) {
-        if (this.#strangerAccesses >= MAX_STRANGER_ACCESSES) {
-          return this.access(withoutStranger(from), withoutStranger(to), action, side);
-        }
-        this.#strangerAccesses++;
-      }
-      counter = new Counter(canonicalEndpoint(from), canonicalEndpoint(to), kept, side, this.source);
-      this.#accesses.set(key, counter);
-    }
-    return counter;
+    return this.pair(from, to, side).access(action);
   }
 
-  /** Counts what one caller does to one callee on one port; methods and services are the caller's to invent, too. */
-  #withinLimit(ends: string, action: Action): Action {
-    if (action.kind === 'tcp' || (action.kind === 'http' && isCollapsed(action.path))) return action;
-    const group = `${ends}${action.port}`;
-    const known = this.#actions.get(group) ?? 0;
-    this.#actions.set(group, known + 1);
-    if (known < MAX_PATHS) return action;
-    const { port } = action;
-    if (action.kind === 'grpc') return { kind: 'http', port, method: 'POST', path: COLLAPSED_WHOLLY };
-    // Values without a recognisable shape would fill a second table of the same size: past it, only the first word stays.
-    if (known < 2 * MAX_PATHS) return { ...action, path: collapsePath(action.path) };
-    if (known < 3 * MAX_PATHS) return { ...action, path: collapseHard(action.path) };
-    return { kind: 'http', port, method: 'GET', path: COLLAPSED_WHOLLY };
+  /** The two ends of accesses. Keep it for the next one of them: finding it costs more than finding an action. */
+  pair(from: Endpoint, to: Endpoint, side: Side): Pair {
+    const key = `${endpointKey(from)}\n${endpointKey(to)}\n${side}`;
+    const known = this.#pairs.get(key);
+    if (known !== undefined) return known;
+    const stranger = isStranger(from) || isStranger(to);
+    if (stranger && this.#accesses.strangers >= MAX_STRANGER_ACCESSES) {
+      return this.pair(withoutStranger(from), withoutStranger(to), side);
+    }
+    const others = () => this.pair(withoutStranger(from), withoutStranger(to), side);
+    const pair = new Pair(from, to, side, this.source, this.#accesses, stranger ? others : undefined);
+    this.#pairs.set(key, pair);
+    return pair;
   }
 
   /** Who held `ip` at `at`, as far as the inventory knows without doubt; else the bare address. */
@@ -219,12 +156,16 @@ export class Tally {
     this.#facts.set(key, fact);
   }
 
+  pairs(): Iterable<Pair> {
+    return this.#pairs.values();
+  }
+
   accesses(): Iterable<Counter> {
-    return this.#accesses.values();
+    return this.#accesses.all;
   }
 
   get accessCount(): number {
-    return this.#accesses.size;
+    return this.#accesses.all.length;
   }
 
   blindSpots(): Iterable<BlindSpot> {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { styleText } from 'node:util';
 
 /** Widest line of human output, in characters. */
@@ -5,19 +6,21 @@ export const WIDTH = 100;
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
+type Output = NodeJS.WritableStream & { isTTY?: boolean; writableNeedDrain?: boolean };
+
 /**
  * Where a command prints. `out` takes the result, `err` takes progress and remarks, so that a pipe gets the
  * result alone. Text from outside is printed without its control characters.
  */
 export class Terminal {
-  readonly out: NodeJS.WritableStream & { isTTY?: boolean };
-  readonly err: NodeJS.WritableStream & { isTTY?: boolean };
+  readonly out: Output;
+  readonly err: Output;
   readonly #env: NodeJS.ProcessEnv;
   readonly #colour: boolean;
 
   constructor(
-    out: NodeJS.WritableStream & { isTTY?: boolean } = process.stdout,
-    err: NodeJS.WritableStream & { isTTY?: boolean } = process.stderr,
+    out: Output = process.stdout,
+    err: Output = process.stderr,
     env: NodeJS.ProcessEnv = process.env,
   ) {
     this.out = out;
@@ -42,6 +45,11 @@ export class Terminal {
   /** One JSON value on one line. What a terminal would act on is escaped, which changes no value. */
   json(value: unknown): void {
     this.out.write(`${printable(JSON.stringify(value))}\n`);
+  }
+
+  /** Waits for the reader of `out` where it is behind: what it has not taken would pile up in memory. */
+  async drained(): Promise<void> {
+    if (this.out.writableNeedDrain === true) await once(this.out, 'drain');
   }
 
   heading(text: string): void {

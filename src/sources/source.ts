@@ -22,6 +22,11 @@ export interface SourceOptions {
 export interface Reader {
   /** One line without its line feed, as bytes that the reader must not keep: the buffer is used again. */
   line(bytes: Buffer, number: number): void;
+  /**
+   * The same for all lines of a block, with their line feeds (the last one may have none), numbered after `before`:
+   * gives the number of the last one. Empty lines are numbered and left out. For a reader that reads them faster where they lie.
+   */
+  lines?(bytes: Buffer, before: number): number;
   /** After the last line. Everything that waited for a later line is decided here. */
   end(): void;
   /** After `end`: what the next recording of this format needs to know of this one, as bounded plain JSON data. */

@@ -5,7 +5,8 @@ import type { Endpoint } from '../endpoint.ts';
 import { callsThatReached, HOUR_MS } from '../evidence.ts';
 import type { Fact, ServiceFact, WorkloadFact } from '../inventory/facts.ts';
 import { principalText } from '../principal.ts';
-import { type Side, Tally } from '../tally.ts';
+import { Tally } from '../tally.ts';
+import type { Side } from '../tally-access.ts';
 
 const T0 = Date.UTC(2026, 9, 19);
 

@@ -6,7 +6,8 @@ import { Identities, type Named } from '../inventory/identify.ts';
 import type { Fact } from '../inventory/facts.ts';
 import { AccessMerger } from './merge-accesses.ts';
 import { type Principal, principalText } from '../principal.ts';
-import type { BlindSpot, BlindSpotKind, RecordedAccess } from '../tally.ts';
+import type { BlindSpot, BlindSpotKind } from '../tally.ts';
+import type { RecordedAccess } from '../tally-access.ts';
 import { WorkloadBook } from './workload-book.ts';
 
 /** Everything that was recorded, as the store gives it back. */
@@ -47,10 +48,10 @@ export function buildGraph(recorded: Recorded): AccessGraph {
   const spots = new SpotMerger();
   const merger = new AccessMerger();
   for (const [i, access] of recorded.accesses.entries()) {
-    const ends = resolver.accessEnds[i] as [Resolved, Resolved];
-    const from = decide(ends[0]);
-    const to = decide(ends[1]);
-    const action = withKnownPort(access.action, access.to, ends[1], directory);
+    const resolvedTo = resolver.accessEnds[2 * i + 1] as Resolved;
+    const from = decide(resolver.accessEnds[2 * i] as Resolved);
+    const to = decide(resolvedTo);
+    const action = withKnownPort(access.action, access.to, resolvedTo, directory);
     merger.add(from.principal, to.principal, action, access.side, access.evidence);
     book.recordedBy(access, from.principal, to.principal);
     noteDoubts(spots, access, from, to, action);
@@ -58,11 +59,12 @@ export function buildGraph(recorded: Recorded): AccessGraph {
   const observed = merger.finish();
   for (const spot of observed.transportOnly) spots.add(spot);
   for (const [i, spot] of recorded.blindSpots.entries()) {
-    const ends = resolver.spotEnds[i] as [Resolved, Resolved];
-    const to = decide(ends[1]);
+    const resolvedTo = resolver.spotEnds[2 * i + 1] as Resolved;
+    const from = decide(resolver.spotEnds[2 * i] as Resolved).principal;
+    const to = decide(resolvedTo).principal;
     const action =
-      spot.action === undefined ? {} : { action: withKnownPort(spot.action, spot.to, ends[1], directory) };
-    spots.add({ ...spot, ...action, from: decide(ends[0]).principal, to: to.principal });
+      spot.action === undefined ? {} : { action: withKnownPort(spot.action, spot.to, resolvedTo, directory) };
+    spots.add({ ...spot, ...action, from, to });
   }
   const declared = layDeclared(observed.accesses, directory, decide, spots);
   return {
@@ -81,24 +83,33 @@ export function buildGraph(recorded: Recorded): AccessGraph {
 
 /** Resolves every end once, and gathers every name so that shared accounts are known before any ID is given. */
 class Resolver {
-  readonly accessEnds: [Resolved, Resolved][];
-  readonly spotEnds: [Resolved, Resolved][];
+  /** Caller and callee by turns. */
+  readonly accessEnds: readonly Resolved[];
+  readonly spotEnds: readonly Resolved[];
   readonly named: Named[] = [];
 
   constructor(directory: Directory, accesses: readonly RecordedAccess[], spots: readonly BlindSpot[]) {
+    // What a SPIFFE ID means does not depend on the time.
+    const bySpiffeId = new Map<string, Resolved>();
     const resolve = (end: Endpoint, first: number, last: number): Resolved => {
+      const known = end.spiffeId === undefined ? undefined : bySpiffeId.get(end.spiffeId);
+      if (known !== undefined) return known;
       const resolved = directory.resolve(end, first, last);
       if (resolved.kind === 'workload') this.named.push(resolved);
+      if (end.spiffeId !== undefined) bySpiffeId.set(end.spiffeId, resolved);
       return resolved;
     };
-    this.accessEnds = accesses.map(({ from, to, evidence: { firstSeen, lastSeen } }) => [
-      resolve(from, firstSeen, lastSeen),
-      resolve(to, firstSeen, lastSeen),
-    ]);
-    this.spotEnds = spots.map(({ from, to, firstSeen, lastSeen }) => [
-      resolve(from, firstSeen, lastSeen),
-      resolve(to, firstSeen, lastSeen),
-    ]);
+    const accessEnds: Resolved[] = [];
+    for (const { from, to, evidence } of accesses) {
+      const { firstSeen, lastSeen } = evidence;
+      accessEnds.push(resolve(from, firstSeen, lastSeen), resolve(to, firstSeen, lastSeen));
+    }
+    const spotEnds: Resolved[] = [];
+    for (const { from, to, firstSeen, lastSeen } of spots) {
+      spotEnds.push(resolve(from, firstSeen, lastSeen), resolve(to, firstSeen, lastSeen));
+    }
+    this.accessEnds = accessEnds;
+    this.spotEnds = spotEnds;
     for (const { namespace, name, serviceAccount } of directory.workloads()) {
       this.named.push({ namespace, workload: name, serviceAccount });
     }
@@ -128,6 +139,7 @@ function noteDoubts(
   to: Decided,
   action: Action,
 ): void {
+  if (from.doubt === undefined && to.doubt === undefined) return;
   const note = (kind: BlindSpotKind, what: string) => {
     let count = 0;
     for (const n of evidence.counts.values()) count += n;
@@ -170,6 +182,7 @@ function layDeclared(
     if (known === undefined) places.set(key, { from: caller, to: callee, port, where: [where] });
     else if (!known.where.includes(where)) known.where.push(where);
   }
+  if (places.size === 0) return [...observed];
   const byPair = Map.groupBy(observed, (a) => `${principalText(a.from)}\n${principalText(a.to)}`);
   const replaced = new Map<Access, Access>();
   const added: Access[] = [];
@@ -210,16 +223,19 @@ class SpotMerger {
   }
 
   finish(accesses: readonly Access[]): KnownBlindSpot[] {
-    const seen = new Set<string>();
-    for (const { from, to, action, views } of accesses) {
-      if (!views.includes('observed')) continue;
-      seen.add(`${principalText(from)}\n${principalText(to)}`);
-      seen.add(`${principalText(from)}\n${principalText(to)}\n${actionKey(action)}`);
+    // Pairs whose calls are looked for -> the actions that were observed.
+    const observed = new Map<string, Set<string>>();
+    const pairText = (from: Principal, to: Principal) => `${principalText(from)}\n${principalText(to)}`;
+    for (const { kind, from, to } of this.#spots.values()) {
+      if (kind === 'client-only' && to.kind === 'workload') observed.set(pairText(from, to), new Set());
+    }
+    for (const { from, to, action, views } of observed.size === 0 ? [] : accesses) {
+      if (views.includes('observed')) observed.get(pairText(from, to))?.add(actionKey(action));
     }
     const wasSeen = ({ kind, from, to, action }: KnownBlindSpot) => {
-      if (kind !== 'client-only' || to.kind !== 'workload') return false;
-      const pair = `${principalText(from)}\n${principalText(to)}`;
-      return seen.has(action === undefined ? pair : `${pair}\n${actionKey(action)}`);
+      const actions = kind === 'client-only' ? observed.get(pairText(from, to)) : undefined;
+      if (actions === undefined) return false;
+      return action === undefined ? actions.size > 0 : actions.has(actionKey(action));
     };
     return [...this.#spots.values()]
       .filter((spot) => spot.count > 0 && !wasSeen(spot))

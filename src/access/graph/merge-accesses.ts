@@ -4,18 +4,29 @@ import type { Access, Coverage, KnownBlindSpot } from './graph.ts';
 import { HourCounts } from '../hour-counts.ts';
 import { collapsePath, isCollapsed, MAX_PATHS } from '../path-limit.ts';
 import { type Principal, principalText } from '../principal.ts';
-import type { Side } from '../tally.ts';
+import type { Side } from '../tally-access.ts';
 
 type Span = Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours' | 'bySource'>;
+
+const OBSERVED = ['observed'] as const;
+const NOWHERE: readonly string[] = [];
 
 const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => (a < b ? -1 : 1);
 
 /** Evidence of one access by who saw it: a source on one side of the call. */
 interface Sightings {
+  readonly action: Action;
+  readonly seer: string;
+  evidence: Evidence;
+  /** What others than the first one saw. Most accesses have one seer. */
+  others: Map<string, Evidence> | undefined;
+}
+
+/** A caller and a callee, and what they do, by {@link actionKey}. */
+interface Pair {
   readonly from: Principal;
   readonly to: Principal;
-  readonly action: Action;
-  readonly bySeer: Map<string, Evidence>;
+  readonly byAction: Map<string, Sightings>;
 }
 
 /**
@@ -24,46 +35,60 @@ interface Sightings {
  * sources the one that saw most.
  */
 export class AccessMerger {
-  readonly #known = new Map<string, Sightings>();
+  /** By the text of the caller, then of the callee: one text of both for each access would take more than the rest. */
+  readonly #pairs = new Map<string, Map<string, Pair>>();
   readonly #hours = new Map<string, Set<number>>();
   #firstSeen = Number.POSITIVE_INFINITY;
   #lastSeen = Number.NEGATIVE_INFINITY;
 
   add(from: Principal, to: Principal, action: Action, side: Side, evidence: Evidence): void {
-    const key = `${principalText(from)}\n${principalText(to)}\n${actionKey(action)}`;
-    let sightings = this.#known.get(key);
-    if (sightings === undefined) {
-      sightings = { from, to, action, bySeer: new Map() };
-      this.#known.set(key, sightings);
-    }
+    const { byAction } = this.#pair(from, to);
     this.#cover(evidence);
-    const seer = `${side} ${[...evidence.sources].toSorted().join(' ')}`;
-    const known = sightings.bySeer.get(seer);
-    if (known === undefined) sightings.bySeer.set(seer, evidence);
+    const key = actionKey(action);
+    const seer = `${side} ${[...evidence.sources].join(' ')}`;
+    const sightings = byAction.get(key);
+    if (sightings === undefined) byAction.set(key, { action, seer, evidence, others: undefined });
+    // The first evidence is the store's own: it is copied before anything is added to it.
+    else if (sightings.seer === seer) sightings.evidence = sumOf(sightings.evidence, evidence);
     else {
-      // The first evidence is the store's own: it is copied before anything is added to it.
-      sightings.bySeer.set(seer, mergeEvidence(mergeEvidence(emptyEvidence(), known), evidence));
+      sightings.others ??= new Map();
+      const known = sightings.others.get(seer);
+      sightings.others.set(seer, known === undefined ? evidence : sumOf(known, evidence));
     }
   }
 
-  /** The observed accesses, connections that stand in for unseen requests, and the time they cover. */
+  /** The observed accesses, connections that stand in for unseen requests, and the time they cover. Call it last. */
   finish(): {
     accesses: Access[];
     transportOnly: KnownBlindSpot[];
     span: Span;
   } {
-    const accesses = limitPaths(
-      [...this.#known.values()].map(({ from, to, action, bySeer }) => ({
-        from,
-        to,
-        action,
-        views: ['observed'] as const,
-        evidence: countedOnce(bySeer),
-        declared: [],
-        collapsed: action.kind === 'http' && isCollapsed(action.path),
-      })),
-    );
-    return { ...absorbTransport(accesses), span: this.#span() };
+    const accesses: Access[] = [];
+    const transportOnly: KnownBlindSpot[] = [];
+    for (const [from, pairs] of this.#pairs) {
+      for (const pair of pairs.values()) {
+        absorbTransport(limitPaths(accessesOf(pair)), accesses, transportOnly);
+        pair.byAction.clear();
+      }
+      this.#pairs.delete(from);
+    }
+    return { accesses, transportOnly, span: this.#span() };
+  }
+
+  #pair(from: Principal, to: Principal): Pair {
+    const fromText = principalText(from);
+    const toText = principalText(to);
+    let pairs = this.#pairs.get(fromText);
+    if (pairs === undefined) {
+      pairs = new Map();
+      this.#pairs.set(fromText, pairs);
+    }
+    let pair = pairs.get(toText);
+    if (pair === undefined) {
+      pair = { from, to, byAction: new Map() };
+      pairs.set(toText, pair);
+    }
+    return pair;
   }
 
   #span(): Span {
@@ -98,10 +123,26 @@ export class AccessMerger {
   }
 }
 
+function sumOf(a: Evidence, b: Evidence): Evidence {
+  return mergeEvidence(mergeEvidence(emptyEvidence(), a), b);
+}
+
+function accessesOf({ from, to, byAction }: Pair): Access[] {
+  return Array.from(byAction.values(), (sightings) => ({
+    from,
+    to,
+    action: sightings.action,
+    views: OBSERVED,
+    evidence: countedOnce(sightings),
+    declared: NOWHERE,
+    collapsed: sightings.action.kind === 'http' && isCollapsed(sightings.action.path),
+  }));
+}
+
 /** One evidence out of what several seers saw of the same calls. */
-function countedOnce(bySeer: ReadonlyMap<string, Evidence>): Evidence {
-  const seers = [...bySeer].toSorted(([a], [b]) => (a < b ? -1 : 1));
-  if (seers.length === 1) return (seers[0] as [string, Evidence])[1];
+function countedOnce({ seer: first, evidence: firstEvidence, others }: Sightings): Evidence {
+  if (others === undefined) return firstEvidence;
+  const seers = [[first, firstEvidence] as const, ...others].toSorted(byName);
   const best = new Map<number, { seer: string; callee: boolean; calls: number }>();
   const all = emptyEvidence();
   for (const [seer, evidence] of seers) {
@@ -129,12 +170,11 @@ function countedOnce(bySeer: ReadonlyMap<string, Evidence>): Evidence {
   return all;
 }
 
-/** Where a caller used more distinct paths than are kept, all of them are collapsed in the same way. */
-function limitPaths(accesses: readonly Access[]): Access[] {
-  const groups = Map.groupBy(accesses, ({ from, to, action }) =>
-    action.kind === 'http'
-      ? `${principalText(from)}\n${principalText(to)}\n${action.port} ${action.method}`
-      : '',
+/** Where a caller used more distinct paths than are kept, all of them are collapsed in the same way. `accesses`: of one pair. */
+function limitPaths(accesses: Access[]): Access[] {
+  if (accesses.length <= MAX_PATHS && !accesses.some(({ collapsed }) => collapsed)) return accesses;
+  const groups = Map.groupBy(accesses, ({ action }) =>
+    action.kind === 'http' ? `${action.port} ${action.method}` : '',
   );
   const kept: Access[] = [];
   for (const [key, group] of groups) {
@@ -157,37 +197,38 @@ function limitPaths(accesses: readonly Access[]): Access[] {
 
 /**
  * A connection beside requests of the same caller, callee and port carried those requests: it is no access of
- * its own. Hours with connections and no request are reported: what went over them was not seen.
+ * its own. Hours with connections and no request are reported: what went over them was not seen. `accesses` are
+ * those of one pair; the ones that stay go to `kept`.
  */
-function absorbTransport(accesses: readonly Access[]): {
-  accesses: Access[];
-  transportOnly: KnownBlindSpot[];
-} {
-  const place = ({ from, to, action }: Access) =>
-    `${principalText(from)}\n${principalText(to)}\n${action.port}`;
-  const requestHours = new Map<string, Set<number>>();
+function absorbTransport(accesses: readonly Access[], kept: Access[], transportOnly: KnownBlindSpot[]): void {
+  const requestHours = requestHoursOf(accesses);
   for (const access of accesses) {
-    if (access.action.kind === 'tcp') continue;
-    const key = place(access);
-    const hours = requestHours.get(key) ?? new Set();
-    for (const count of access.evidence.counts.keys()) hours.add(count >> 2);
-    requestHours.set(key, hours);
-  }
-  const kept: Access[] = [];
-  const transportOnly: KnownBlindSpot[] = [];
-  for (const access of accesses) {
-    const hours = access.action.kind === 'tcp' ? requestHours.get(place(access)) : undefined;
+    const { from, to, action, evidence } = access;
+    const hours = action.kind === 'tcp' ? requestHours.get(action.port) : undefined;
     if (hours === undefined) {
       kept.push(access);
       continue;
     }
     let count = 0;
-    for (const [key, n] of access.evidence.counts) if (!hours.has(key >> 2)) count += n;
+    for (const [key, n] of evidence.counts) if (!hours.has(key >> 2)) count += n;
     if (count === 0) continue;
-    const { from, to, action, evidence } = access;
     const { firstSeen, lastSeen } = evidence;
     const what = `connections to port ${action.port} in hours without a recorded request`;
     transportOnly.push({ kind: 'l4-only', from, to, what, action, count, firstSeen, lastSeen });
   }
-  return { accesses: kept, transportOnly };
+}
+
+/** Hours with requests, for each port to which there were connections as well. */
+function requestHoursOf(accesses: readonly Access[]): Map<number, Set<number>> {
+  const ports = new Set<number>();
+  for (const { action } of accesses) if (action.kind === 'tcp') ports.add(action.port);
+  const byPort = new Map<number, Set<number>>();
+  if (ports.size === 0) return byPort;
+  for (const { action, evidence } of accesses) {
+    if (action.kind === 'tcp' || !ports.has(action.port)) continue;
+    const hours = byPort.get(action.port) ?? new Set();
+    for (const key of evidence.counts.keys()) hours.add(key >> 2);
+    byPort.set(action.port, hours);
+  }
+  return byPort;
 }

@@ -4,7 +4,7 @@ import type { Identities } from '../inventory/identify.ts';
 import type { WorkloadFact } from '../inventory/facts.ts';
 import type { Principal } from '../principal.ts';
 import { kubernetesNameOf, type SpiffeId, shortNameOf } from '../spiffe-id.ts';
-import type { RecordedAccess } from '../tally.ts';
+import type { RecordedAccess } from '../tally-access.ts';
 
 type Known = { -readonly [K in keyof Workload]: Workload[K] };
 
@@ -12,6 +12,7 @@ type Known = { -readonly [K in keyof Workload]: Workload[K] };
 export class WorkloadBook {
   readonly #identities: Identities;
   readonly #known = new Map<SpiffeId, Known>();
+  readonly #principals = new Map<SpiffeId, Principal>();
 
   constructor(directory: Directory, identities: Identities) {
     this.#identities = identities;
@@ -29,7 +30,7 @@ export class WorkloadBook {
       const place = { namespace: name?.namespace ?? 'default', name: shortNameOf(id) };
       this.#known.set(id, { ...blank(id), ...place, identifiedBy: 'spiffe' });
     } else known.identifiedBy = 'spiffe';
-    return { kind: 'workload', id };
+    return this.#principal(id);
   }
 
   /** The principal of a workload or service account by name. */
@@ -40,7 +41,17 @@ export class WorkloadBook {
       const account = named.serviceAccount === undefined ? {} : { serviceAccount: named.serviceAccount };
       this.#known.set(id, { ...blank(id), namespace: named.namespace, name, identifiedBy, ...account });
     }
-    return { kind: 'workload', id };
+    return this.#principal(id);
+  }
+
+  /** One object for all accesses of a workload: there may be a hundred thousand. */
+  #principal(id: SpiffeId): Principal {
+    let principal = this.#principals.get(id);
+    if (principal === undefined) {
+      principal = { kind: 'workload', id };
+      this.#principals.set(id, principal);
+    }
+    return principal;
   }
 
   /** Notes which ends wrote the record themselves: an end that never does is not instrumented. */

@@ -32,7 +32,10 @@ export const accessCommand: CommandSpec<Options> = {
       (options.view === undefined || access.views.includes(options.view));
     const found = graph.accesses.filter(wanted);
     if (options.json) {
-      for (const access of found) terminal.json(accessJson(access, graph));
+      for (const access of found) {
+        terminal.json(accessJson(access, graph));
+        await terminal.drained();
+      }
       return EXIT.done.code;
     }
     const { trustDomain } = graph;

@@ -1,13 +1,13 @@
-import { copyBytes, firstMark, hashBytes, fold, mixRest, PAD, sameBytes, specials } from './bytes.ts';
+import { firstMark, fold, hashBytes, mixRest, specials } from './bytes.ts';
+import { KeyMemory, REMEMBERED, REMEMBERED_BYTES } from './key-memory.ts';
 import type { Spans } from './spans.ts';
 import { MAX_DEPTH } from '../source.ts';
 
 /** How a scan ended. */
 export type Scanned = 'scanned' | 'broken' | 'too deep';
 
-/** Keys remembered from the lines before, and the longest `"key":` remembered, in bytes. */
-const REMEMBERED = 64;
-const REMEMBERED_BYTES = 64;
+const LF = 0x0a;
+const NULL = 0x6c6c756e;
 const NULL_WORD = Buffer.from('null');
 const TRUE_WORD = Buffer.from('true');
 const FALSE_WORD = Buffer.from('false');
@@ -20,12 +20,8 @@ const FALSE_WORD = Buffer.from('false');
 export class JsonScan {
   readonly #spans: Spans;
   readonly #slots: ReadonlyMap<string, number>;
-  readonly #keys = new DataView(new ArrayBuffer(REMEMBERED * REMEMBERED_BYTES + PAD));
-  /** Zeros follow the lengths of the keys that are there. */
-  readonly #keyLength = new Int32Array(REMEMBERED + 1);
-  readonly #keySlot = new Int32Array(REMEMBERED);
-  #keyCount = 0;
-  /** The place of the last key among the remembered ones. */
+  readonly #keys = new KeyMemory();
+  /** The number of the last key, and its slot. */
   #found = 0;
   #slot = -1;
   #deep = false;
@@ -36,34 +32,44 @@ export class JsonScan {
     this.#spans = spans;
   }
 
-  /** Scans the line that the spans hold. What is in their slots counts only where the result is `scanned`. */
+  /**
+   * Scans the line that the spans hold. What is in their slots counts only where the result is `scanned`; then `to`
+   * is the line's end in a block, too.
+   */
   scan(): Scanned {
-    this.#spans.json = true;
+    const spans = this.#spans;
+    spans.json = true;
     this.#deep = false;
-    const p = this.#space(0);
-    const end = this.#spans.bytes[p] === 0x7b ? this.#members(p + 1) : -1;
+    const p = this.#space(spans.from);
+    const end = spans.bytes[p] === 0x7b ? this.#members(p + 1) : -1;
     if (end < 0) return this.#deep ? 'too deep' : 'broken';
-    return this.#space(end) === this.#spans.length ? 'scanned' : 'broken';
+    const to = this.#space(end);
+    if (!spans.block) return to === spans.to ? 'scanned' : 'broken';
+    if (spans.bytes[to] !== LF) return 'broken';
+    spans.to = to;
+    return 'scanned';
   }
 
   /** The members of the top-level object; gives the place after its closing brace, or -1. */
   #members(from: number): number {
     const { bytes, view } = this.#spans;
     const keys = this.#keys;
-    const lengths = this.#keyLength;
+    const { next } = keys;
     let p = bytes[from] === 0x22 ? from : this.#space(from);
     if (bytes[p] === 0x7d) return p + 1;
-    for (let expected = 0; ; expected++) {
+    let last = REMEMBERED;
+    for (;;) {
       let slot: number;
-      const length = lengths[expected] as number;
-      if (length > 0 && sameBytes(view, p, keys, expected * REMEMBERED_BYTES, length)) {
-        slot = this.#keySlot[expected] as number;
-        p += length;
+      const expected = next[last] as number;
+      if (keys.isAt(expected, view, p)) {
+        slot = keys.slot[expected] as number;
+        last = expected;
+        p += keys.length[expected] as number;
         if ((bytes[p] as number) <= 0x20) p = this.#space(p);
       } else {
-        p = this.#otherKey(p, expected);
+        p = this.#otherKey(p, last);
         if (p < 0) return -1;
-        expected = this.#found;
+        last = this.#found;
         slot = this.#slot;
       }
       const first = bytes[p] as number;
@@ -90,18 +96,20 @@ export class JsonScan {
         }
         p = end + 1;
       } else {
-        const end = this.#value(p, 1);
+        let end = p + 4;
+        if (first > 0x30 && first <= 0x39) end = this.#integer(p);
+        else if (first !== 0x6e || view.getInt32(p, true) !== NULL) end = this.#value(p, 1);
         if (end < 0) return -1;
         if (slot >= 0) this.#note(slot, first, p, end);
         p = end;
       }
-      let next = bytes[p] as number;
-      if (next <= 0x20) {
+      let after = bytes[p] as number;
+      if (after <= 0x20) {
         p = this.#space(p);
-        next = bytes[p] as number;
+        after = bytes[p] as number;
       }
-      if (next === 0x7d) return p + 1;
-      if (next !== 0x2c) return -1;
+      if (after === 0x7d) return p + 1;
+      if (after !== 0x2c) return -1;
       p++;
       if (bytes[p] !== 0x22) p = this.#space(p);
     }
@@ -119,7 +127,8 @@ export class JsonScan {
   #note(slot: number, first: number, start: number, end: number): void {
     if (first === 0x6e) this.#spans.clear(slot);
     else if (first <= 0x39) {
-      this.#spans.set(slot, start, end, hashBytes(this.#spans.view, start, end - start));
+      // Hardly any number is looked up by its hash: that costs more than it is worth.
+      this.#spans.set(slot, start, end, 0);
     } else {
       this.#spans.odd = true;
       this.#spans.clear(slot);
@@ -127,26 +136,22 @@ export class JsonScan {
   }
 
   /**
-   * A key that is not the expected one, and its colon: sets its slot (-1 for one that is not wanted) and its place
-   * among the remembered ones, and gives the first place of its value, or -1.
+   * A key that is not the expected one, and its colon: sets its number, and its slot (-1 for one that is not wanted),
+   * and gives the first place of its value, or -1. `last` is the number of the key before.
    */
-  #otherKey(from: number, expected: number): number {
-    const count = this.#keyCount;
-    // Stays so for a key that is too long to be remembered.
-    this.#found = expected - 1;
-    for (let i = 0; i < count; i++) {
-      const index = (expected + i) % count;
-      const length = this.#keyLength[index] as number;
-      if (!sameBytes(this.#spans.view, from, this.#keys, index * REMEMBERED_BYTES, length)) continue;
-      this.#found = index;
-      this.#slot = this.#keySlot[index] as number;
-      return this.#space(from + length);
-    }
-    return this.#newKey(from);
+  #otherKey(from: number, last: number): number {
+    const keys = this.#keys;
+    const key = keys.find(last, this.#spans.view, from);
+    if (key < 0) return this.#newKey(from, last);
+    this.#found = key;
+    this.#slot = keys.slot[key] as number;
+    return this.#space(from + (keys.length[key] as number));
   }
 
-  #newKey(from: number): number {
+  #newKey(from: number, last: number): number {
     const { bytes, view } = this.#spans;
+    // Stays so for a key that is too long to be remembered.
+    this.#found = last;
     if (bytes[from] !== 0x22) return -1;
     const end = this.#string(from + 1);
     if (end < 0) return -1;
@@ -155,16 +160,9 @@ export class JsonScan {
     const length = colon + 1 - from;
     // A key that is too long to be remembered is still looked up: its bytes may be escapes.
     this.#slot = this.#slots.get(JSON.parse(bytes.toString('utf8', from, end + 1)) as string) ?? -1;
-    if (length <= REMEMBERED_BYTES) {
-      if (this.#keyCount === REMEMBERED) {
-        this.#keyCount = 0;
-        this.#keyLength.fill(0);
-      }
-      const index = this.#keyCount++;
-      copyBytes(this.#keys, index * REMEMBERED_BYTES, view, from, length);
-      this.#keyLength[index] = length;
-      this.#keySlot[index] = this.#slot;
-      this.#found = index;
+    // With a line feed before its colon it would be found across the end of a line in a block.
+    if (length <= REMEMBERED_BYTES && !bytes.subarray(end, colon).includes(LF)) {
+      this.#found = this.#keys.add(last, view, from, length, this.#slot);
     }
     return this.#space(colon + 1);
   }
@@ -241,6 +239,14 @@ export class JsonScan {
     }
   }
 
+  /** A number that begins with 1 to 9, where it mostly is a whole one. */
+  #integer(from: number): number {
+    const { bytes } = this.#spans;
+    let p = from + 1;
+    while ((bytes[p] as number) >= 0x30 && (bytes[p] as number) <= 0x39) p++;
+    return bytes[p] === 0x2c || bytes[p] === 0x7d ? p : this.#number(from);
+  }
+
   #word(from: number, word: Uint8Array): number {
     const { bytes } = this.#spans;
     for (let i = 1; i < word.length; i++) if (bytes[from + i] !== word[i]) return -1;
@@ -272,7 +278,7 @@ export class JsonScan {
     let p = from;
     for (;;) {
       const c = bytes[p];
-      if (c !== 0x20 && c !== 0x09 && c !== 0x0a && c !== 0x0d) return p;
+      if (c !== 0x20 && c !== 0x09 && c !== 0x0d && (c !== LF || this.#spans.block)) return p;
       p++;
     }
   }

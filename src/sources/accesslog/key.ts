@@ -1,4 +1,3 @@
-import type { Side } from '../../access/index.ts';
 import { hashBytes, marksOf } from './bytes.ts';
 import type { RunKey } from './cache.ts';
 import { needsClientCert, needsName } from './ends.ts';
@@ -64,20 +63,14 @@ export function routeKey(key: RunKey, line: Spans, addresses: boolean): void {
   if (addresses) addAddresses(key, line);
 }
 
-/** Puts together all that decides the name of the caller's instance. */
-export function instanceKey(key: RunKey, line: Spans, side: Side): void {
-  key.begin(line.view, (line.present & ADDRESSES) | textBit(line), side === 'callee' ? 0 : 1);
+/** Puts together all that decides the name of the caller's instance, among those of calls with one number. */
+export function instanceKey(key: RunKey, line: Spans, id: number): void {
+  key.begin(line.view, (line.present & ADDRESSES) | textBit(line), id);
   addAddresses(key, line);
 }
 
-/** Puts together what tells a path from others under one number. */
-export function pathKey(key: RunKey, line: Spans, id: number, slot: number): void {
-  const has = line.has(slot);
-  key.begin(line.view, id, textBit(line) | (has ? 1 : 0));
-  if (has) addPath(key, line, slot);
-}
-
-function textBit(line: Spans): number {
+/** Tells the values of text lines, which may be coded in another way, from others. */
+export function textBit(line: Spans): number {
   return line.json ? 0 : TEXT_BIT;
 }
 
@@ -108,18 +101,17 @@ function hasColon(bytes: Uint8Array, start: number, end: number): boolean {
   return false;
 }
 
-/** Adds a path as far as its query or fragment. */
-function addPath(key: RunKey, line: Spans, slot: number): void {
+/** Where the path in a slot ends: at its query, its fragment, or the value's end. */
+export function pathEnd(line: Spans, slot: number): number {
   const { bytes, view } = line;
-  const start = line.start[slot] as number;
   const end = line.end[slot] as number;
-  let p = start;
+  let p = line.start[slot] as number;
   for (; p + 4 <= end; p += 4) {
     const x = view.getInt32(p, true);
     if ((marksOf(x, QUESTION_MARKS) | marksOf(x, NUMBER_SIGNS)) !== 0) break;
   }
   while (p < end && bytes[p] !== 0x3f && bytes[p] !== 0x23) p++;
-  key.add(start, p - start, p === end ? (line.hash[slot] as number) : hashBytes(view, start, p - start));
+  return p;
 }
 
 function maskOf(...operators: Operator[]): number {

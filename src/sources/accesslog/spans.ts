@@ -1,16 +1,22 @@
-import { PAD } from './bytes.ts';
-
 const DASH = 0x2d;
 const FIRST_SIZE = 16 * 1024;
+/** Bytes that must follow a line: a remembered key is compared with what may be a line's last bytes. */
+export const LINE_PAD = 80;
 /** A buffer that a long line has made larger than this is given up with the next short one. */
 const KEPT_SIZE = 1024 * 1024;
 
 /** One line with the places of its wanted values, each in a slot (a small number). A scanner fills it. */
 export class Spans {
-  /** A copy of the line: `length` bytes count, zeros follow. */
-  bytes: Buffer = Buffer.alloc(FIRST_SIZE);
-  view: DataView = viewOf(this.bytes);
-  length = 0;
+  #copy: Buffer = Buffer.alloc(FIRST_SIZE);
+  #copyView: DataView = viewOf(this.#copy);
+  /** What the line lies in: a copy of it with zeros behind, or a block of lines. */
+  bytes: Buffer = this.#copy;
+  view: DataView = this.#copyView;
+  /** Whether it is a block, where the line ends at a line feed and the scanner finds `to`. */
+  block = false;
+  /** The line's first byte, and the place behind its last one; that is -1 while it was not found. */
+  from = 0;
+  to = 0;
   /** Whether a coded value is the inside of a JSON string; else it is bare UTF-8. */
   json = true;
   /** Whether a wanted value is a list, an object or a truth value. */
@@ -35,18 +41,35 @@ export class Spans {
 
   /** Takes a line over and forgets the one before. The bytes are copied: they may be used again. */
   load(line: Uint8Array): void {
-    const size = line.length + PAD;
-    if (size > this.bytes.length || (this.bytes.length > KEPT_SIZE && size <= FIRST_SIZE)) {
-      this.bytes = Buffer.alloc(Math.max(FIRST_SIZE, size * 2));
-      this.view = viewOf(this.bytes);
+    const size = line.length + LINE_PAD;
+    if (size > this.#copy.length || (this.#copy.length > KEPT_SIZE && size <= FIRST_SIZE)) {
+      this.#copy = Buffer.alloc(Math.max(FIRST_SIZE, size * 2));
+      this.#copyView = viewOf(this.#copy);
     }
-    this.bytes.set(line, 0);
-    this.view.setInt32(line.length, 0);
-    this.view.setInt32(line.length + 4, 0);
-    this.length = line.length;
+    this.#copy.set(line, 0);
+    this.#copy.fill(0, line.length, size);
+    this.bytes = this.#copy;
+    this.view = this.#copyView;
+    this.block = false;
+    this.to = line.length;
+    this.#begin(0);
+  }
+
+  /** Takes over a line of a block that is not copied; {@link LINE_PAD} bytes or more follow its line feed there. */
+  loadFrom(bytes: Buffer, view: DataView, from: number): void {
+    this.bytes = bytes;
+    this.view = view;
+    this.block = true;
+    this.to = -1;
+    this.#begin(from);
+  }
+
+  #begin(from: number): void {
+    this.from = from;
     this.odd = false;
     this.present = 0;
     this.empty = 0;
+    this.coded = 0;
   }
 
   /** Notes a value; "" and Envoy's "-" for "not set" are none. */
@@ -60,9 +83,11 @@ export class Spans {
     this.end[slot] = end;
     this.hash[slot] = hash;
     const bit = 1 << slot;
+    if (((this.present | this.empty) & bit) !== 0) {
+      this.empty &= ~bit;
+      this.coded &= ~bit;
+    }
     this.present |= bit;
-    this.empty &= ~bit;
-    this.coded &= ~bit;
   }
 
   /** Notes a value that is not ASCII, or has escapes. */
@@ -121,6 +146,7 @@ export class Spans {
   }
 }
 
-function viewOf(bytes: Buffer): DataView {
+/** A view of the same bytes. */
+export function viewOf(bytes: Buffer): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

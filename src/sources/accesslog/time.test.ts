@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { timeOf } from './time.ts';
+import { LineTimes, timeOf } from './time.ts';
 
 function time(text: string): number {
   const bytes = Buffer.from(`..${text}".`);
@@ -72,5 +72,22 @@ describe('the time of a log line', () => {
     '2026/10/15T12:00:00Z',
   ])('%j is none', (text) => {
     expect(time(text)).toBeNaN();
+  });
+
+  test('is the same when the minute of the line before is remembered, whatever byte is changed', () => {
+    const times = new LineTimes();
+    const noon = Date.UTC(2026, 9, 15, 12);
+    const at = fc.integer({ min: noon, max: noon + 150_000 });
+    const changed = fc.oneof(fc.constant(undefined), fc.nat(23));
+    fc.assert(
+      fc.property(at, changed, fc.constantFrom(...'0159:.-+TZ x\0'), (ms, place, byte) => {
+        const iso = new Date(ms).toISOString();
+        const text = place === undefined ? iso : `${iso.slice(0, place)}${byte}${iso.slice(place + 1)}`;
+        const bytes = Buffer.from(`..${text}".`);
+        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+        expect(times.of(bytes, view, 2, bytes.length - 2)).toBe(timeOf(bytes, 2, bytes.length - 2));
+      }),
+      { numRuns: 3000 },
+    );
   });
 });

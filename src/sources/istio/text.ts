@@ -44,7 +44,7 @@ const TAIL_SHAPE = /" "[^" ]*" \S+ (\S+:\d+|-|envoy:\S*) (\S+:\d+|-|envoy:\S*) (
  */
 export function istioText(line: Spans): string | undefined {
   line.json = false;
-  const bytes = line.bytes.subarray(0, line.length);
+  const bytes = line.bytes.subarray(0, line.to);
   if (bytes.includes(0)) return MISFIT;
   let quotes = 0;
   for (let p = bytes.indexOf(QUOTE); p >= 0; p = bytes.indexOf(QUOTE, p + 1)) quotes++;

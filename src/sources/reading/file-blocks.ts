@@ -2,7 +2,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { InterlockError } from '../../access/index.ts';
 import { digestBlock, roomForDigests } from './block-digest.ts';
 import { BLOCK_BYTES, BLOCK_LINES, type SharedFile } from './blocks.ts';
-import { eachLine, LineFramer } from './framing.ts';
+import type { Reader } from '../source.ts';
+import { LineFramer, linesInto } from './framing.ts';
 
 const LF = 0x0a;
 /** How much is read at once behind a block, to find the end of its last line. */
@@ -21,8 +22,7 @@ export function sharedFile(path: string, size: number): SharedFile {
 }
 
 /** Where the lines go. Line `n` of block `i` is numbered as {@link BLOCK_LINES} says. */
-export interface BlockLines {
-  line(bytes: Buffer, number: number): void;
+export interface BlockLines extends Pick<Reader, 'line' | 'lines'> {
   oversized(head: Buffer, number: number): void;
 }
 
@@ -74,11 +74,10 @@ export class FileBlocks {
   #readLines(index: number, bytes: Buffer, end: number, to: BlockLines): void {
     const first = index * BLOCK_LINES;
     let number = first;
-    const line = (view: Buffer, at: number) => to.line(view, at);
     const framer = new LineFramer(
       {
         lines: (lines) => {
-          number = eachLine(lines, number, line);
+          number = linesInto(to, lines, number);
         },
         oversized: (head) => to.oversized(head, ++number),
       },

@@ -1,5 +1,5 @@
 import { InterlockError, SAMPLE_LENGTH } from '../../access/index.ts';
-import { MAX_DOCUMENT_BYTES, MAX_LINE_BYTES } from '../source.ts';
+import { MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, type Reader } from '../source.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -123,6 +123,12 @@ export function eachLine(
     from = end + 1;
   }
   return number;
+}
+
+/** Gives a reader every line in `bytes`, numbered as by {@link eachLine}: the number of the last one is returned. */
+export function linesInto(reader: Pick<Reader, 'line' | 'lines'>, bytes: Buffer, before: number): number {
+  if (reader.lines !== undefined) return reader.lines(bytes, before);
+  return eachLine(bytes, before, (line, number) => reader.line(line, number));
 }
 
 /** All chunks as one document. Throws `limit` when they are more than `limit` bytes. */

@@ -4,6 +4,7 @@ import { digestOfBlocks } from './block-digest.ts';
 import { lineNumbering } from './blocks.ts';
 import { type BlockLines, FileBlocks, sharedFile } from './file-blocks.ts';
 import type { ParallelJob } from './parallel.ts';
+import { linesInto } from './framing.ts';
 import { Pool } from './pool.ts';
 import { OVERSIZED_LINE } from './read-lines.ts';
 import type { Reader } from '../source.ts';
@@ -12,6 +13,7 @@ import type { Reader } from '../source.ts';
 export function intoReader(reader: Reader, tally: Tally): BlockLines {
   return {
     line: (bytes, number) => reader.line(bytes, number),
+    lines: (bytes, before) => linesInto(reader, bytes, before),
     oversized(head, number) {
       tally.read++;
       tally.skip(OVERSIZED_LINE, number, head.toString());

@@ -1,7 +1,7 @@
 import { absorbTally, exportTally, Tally } from '../../access/index.ts';
 import type { Inventory } from './attribution.ts';
 import { BLOCK_LINES, lineNumbering, Spreader } from './blocks.ts';
-import { eachLine, LineFramer } from './framing.ts';
+import { LineFramer, linesInto } from './framing.ts';
 import { Pool } from './pool.ts';
 import { OVERSIZED_LINE } from './read-lines.ts';
 import type { Source, SourceOptions } from '../source.ts';
@@ -29,7 +29,6 @@ export async function readInParallel(
 ): Promise<void> {
   const mine = new Tally(source.format, inventory.attribution());
   const reader = source.open(mine, options);
-  const line = (bytes: Buffer, number: number) => reader.line(bytes, number);
   const job = { format: source.format, options, facts: inventory.facts(), module };
   const pool = new Pool(job, threads - 1);
   try {
@@ -39,7 +38,7 @@ export async function readInParallel(
       send: (block) => pool.send(block),
       here(index, bytes) {
         const first = index * BLOCK_LINES;
-        pool.lines.set(index, eachLine(bytes, first, line) - first);
+        pool.lines.set(index, linesInto(reader, bytes, first) - first);
       },
       oversized(index, head) {
         pool.lines.set(index, 1);

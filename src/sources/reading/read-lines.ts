@@ -1,5 +1,5 @@
 import type { Tally } from '../../access/index.ts';
-import { eachLine, LineFramer } from './framing.ts';
+import { LineFramer, linesInto } from './framing.ts';
 import { MAX_LINE_BYTES, type Reader } from '../source.ts';
 
 /** Why a line over the limit is left out. */
@@ -8,10 +8,9 @@ export const OVERSIZED_LINE = `line longer than ${MAX_LINE_BYTES / 1024 ** 2} Mi
 /** Reads lines on this thread. */
 export async function readLines(chunks: AsyncIterable<Buffer>, tally: Tally, reader: Reader): Promise<void> {
   let number = 0;
-  const line = (bytes: Buffer, at: number) => reader.line(bytes, at);
   const framer = new LineFramer({
     lines(bytes) {
-      number = eachLine(bytes, number, line);
+      number = linesInto(reader, bytes, number);
     },
     oversized(head) {
       tally.read++;

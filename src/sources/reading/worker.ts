@@ -10,7 +10,7 @@ import {
   type ToWorker,
 } from './blocks.ts';
 import { FileBlocks } from './file-blocks.ts';
-import { eachLine } from './framing.ts';
+import { linesInto } from './framing.ts';
 import { intoReader } from './parallel-file.ts';
 import type { Format, Source } from '../source.ts';
 
@@ -24,20 +24,19 @@ const source = exported.find((each) => isSource(each, job.format));
 if (source === undefined) throw new TypeError(`no source for ${job.format}`);
 const tally = new Tally(job.format, new Inventory(job.facts).attribution());
 const reader = source.open(tally, job.options);
-const line = (bytes: Buffer, number: number) => reader.line(bytes, number);
 
 const post = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
 
 function read({ index, memory, length }: Block): void {
   const first = index * BLOCK_LINES;
-  const lines = eachLine(Buffer.from(memory, 0, length), first, line) - first;
+  const lines = linesInto(reader, Buffer.from(memory, 0, length), first) - first;
   post({ kind: 'done', index, lines, memory }, [memory]);
 }
 
 function end(): void {
   reader.end();
   const data = exportTally(tally);
-  post({ kind: 'tally', data }, [data.counts.buffer]);
+  post({ kind: 'tally', data }, [data.numbers.buffer]);
 }
 
 /** Takes blocks of the file until none is left. */

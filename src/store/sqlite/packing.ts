@@ -39,7 +39,9 @@ export function packNumbers(values: Iterable<number>): Uint8Array {
 
 /** The numbers that {@link packNumbers} packed. */
 export function unpackNumbers(bytes: Uint8Array): number[] {
-  const values: number[] = [];
+  // As many as there are bytes that end one: no room to spare, in hundreds of thousands of lists.
+  const values = Array.from<number>({ length: bytes.reduce((n, byte) => (byte < 0x80 ? n + 1 : n), 0) });
+  let count = 0;
   let value = 0;
   let scale = 1;
   for (const byte of bytes) {
@@ -48,7 +50,7 @@ export function unpackNumbers(bytes: Uint8Array): number[] {
       scale *= 0x80;
       continue;
     }
-    values.push(value % 2 === 0 ? value / 2 : -(value + 1) / 2);
+    values[count++] = value % 2 === 0 ? value / 2 : -(value + 1) / 2;
     value = 0;
     scale = 1;
   }

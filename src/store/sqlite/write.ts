@@ -139,7 +139,7 @@ class AccessWriter {
     ] as const;
   }
 
-  #packNames(names: ReadonlySet<string>): Uint8Array {
+  #packNames(names: Iterable<string>): Uint8Array {
     return packNumbers([...names].map((name) => this.#names.idOf(JSON.stringify(name))));
   }
 
