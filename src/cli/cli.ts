@@ -1,45 +1,12 @@
 import { Command, CommanderError } from 'commander';
 import { ERROR_CODES, type InterlockError, isInterlockError } from '../access/index.ts';
 import type { CommandSpec, Context } from './command.ts';
-import { accessCommand } from './commands/access.ts';
-import { agentCommand } from './commands/agent.ts';
-import { AUTHORITY_COMMANDS } from './commands/authority/index.ts';
-import { CUTOVER_COMMANDS } from './commands/cutover/index.ts';
-import { decideCommand } from './commands/decide.ts';
-import { diffCommand } from './commands/diff.ts';
-import { FEDERATION_COMMANDS } from './commands/federation/index.ts';
-import { helperCommand } from './commands/helper.ts';
-import { identitiesCommand } from './commands/identities.ts';
-import { IDENTITY_COMMANDS } from './commands/identity/index.ts';
-import { observeCommand } from './commands/observe.ts';
-import { proposeCommand } from './commands/propose.ts';
-import { readinessCommand } from './commands/readiness.ts';
-import { rehearseCommand } from './commands/rehearse.ts';
-import { renderCommand } from './commands/render.ts';
+import { commandsFor } from './commands.ts';
 import { EXIT } from './exit.ts';
 import { GROUPS } from './groups.ts';
 import { DEFAULT_STATE } from './state.ts';
 import { printable, WIDTH, wrap } from './terminal.ts';
 import { VERSION } from './version.ts';
-
-/** The commands in the order of the loop. */
-export const COMMANDS: readonly CommandSpec<never>[] = [
-  observeCommand,
-  accessCommand,
-  identitiesCommand,
-  proposeCommand,
-  readinessCommand,
-  rehearseCommand,
-  decideCommand,
-  renderCommand,
-  diffCommand,
-  ...AUTHORITY_COMMANDS,
-  ...IDENTITY_COMMANDS,
-  ...CUTOVER_COMMANDS,
-  ...FEDERATION_COMMANDS,
-  agentCommand,
-  helperCommand,
-];
 
 /** Runs the command line and returns the exit code. Never throws. */
 export async function main(argv: readonly string[], context: Context): Promise<number> {
@@ -58,7 +25,7 @@ export async function main(argv: readonly string[], context: Context): Promise<n
     .showHelpAfterError('(add --help for more)')
     .addHelpText('after', `\n${exitTable()}`);
   const groupOf = groupsOf(program);
-  for (const spec of COMMANDS) {
+  for (const spec of await commandsFor(argv[0])) {
     const words = spec.name.split(' ');
     const last = words.pop() ?? '';
     const command = groupOf(words)

@@ -1,5 +1,7 @@
-import { COMMANDS } from './cli.ts';
+import { allCommands } from './commands.ts';
 import { EXIT } from './exit.ts';
+
+const COMMANDS = await allCommands();
 
 /** The reference of every command as Markdown, from the same table that the commands are made from. */
 export function commandReference(): string {

@@ -1,5 +1,5 @@
 import { type CelInput, celEnv, isCelError, isCelList, isCelMap, parse, plan } from '@bufbuild/cel';
-import { strings } from '@bufbuild/cel/ext';
+import { boundedStrings } from './cel-strings.ts';
 
 /** Longest expression, in UTF-16 units, and deepest nesting of brackets in one. */
 export const MAX_EXPRESSION_LENGTH = 4096;
@@ -33,7 +33,7 @@ export type ParsedExpression =
   | { readonly ok: true; readonly expression: Expression }
   | { readonly ok: false; readonly reason: string };
 
-const ENV = celEnv({ funcs: strings });
+const ENV = celEnv({ funcs: boundedStrings });
 const TYPES = new Set([
   'bool',
   'int',

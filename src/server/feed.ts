@@ -23,7 +23,7 @@ export class Feed<T> {
   /** Publishes the next state; its version is one more unless a larger one is given. */
   publish(value: T, version = this.#current.version + 1): Versioned<T> {
     this.#current = { version, value };
-    for (const reader of [...this.#readers]) reader(this.#current);
+    for (const reader of this.#readers) reader(this.#current);
     return this.#current;
   }
 

@@ -132,8 +132,8 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
         bundle: () => registry.bundles.current.value.bundles.get(registry.domain.trustDomain),
         issuer: registry.domain.issuer,
       });
-      const { close } = endpoints;
-      undo.push(() => close());
+      const served = endpoints;
+      undo.push(() => served.close());
     }
     parent?.start(plane);
     undo.push(() => parent?.stop());
@@ -185,7 +185,7 @@ async function openParent(
 
 /** In the order opposite to that of the start; what fails does not keep the rest from ending. */
 async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
-  for (const step of undo.splice(0).reverse()) {
+  for (const step of undo.splice(0).toReversed()) {
     try {
       await step();
     } catch {

@@ -6,13 +6,10 @@ import { Client, type ClientDuplexStream, credentials, type ServiceError } from 
 import { type SpiffeId, parseSpiffeId } from '../access/index.ts';
 import {
   certificateToPem,
-  compileRule,
   createRequest,
   generateKey,
   type IdentityRule,
-  parseBundle,
   readIdentityRules,
-  verifyX509Svid,
   writeWorkloadAttributes,
 } from '../identity/index.ts';
 import { ManualTimers } from '../node/manual-timers.test-helper.ts';
@@ -347,5 +344,3 @@ export class TestConnection {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
-
-export { compileRule, parseBundle, verifyX509Svid };

@@ -121,7 +121,7 @@ export type Change =
 
 /**
  * Where the control plane keeps what must outlive it. No private key is ever in it. Asynchronous, and never blocks
- * the caller's thread; every engine passes the suite in identity-contract.ts. A promise resolves once what it
+ * the caller's thread; every engine passes the suite in identity-contract.test-helper.ts. A promise resolves once what it
  * stands for survives a power cut. Errors: `state` (damaged, newer, held by another process), `io` (disk full).
  */
 export interface IdentityStore {

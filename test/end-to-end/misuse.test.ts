@@ -2,11 +2,12 @@ import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { COMMANDS } from '../../src/cli/cli.ts';
+import { allCommands } from '../../src/cli/commands.ts';
 import { WIDTH } from '../../src/cli/terminal.ts';
 import { shopLines } from '../../examples/generate-shop.ts';
 import { interlock, json, scratch } from './run.ts';
 
+const commands = await allCommands();
 const dir = scratch();
 const state = ['--state', join(dir, 'state')];
 const file = (name: string, content: string | Uint8Array) => {
@@ -53,8 +54,8 @@ describe('a command that is misused', () => {
 });
 
 describe('help', () => {
-  test.each(COMMANDS.map(({ name }) => [name]))('of %s has an example and fits the width', async (name) => {
-    const { code, out } = await interlock(name, '--help');
+  test.each(commands.map(({ name }) => [name]))('of %s has an example and fits the width', async (name) => {
+    const { code, out } = await interlock(...name.split(' '), '--help');
     expect(code).toBe(0);
     expect(out).toMatch(/Example:\n {2}interlock /);
     expect(out).toMatch(/With --json:/);

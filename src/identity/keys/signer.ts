@@ -9,7 +9,7 @@ import { InterlockError } from '../../access/index.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm } from './algorithms.ts';
 import { keyIdOf, rowOfSpki } from './public-key.ts';
 
-/** Fills with unpredictable bytes, so many as asked for: randomBytes of node:crypto, or a test's own. */
+/** Gives so many unpredictable bytes, the caller's to keep and change: randomBytes of node:crypto, or a test's own. */
 export type RandomBytes = (size: number) => Uint8Array;
 
 /** Random bytes taken from the source at once. */

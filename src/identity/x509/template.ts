@@ -6,7 +6,7 @@ import {
   type SpiffeId,
   trustDomainOf,
 } from '../../access/index.ts';
-import { MAX_TIME } from '../der/index.ts';
+import { bufferOf, MAX_TIME } from '../der/index.ts';
 import { keyIdBytes, type RandomBytes, rowOfSpki } from '../keys/index.ts';
 import { arePrefixesInside, isInside, prefixFault } from '../registration/prefixes.ts';
 import { MAX_PREFIXES } from './extensions.ts';
@@ -148,7 +148,7 @@ export function authorityTemplate(options: AuthorityOptions): CertificateTemplat
  * one form, and comes twice with no chance worth counting.
  */
 export function newSerial(random: RandomBytes): Buffer {
-  const serial = Buffer.from(random(16));
+  const serial = bufferOf(random(16));
   serial[0] = ((serial[0] as number) & 0x3f) | 0x40;
   return serial;
 }

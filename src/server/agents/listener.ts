@@ -3,6 +3,7 @@ import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls
 import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import type { Timers } from '../timers.ts';
 import { peerChain } from './peer-chain.ts';
 
 /** What a TLS server shows of itself, PEM. */
@@ -38,6 +39,7 @@ export interface ListenerOptions {
   readonly port: number;
   readonly identity: ServerIdentity;
   readonly server: GrpcServer;
+  readonly timers: Timers;
   /** Judges a certificate chain that a caller showed, leaf first; throws what is wrong with it. */
   readonly verify: (chain: readonly Buffer[]) => PeerIdentity;
   /** Told of connections that came to nothing, for the log. */
@@ -49,6 +51,8 @@ export interface ListenerOptions {
 /** How long a TLS handshake may take, in milliseconds. */
 const HANDSHAKE_MS = 10_000;
 const MAX_STRANGERS = 4096;
+/** How long a connection without a certificate may last: an attestation takes less. Milliseconds. */
+const STRANGER_MS = 60_000;
 
 /**
  * TLS for the agents' gRPC server. The chain of a caller is judged by our own verifier, never by Node's, on every
@@ -151,7 +155,9 @@ export class AgentListener {
       close: () => socket.destroy(),
     });
     if (isStranger) this.#strangers++;
+    const cancel = isStranger ? this.#options.timers.after(STRANGER_MS, () => socket.destroy()) : () => {};
     socket.once('close', () => {
+      cancel();
       this.#peers.delete(key);
       if (isStranger) this.#strangers--;
     });

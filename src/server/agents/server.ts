@@ -55,6 +55,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
     port,
     identity: first.identity,
     server,
+    timers,
     verify: (chain) => verifiedPeer(plane, chain, timers.now()),
     onRefused: options.onRefused,
   });

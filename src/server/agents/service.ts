@@ -21,7 +21,7 @@ import {
 } from '../../proto/index.ts';
 import type { Timers } from '../timers.ts';
 import { attestOver } from './attest.ts';
-import type { AgentDesk, Replacement } from './desk.ts';
+import type { AgentDesk, Replacement, SignedCertificate } from './desk.ts';
 import type { AgentListener, Peer } from './listener.ts';
 import { bundleState } from './messages.ts';
 import { AgentSession, type AgentStream, type Confirmed } from './session.ts';
@@ -133,8 +133,7 @@ export class AgentService {
       call.emit('error', statusOf(error));
     };
     if (this.#draining) return refuse(stopping());
-    attestOver(call, address, desk, timers, ATTEST_MS).then((signed) => {
-      const { spiffeId, chain } = signed;
+    const answer = ({ spiffeId, chain }: SignedCertificate) => {
       const bundles = bundleState(desk.bundles.current, desk.trustDomain);
       call.write(
         create(AttestResponseSchema, {
@@ -142,7 +141,8 @@ export class AgentService {
         }),
       );
       call.end();
-    }, refuse);
+    };
+    attestOver(call, address, desk, timers, ATTEST_MS).then(answer, refuse);
   }
 
   #connect(call: AgentStream): void {
@@ -207,7 +207,7 @@ export class AgentService {
   }
 
   #endRevoked(): void {
-    for (const [session, peer] of [...this.#sessions]) {
+    for (const [session, peer] of this.#sessions) {
       const fault = this.#revoked(peer);
       if (fault !== undefined) this.#end(session, peer, fault);
     }

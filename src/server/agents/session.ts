@@ -167,7 +167,15 @@ export class AgentSession {
     const isKnown =
       Number.isSafeInteger(rulesVersion) && this.#desk.ruleNamesSince(rulesVersion) !== undefined;
     if (isKnown && !isFresh) this.#sent.rules = rulesVersion;
-    const push = () => this.#push();
+    // One agent's fault is not the others': the reader that fails is this stream.
+    const push = () => {
+      try {
+        this.#push();
+      } catch (error) {
+        this.#onFault(error);
+        this.end(new InterlockError('unavailable', this.agent.agent.id, 'a fault of the control plane'));
+      }
+    };
     this.#unsubscribe.push(
       this.#desk.bundles.subscribe(push),
       this.#desk.rules.subscribe(push),

@@ -1,8 +1,8 @@
-import { type StatusObject, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { ERROR_CODES, type InterlockError, isInterlockError } from '../../access/index.ts';
 
 /** What a caller is told of an error: the status that its code's row names. The program's own faults say nothing. */
-export function statusOf(error: unknown): Partial<StatusObject> {
+export function statusOf(error: unknown): { code: number; details: string } {
   if (!isInterlockError(error)) return { code: status.INTERNAL, details: 'a fault of the control plane' };
   return { code: ERROR_CODES[error.code].grpc, details: error.message };
 }

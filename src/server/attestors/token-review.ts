@@ -42,7 +42,7 @@ export function tokenReview(
     const data: unknown = JSON.parse(answer);
     const status = typeof data === 'object' && data !== null && 'status' in data ? data.status : undefined;
     // The attestor takes every field of it as something that may be missing or wrong.
-    if (typeof status === 'object' && status !== null) return status as TokenReviewStatus;
+    if (typeof status === 'object' && status !== null) return status;
     throw new InterlockError('unavailable', server.url, `${server.url} answered without a status`);
   };
 }

@@ -1,4 +1,4 @@
-import { InterlockError, type SpiffeId } from '../../access/index.ts';
+import type { InterlockError, SpiffeId } from '../../access/index.ts';
 import {
   type Confirmations,
   JoinTokenAttestor,
@@ -16,7 +16,8 @@ import { cutoverFromJson, Cutovers } from './cutovers.ts';
 import { IdentityDesk } from './desk.ts';
 import { Issuing } from './issuing.ts';
 import { Recorder } from './recorder.ts';
-import { type Loaded, loadRegistry, Registry } from './registry.ts';
+import { type Loaded, loadRegistry } from './load.ts';
+import { Registry } from './registry.ts';
 import { Revoking } from './revoking.ts';
 import { SigningKeys } from './signing-keys.ts';
 import { joinTokensOf, usedTokensOf } from './tokens.ts';
@@ -92,7 +93,7 @@ async function wire(
 ): Promise<ControlPlane> {
   const since = timers.now();
   const recorder = new Recorder(store, timers);
-  const registry = new Registry(loaded, recorder);
+  const registry = new Registry(loaded, recorder, timers);
   const { domain } = registry;
   const keys = new SigningKeys(new KeyVault(options.state), domain, () => timers.now());
   const confirmations = (): Confirmations => ({

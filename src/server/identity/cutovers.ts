@@ -153,8 +153,9 @@ export class Cutovers {
   /** The name of the authority that signed what the ID has now. */
   async #current(spiffeId: SpiffeId): Promise<string | undefined> {
     const { authorities, store, timers, recorder } = this.#options;
-    const filter = { spiffeId, kind: 'workload', liveAt: timers.now(), limit: 1 } as const;
-    const [svid] = await recorder.within(store.issued(filter));
+    const filter = { spiffeId, kind: 'workload', liveAt: timers.now() } as const;
+    const live = await recorder.within(store.issued(filter));
+    const svid = live.toSorted((a, b) => b.issuedAt - a.issuedAt)[0];
     return authorities.slots.find(({ id }) => id === svid?.authority)?.name;
   }
 

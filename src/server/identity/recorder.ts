@@ -37,6 +37,11 @@ export class Recorder {
     await this.within(done);
   }
 
+  /** Resolves once the changes are durable, however long that takes: for a state that must not differ from the store's. */
+  record(changes: readonly Change[], entry: NewAuditEntry): Promise<void> {
+    return this.#store.commit(changes, entry);
+  }
+
   /** Waits for something that the store was asked, with the same limit. */
   within<T>(asked: Promise<T>): Promise<T> {
     return within(asked, STORE_WAIT_MS, this.#timers, () =>

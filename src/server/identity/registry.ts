@@ -1,41 +1,21 @@
-import { InterlockError, isInterlockError } from '../../access/index.ts';
+import { InterlockError } from '../../access/index.ts';
 import {
   type Bundle,
   type CompiledRule,
-  compileRule,
   formatBundle,
-  identityRuleOf,
   type IdentityRule,
-  jwtAuthorityOf,
-  parseBundle,
-  RuleSet,
+  type RuleSet,
 } from '../../identity/index.ts';
-import { z } from 'zod';
-import type {
-  AgentRecord,
-  Change,
-  IdentityStore,
-  Json,
-  NewAuditEntry,
-  Revocation,
-} from '../../store/index.ts';
+import type { Change, NewAuditEntry, Revocation } from '../../store/index.ts';
 import type { BundleSet, RevocationSet } from '../agents/desk.ts';
 import { Feed } from '../feed.ts';
-import { DOMAIN_SETTING, type Domain, domainFromJson } from './domain.ts';
-import type { Recorder } from './recorder.ts';
+import type { Domain } from './domain.ts';
+import { type Loaded, VERSIONS_SETTING, type Versions } from './load.ts';
+import { type Timers, within } from '../timers.ts';
+import { type Recorder, STORE_WAIT_MS } from './recorder.ts';
 import { RuleLog } from './rule-log.ts';
-import { type Slot, slotFromJson, slotToJson } from './slots.ts';
-
-/** Seconds after which others should look for a new bundle: SPIFFE_Federation.md asks for a hint. */
-const REFRESH_HINT = 300;
-const VERSIONS_SETTING = 'versions';
-
-/** Versions of the states that agents are sent; they outlive the process. */
-interface Versions {
-  readonly rules: number;
-  readonly bundles: number;
-  readonly revocations: number;
-}
+import { type Slot, slotToJson } from './slots.ts';
+import { bundleSet, revocationSet, UPSTREAM_SETTING, type Upstream, upstreamJson } from './states.ts';
 
 /** What changes with one step; what is absent stays. Whole lists, not differences. */
 export interface Step {
@@ -49,18 +29,6 @@ export interface Step {
   readonly changes?: readonly Change[];
 }
 
-/** What a parent control plane has sent: it outlives the process, so that nothing is forgotten while it is away. */
-export interface Upstream {
-  /** The bundle of the own trust domain; undefined where the parent is of another one. */
-  readonly bundle: Bundle | undefined;
-  /** DER. */
-  readonly crls: readonly Buffer[];
-  readonly spiffeIds: readonly string[];
-}
-
-export const NO_UPSTREAM: Upstream = { bundle: undefined, crls: [], spiffeIds: [] };
-const UPSTREAM_SETTING = 'upstream';
-
 /**
  * The single writer of what a trust domain's control plane knows: authorities, rules, bundles, revocations. A step is
  * stored with its audit entry first, then shown to readers, who get complete states. Steps never overlap.
@@ -72,6 +40,7 @@ export class Registry {
   readonly revocations: Feed<RevocationSet>;
   readonly slots: Feed<readonly Slot[]>;
   readonly #recorder: Recorder;
+  readonly #timers: Timers;
   readonly #ruleLog: RuleLog;
   #foreign: ReadonlyMap<string, Bundle>;
   #revoked: readonly Revocation[];
@@ -80,7 +49,8 @@ export class Registry {
   #versions: Versions;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(loaded: Loaded, recorder: Recorder) {
+  constructor(loaded: Loaded, recorder: Recorder, timers: Timers) {
+    this.#timers = timers;
     const { domain, slots, rules, foreign, revocations, upstream, versions } = loaded;
     this.domain = domain;
     this.#recorder = recorder;
@@ -125,7 +95,8 @@ export class Registry {
 
   /**
    * Takes one step: `plan` looks at the state and says what changes, or undefined for nothing. Resolves with whether
-   * something did, once it is stored and shown.
+   * something did, once it is stored and shown. Throws `unavailable` where the store takes too long: the step then
+   * is taken later, since what is stored and what is shown must be the same.
    */
   step(plan: () => Promise<{ step: Step; entry: NewAuditEntry } | undefined>): Promise<boolean> {
     const run = async () => {
@@ -136,7 +107,7 @@ export class Registry {
     };
     const done = this.#turn.then(run, run);
     this.#turn = done.catch(() => undefined);
-    return done;
+    return within(done, STORE_WAIT_MS, this.#timers, late);
   }
 
   async #take(step: Step, entry: NewAuditEntry): Promise<void> {
@@ -156,7 +127,7 @@ export class Registry {
     const crls = step.revocations?.crls ?? this.#crls;
     const set = bundleSet(this.domain, slots, foreign, upstream, versions.bundles);
     const ruleSet = step.rules && this.rules.current.value.with(step.rules.changed, step.rules.removed);
-    await this.#recorder.commit([...this.#changesOf(step), ...versionChange(versions)], entry);
+    await this.#recorder.record([...this.#changesOf(step), ...versionChange(versions)], entry);
     this.#versions = versions;
     this.#foreign = foreign;
     this.#upstream = upstream;
@@ -220,127 +191,10 @@ function versionChange({ rules, bundles, revocations }: Versions): Change[] {
 // A checked rule is plain JSON data.
 const ruleJson = (rule: IdentityRule) => structuredClone(rule) as never;
 
-/** The bundles for agents: the own one from the slots that are not revoked or from the parent, and the foreign ones. */
-function bundleSet(
-  domain: Domain,
-  slots: readonly Slot[],
-  foreign: ReadonlyMap<string, Bundle>,
-  upstream: Upstream,
-  version: number,
-): BundleSet {
-  const trusted = slots.filter(({ revokedAt }) => revokedAt === undefined);
-  const roots = new Map(trusted.map(({ root }) => [root.der.toString('base64'), root.der]));
-  const jwtAuthorities = trusted.flatMap(({ jwt }) =>
-    jwt === undefined ? [] : [jwtAuthorityOf(jwt.keyId, jwt.spki)],
+function late(): InterlockError {
+  return new InterlockError(
+    'unavailable',
+    'identity database',
+    `the identity database did not answer within ${STORE_WAIT_MS / 1000} s: it is done as soon as it does; look at the disk of the control plane`,
   );
-  const own: Bundle = {
-    trustDomain: domain.trustDomain,
-    // Of a child the parent says which roots are trusted: one that it withdrew must not come back from here.
-    x509Authorities: upstream.bundle?.x509Authorities ?? [...roots.values()],
-    jwtAuthorities: [...(upstream.bundle?.jwtAuthorities ?? []), ...jwtAuthorities],
-    sequence: version,
-    refreshHint: REFRESH_HINT,
-  };
-  const bundles = new Map([[domain.trustDomain, own], ...foreign]);
-  const documents = new Map([...bundles].map(([name, bundle]) => [name, Buffer.from(formatBundle(bundle))]));
-  return { bundles, documents };
-}
-
-function revocationSet(
-  list: readonly Revocation[],
-  own: ReadonlyMap<string, Buffer>,
-  upstream: Upstream,
-): RevocationSet {
-  const ids = list.flatMap(({ what, value }) => (what === 'id' ? [value] : []));
-  return {
-    crls: new Map([...own, ...upstream.crls.map((crl, i) => [`parent ${i}`, crl] as const)]),
-    spiffeIds: new Set([...ids, ...upstream.spiffeIds]),
-    serials: new Set(list.flatMap(({ what, value }) => (what === 'serial' ? [value] : []))),
-  };
-}
-
-function upstreamJson({ bundle, crls, spiffeIds }: Upstream): Json {
-  return {
-    bundle: bundle === undefined ? null : formatBundle(bundle),
-    crls: crls.map((crl) => crl.toString('base64')),
-    spiffeIds,
-  };
-}
-
-const upstreamSchema = z.strictObject({
-  bundle: z.string().nullable(),
-  crls: z.array(z.base64()),
-  spiffeIds: z.array(z.string()),
-});
-
-function upstreamFromJson(data: Json | undefined, trustDomain: string): Upstream {
-  if (data === undefined) return NO_UPSTREAM;
-  const parsed = upstreamSchema.safeParse(data);
-  if (!parsed.success)
-    throw new InterlockError('state', 'identity database', 'what the parent has sent is not readable');
-  const { bundle, crls, spiffeIds } = parsed.data;
-  return {
-    bundle: bundle === null ? undefined : parseBundle(bundle, trustDomain),
-    crls: crls.map((crl) => Buffer.from(crl, 'base64')),
-    spiffeIds,
-  };
-}
-
-/** What the store holds, read once at the start. */
-export interface Loaded {
-  readonly domain: Domain;
-  readonly slots: readonly Slot[];
-  readonly rules: RuleSet;
-  readonly foreign: ReadonlyMap<string, Bundle>;
-  readonly revocations: readonly Revocation[];
-  readonly upstream: Upstream;
-  readonly agents: readonly AgentRecord[];
-  readonly versions: Versions;
-  /** Names of rules that this program can no longer read, with why: they give nothing. */
-  readonly unreadable: ReadonlyMap<string, string>;
-}
-
-/** Reads the whole state. Throws `not_found` where no authority was set up, or `state`. */
-export async function loadRegistry(store: IdentityStore, dir: string): Promise<Loaded> {
-  const settings = new Map((await store.documents('setting')).map(({ name, data }) => [name, data]));
-  const setting = settings.get(DOMAIN_SETTING);
-  if (setting === undefined) {
-    throw new InterlockError(
-      'not_found',
-      dir,
-      `there is no authority in ${dir}: make one with "interlock authority init"`,
-    );
-  }
-  const domain = domainFromJson(setting);
-  const unreadable = new Map<string, string>();
-  const rules: CompiledRule[] = [];
-  for (const { name, data } of await store.documents('rule')) {
-    try {
-      rules.push(compileRule(identityRuleOf(data), domain.trustDomain));
-    } catch (error) {
-      if (!isInterlockError(error)) throw error;
-      unreadable.set(name, error.message);
-    }
-  }
-  return {
-    domain,
-    slots: (await store.documents('authority')).map(({ data }) => slotFromJson(data)),
-    rules: new RuleSet(rules),
-    foreign: new Map(
-      (await store.documents('bundle')).map(({ name, data }) => [name, parseBundle(String(data), name)]),
-    ),
-    revocations: await store.revocations(),
-    upstream: upstreamFromJson(settings.get(UPSTREAM_SETTING), domain.trustDomain),
-    agents: await store.agents(),
-    versions: versionsOf(settings.get(VERSIONS_SETTING)),
-    unreadable,
-  };
-}
-
-function versionsOf(data: unknown): Versions {
-  const of = (name: keyof Versions) => {
-    const value = typeof data === 'object' && data !== null && name in data ? Reflect.get(data, name) : 1;
-    return typeof value === 'number' ? value : 1;
-  };
-  return { rules: of('rules'), bundles: of('bundles'), revocations: of('revocations') };
 }

@@ -35,7 +35,7 @@ export async function newServerIdentity(
   const { root } = authorities.slot(signed.authority);
   return {
     identity: {
-      key: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      key: key.export({ type: 'pkcs8', format: 'pem' }),
       // With the root: an agent that comes with a join token knows no more than its hash.
       chain: [...signed.chain, root.der].map(certificateToPem).join(''),
     },

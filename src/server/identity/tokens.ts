@@ -11,6 +11,7 @@ import type { Timers } from '../timers.ts';
 import type { Authorities } from './authorities.ts';
 import type { Actor, Recorder } from './recorder.ts';
 import { random } from './signing-keys.ts';
+import { certificateOf } from './slots.ts';
 
 /** Longest life of a join token, milliseconds. */
 const MAX_TOKEN_TTL_MS = 7 * 86_400_000;
@@ -37,7 +38,8 @@ export async function makeJoinToken(
   if (!(ttlMs >= 1000 && ttlMs <= MAX_TOKEN_TTL_MS))
     throw new InterlockError('usage', agent, 'a join token lives from 1 second to 7 days');
   const { slot } = await authorities.signing();
-  const { token, hash } = createJoinToken(random, slot.root.spki);
+  // By it the agent knows this very control plane: a child authority has the same root, and another key.
+  const { token, hash } = createJoinToken(random, certificateOf(slot).spki);
   const createdAt = timers.now();
   const expiresAt = createdAt + ttlMs;
   await recorder.commit(

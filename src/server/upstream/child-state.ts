@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { type Bundle, type Bundles, formatBundle, parseBundle } from '../../identity/index.ts';
 import type { BundleState } from '../../proto/index.ts';
 import type { IdentityStore, Json } from '../../store/index.ts';
@@ -9,7 +9,9 @@ export const PARENT_SETTING = 'parent';
 
 /** What a child authority keeps of its parent; the key of its SVID is in the vault. */
 export interface ChildState {
-  readonly spiffeId: string;
+  readonly spiffeId: SpiffeId;
+  /** The parent's own. */
+  readonly parentId: SpiffeId;
   /** Of the SVID's key. */
   readonly keyId: string;
   /** DER, leaf first. */
@@ -20,6 +22,7 @@ export interface ChildState {
 
 const schema = z.strictObject({
   spiffeId: z.string(),
+  parentId: z.string(),
   keyId: z.string(),
   chain: z.array(z.base64()),
   trustDomain: z.string(),
@@ -27,9 +30,10 @@ const schema = z.strictObject({
 });
 
 /** The state as it is kept. */
-export function childStateJson({ spiffeId, keyId, chain, parentBundle }: ChildState): Json {
+export function childStateJson({ spiffeId, parentId, keyId, chain, parentBundle }: ChildState): Json {
   return {
     spiffeId,
+    parentId,
     keyId,
     chain: chain.map((der) => der.toString('base64')),
     trustDomain: parentBundle.trustDomain,
@@ -44,9 +48,10 @@ export async function readChildState(store: IdentityStore): Promise<ChildState |
   const parsed = schema.safeParse(data);
   if (!parsed.success)
     throw new InterlockError('state', 'parent', 'what is kept of the parent is not readable');
-  const { spiffeId, keyId, chain, trustDomain, bundle } = parsed.data;
+  const { spiffeId, parentId, keyId, chain, trustDomain, bundle } = parsed.data;
   return {
-    spiffeId,
+    spiffeId: parseSpiffeId(spiffeId),
+    parentId: parseSpiffeId(parentId),
     keyId,
     chain: chain.map((der) => Buffer.from(der, 'base64')),
     parentBundle: parseBundle(bundle, trustDomain),

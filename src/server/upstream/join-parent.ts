@@ -23,7 +23,7 @@ import {
   readChildState,
 } from './child-state.ts';
 import { ParentClient } from './parent-client.ts';
-import { bundlesByPin } from './parent-trust.ts';
+import { meetParent } from './parent-trust.ts';
 
 /** Where the parent is, and the token for the first time. */
 export interface JoinOptions {
@@ -71,15 +71,16 @@ async function attested({ state, address, joinToken, timers }: JoinOptions): Pro
   const { pin } = readJoinToken(joinToken);
   if (pin === undefined)
     throw new InterlockError('usage', '--join-token', 'the join token names no root: take it whole');
-  const bundles = await bundlesByPin(address, pin, timers.now());
+  const { id, bundles } = await meetParent(address, pin, timers.now());
   const key = generateKey('ec-p256');
   const keyId = await new KeyVault(state).put(key);
-  const client = new ParentClient({ address, bundles, crls: [], now: () => timers.now() });
+  const client = new ParentClient({ address, id, bundles, crls: [], now: () => timers.now() });
   try {
     const svid = await client.attest(joinToken, key);
     const { spiffeId } = svid;
     return {
       spiffeId: parseSpiffeId(spiffeId),
+      parentId: id,
       keyId,
       chain: svid.chain.map((der) => Buffer.from(der)),
       parentBundle: parentBundleOf(svid.bundles),
@@ -98,10 +99,17 @@ async function becomeAuthority(
   const key = generateKey('ec-p256');
   const keyId = keyIdOf(spkiOf(key));
   await vault.put(key);
-  const trustDomain = trustDomainOf(parseSpiffeId(child.spiffeId));
+  const trustDomain = trustDomainOf(child.spiffeId);
   const bundles: Bundles = new Map([[trustDomain, child.parentBundle]]);
   const svid = { key: await vault.get(child.keyId), chain: child.chain };
-  const client = new ParentClient({ address, bundles, crls: [], now: () => timers.now(), svid });
+  const client = new ParentClient({
+    address,
+    id: child.parentId,
+    bundles,
+    crls: [],
+    now: () => timers.now(),
+    svid,
+  });
   try {
     const answer = await client.signAuthority(key, DEFAULT_AUTHORITY_TTL);
     const parentBundle = parentBundleOf(answer.bundles);

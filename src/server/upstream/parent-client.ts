@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
 import { Client, type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
-import { type ErrorCode, InterlockError } from '../../access/index.ts';
+import { type ErrorCode, InterlockError, type SpiffeId } from '../../access/index.ts';
 import { type Bundles, certificateToPem, createRequest } from '../../identity/index.ts';
 import {
   AgentService,
@@ -35,6 +35,8 @@ export interface ChildSvid {
 /** Where the parent is, how to know it, and who asks. */
 export interface ParentAccess {
   readonly address: string;
+  /** The parent's own SPIFFE ID. */
+  readonly id: SpiffeId;
   readonly bundles: Bundles;
   readonly crls: readonly Buffer[];
   readonly now: () => number;
@@ -121,7 +123,7 @@ export class ParentClient {
   }
 }
 
-function clientOf({ address, bundles, crls, now, svid }: ParentAccess): Client {
+function clientOf({ address, id, bundles, crls, now, svid }: ParentAccess): Client {
   const authorities = [...bundles.values()].flatMap(({ x509Authorities }) => x509Authorities);
   const pem = (ders: readonly Buffer[]) => Buffer.from(ders.map(certificateToPem).join(''));
   const tls = credentials.createSsl(
@@ -132,7 +134,7 @@ function clientOf({ address, bundles, crls, now, svid }: ParentAccess): Client {
       // Called after Node found the chain good: what counts is who it is, by our own verifier.
       checkServerIdentity(_host, certificate) {
         try {
-          assertControlPlane(shown(certificate), bundles, now(), crls);
+          assertControlPlane(shown(certificate), id, bundles, now(), crls);
           return undefined;
         } catch (error) {
           return error instanceof Error ? error : new Error(String(error));

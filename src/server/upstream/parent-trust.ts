@@ -1,11 +1,11 @@
 import { type ConnectionOptions, connect } from 'node:tls';
-import { InterlockError, parseSpiffeId, trustDomainOf } from '../../access/index.ts';
+import { InterlockError, type SpiffeId, trustDomainOf } from '../../access/index.ts';
 import { type Bundles, matchesPin, parseCertificate, verifyX509Svid } from '../../identity/index.ts';
 import { peerChain } from '../agents/peer-chain.ts';
 
 const HANDSHAKE_MS = 10_000;
-/** The path of a control plane's own ID, at its end: one that is limited to a prefix has it there. */
-const SERVER_PATH = /^(\/[A-Za-z0-9._/-]+)?\/interlock\/server$/;
+/** The end of a control plane's own ID. */
+const SERVER_PATH = '/interlock/server';
 
 /** The host and port of HOST:PORT or [IPv6]:PORT. Throws `usage`. */
 export function hostAndPort(address: string): { host: string; port: number } {
@@ -16,40 +16,48 @@ export function hostAndPort(address: string): { host: string; port: number } {
   throw new InterlockError('usage', address, `"${address}" is not HOST:PORT`);
 }
 
-/** Throws `untrusted` unless the chain is that of a control plane of a domain in the bundles. */
+/** Throws `untrusted` unless the chain is that of this control plane: one below the same root is another. */
 export function assertControlPlane(
   chain: readonly Buffer[],
+  id: SpiffeId,
   bundles: Bundles,
   now: number,
   crls: readonly Buffer[] = [],
 ): void {
   const { spiffeId } = verifyX509Svid(chain, { bundles, now, crls });
-  const path = spiffeId.slice(`spiffe://${trustDomainOf(spiffeId)}`.length);
-  if (SERVER_PATH.test(path)) return;
-  throw new InterlockError('untrusted', spiffeId, `${spiffeId} is not a control plane`);
+  if (spiffeId === id) return;
+  throw new InterlockError('untrusted', spiffeId, `${spiffeId} is not the parent, which is ${id}`);
+}
+
+/** A parent that was met, and what to know it by from then on. */
+export interface MetParent {
+  readonly id: SpiffeId;
+  readonly bundles: Bundles;
 }
 
 /**
- * Meets a parent of which nothing but the hash of its root is known: looks for the root in the chain it shows. Throws
- * `untrusted` where it is not there, `unavailable` where nobody answers.
+ * Meets a parent of which nothing but a join token is known: the token's pin is of the authority that certified the
+ * parent itself. Throws `untrusted` for a server that another one certified, `unavailable` where nobody answers.
  */
-export async function bundlesByPin(address: string, pin: string, now: number): Promise<Bundles> {
+export async function meetParent(address: string, pin: string, now: number): Promise<MetParent> {
   const chain = await shownChain(address);
-  const root = chain.find((der) => matchesPin(parseCertificate(der).spki, pin));
-  const leaf = chain[0] === undefined ? undefined : parseCertificate(chain[0]);
-  if (root === undefined || leaf?.spiffeId === undefined) {
+  const [leaf, issuer] = chain.map((der) => parseCertificate(der));
+  const root = chain.at(-1);
+  const id = leaf?.spiffeId;
+  if (issuer === undefined || root === undefined || id === undefined || !matchesPin(issuer.spki, pin)) {
     throw new InterlockError(
       'untrusted',
       address,
-      `${address} is not the control plane that the join token is from: none of its certificates has the key that the token names`,
+      `${address} is not the control plane that the join token is from: it is not certified by the key that the token names`,
     );
   }
-  const trustDomain = trustDomainOf(parseSpiffeId(leaf.spiffeId));
+  if (!id.endsWith(SERVER_PATH)) throw new InterlockError('untrusted', id, `${id} is not a control plane`);
+  const trustDomain = trustDomainOf(id);
   const bundles: Bundles = new Map([
     [trustDomain, { trustDomain, x509Authorities: [root], jwtAuthorities: [] }],
   ]);
-  assertControlPlane(chain, bundles, now);
-  return bundles;
+  assertControlPlane(chain, id, bundles, now);
+  return { id, bundles };
 }
 
 function shownChain(address: string): Promise<Buffer[]> {

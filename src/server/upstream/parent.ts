@@ -79,7 +79,8 @@ export class Parent implements Superior {
     const oldest = this.#plane?.confirmations().oldest ?? Number.POSITIVE_INFINITY;
     if (oldest < this.#own.bundles) return;
     const next = { ...this.#seen };
-    if (next.bundles === this.#confirmed.bundles && next.revocations === this.#confirmed.revocations) return;
+    const keys = ['bundles', 'rules', 'revocations'] as const;
+    if (keys.every((key) => next[key] === this.#confirmed[key])) return;
     this.#confirmed = next;
     this.#link.confirm(next);
   }
@@ -108,10 +109,10 @@ export class Parent implements Superior {
 
   #client(): ParentClient {
     const { address, timers } = this.#options;
-    const { parentBundle } = this.#state;
+    const { parentBundle, parentId: id } = this.#state;
     const bundles: Bundles = new Map([[parentBundle.trustDomain, parentBundle]]);
     const crls = this.#plane?.registry.upstream.crls ?? [];
-    return new ParentClient({ address, bundles, crls, now: () => timers.now(), svid: this.#svid });
+    return new ParentClient({ address, id, bundles, crls, now: () => timers.now(), svid: this.#svid });
   }
 
   #online(error: InterlockError | undefined): void {

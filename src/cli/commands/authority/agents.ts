@@ -80,8 +80,7 @@ export const authorityEvictCommand: CommandSpec<EvictOptions> = {
     ).default('unspecified'),
     new Option('--forget', 'forget an agent that was evicted, so that its node may be attested again'),
   ],
-  example:
-    'interlock authority evict spiffe://example.org/interlock/agent/join_token/node-1 --reason keyCompromise',
+  example: 'interlock authority evict spiffe://example.org/interlock/agent/join_token/node-1',
   json: '{revoked: number of SVIDs} or {forgotten: id}',
   async run({ terminal }, [id = ''], { state, json, reason, forget }) {
     const api = new Api(state);

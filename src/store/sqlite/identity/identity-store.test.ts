@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { describeIdentityStore, svidOf } from '../../identity-contract.ts';
+import { describeIdentityStore, svidOf } from '../../identity-contract.test-helper.ts';
 import { openIdentityStore } from './identity-store.ts';
 import { IDENTITY_FILE } from './open.ts';
 
