@@ -92,7 +92,7 @@ export const agentCommand: CommandSpec<Options> = {
       'where delegates connect (the Delegated Identity API); not served without',
     ),
     new Option('--delegate <id>', 'a SPIFFE ID that may use the admin socket; may be repeated').argParser(
-      (text: string, before: readonly SpiffeId[] = []) => [...before, spiffeIdOption(text)],
+      (text: string, before: readonly SpiffeId[] | undefined) => [...(before ?? []), spiffeIdOption(text)],
     ),
     new Option('--pods <url>', "where to read this node's pods: the kubelet's or the API server's address"),
     new Option('--pods-token <file>', 'the token for it').default(`${SERVICE_ACCOUNT}/token`),
