@@ -4,7 +4,8 @@ import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { createRequest, generateKey, parseBundle } from '../identity/index.ts';
+import { parseSpiffeId } from '../access/index.ts';
+import { createRequest, formatBundle, generateKey, parseBundle } from '../identity/index.ts';
 import {
   DEFAULT_AUTHORITY_TTL,
   initialise,
@@ -273,11 +274,31 @@ describe('a child authority', () => {
   test('with a trust domain of its own is federated without a manual step', async () => {
     const state = await domain('example.org');
     const parent = await serve(state);
-    await call(state, 'POST', '/v1/rules', { yaml: CHILD_RULE('b', '{ prefixes: ["/none/"] }') });
+    await call(state, 'POST', '/v1/rules', { yaml: CHILD_RULE('b', '{ trustDomains: [b.example] }') });
     const [, child] = await childOf(state, parent.port, 'b', await domain('b.example'));
     await until(() => parent.plane.registry.foreignBundles.has('b.example'));
     await until(() => child.plane.registry.foreignBundles.has('example.org'));
     const theirs = child.plane.authorities.slots[0]?.root.der;
     expect(parent.plane.registry.foreignBundles.get('b.example')?.x509Authorities).toEqual([theirs]);
+  });
+
+  test('publishes the bundles of the trust domains that its rule names, and no other', async () => {
+    const state = await domain('example.org');
+    const { plane } = await serve(state);
+    await call(state, 'POST', '/v1/rules', { yaml: CHILD_RULE('b', '{ trustDomains: [b.example] }') });
+    const id = parseSpiffeId('spiffe://example.org/interlock/agent/join_token/b');
+    const agent = {
+      agent: { id, attestor: 'join_token' },
+      selectors: [`agent:id:${id}`],
+      claims: {},
+    };
+    const partner = formatBundle({ trustDomain: 'partner.example', x509Authorities: [], jwtAuthorities: [] });
+    await expect(
+      plane.children.publish(agent, 'partner.example', Buffer.from(partner)),
+    ).rejects.toMatchObject({ code: 'forbidden', message: expect.stringContaining('trustDomains') });
+    expect(plane.registry.foreignBundles.size).toBe(0);
+    await plane.children.publish(agent, 'b.example', Buffer.from(partner));
+    expect([...plane.registry.foreignBundles.keys()]).toEqual(['b.example']);
+    await expect(plane.children.sign(agent, Buffer.alloc(0), 0)).rejects.toMatchObject({ code: 'forbidden' });
   });
 });

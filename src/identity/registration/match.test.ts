@@ -271,6 +271,7 @@ describe('identitiesOf', () => {
       rule: 'child',
       spiffeId: 'spiffe://example.org/area/pay',
       prefixes: ['/area/pay/'],
+      trustDomains: [],
       pathLength: 0,
       ttl: 30 * 86_400_000,
       authority: undefined,

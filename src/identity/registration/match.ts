@@ -98,13 +98,14 @@ export function matchAuthority(
   if (fault !== undefined) return fault;
   const spiffeId = idFor(rule, asker);
   if (typeof spiffeId !== 'string') return spiffeId;
-  const { prefixes, unlimited, pathLength = 0 } = downstream;
+  const { prefixes, unlimited, trustDomains = [], pathLength = 0 } = downstream;
   return {
     matched: true,
     authority: {
       rule: name,
       spiffeId,
       prefixes: unlimited === true ? undefined : (prefixes ?? []),
+      trustDomains,
       pathLength,
       ttl,
       authority,

@@ -130,14 +130,15 @@ const downstream = z
       .max(64)
       .optional(),
     unlimited: z.literal(true).optional(),
+    trustDomains: z.array(trustDomain).min(1).max(64).optional(),
     pathLength: z.int().min(0).max(6).optional(),
   })
-  .superRefine(({ prefixes, unlimited }, context) => {
-    if (prefixes === undefined && unlimited === undefined)
+  .superRefine(({ prefixes, unlimited, trustDomains }, context) => {
+    if (prefixes === undefined && unlimited === undefined && trustDomains === undefined)
       context.addIssue({
         code: 'custom',
         message:
-          'a child authority without prefixes may speak for every path: give prefixes, or write unlimited: true',
+          'a child authority without prefixes may speak for every path: give prefixes, or trustDomains of its own, or write unlimited: true',
       });
     if (prefixes !== undefined && unlimited !== undefined)
       context.addIssue({ code: 'custom', message: 'prefixes and unlimited say opposite things' });

@@ -48,15 +48,13 @@ export class RuleSet {
   /** By name, in the order of UTF-16 units. */
   readonly rules: readonly CompiledRule[];
   readonly #byName: ReadonlyMap<string, CompiledRule>;
-  readonly #forWorkloads: SelectorIndex;
-  readonly #forAgents: SelectorIndex;
+  // Made when first looked into: an agent never asks the one, and a control plane has a new set with every change.
+  #forWorkloads: SelectorIndex | undefined;
+  #forAgents: SelectorIndex | undefined;
 
   constructor(rules: Iterable<CompiledRule>) {
     this.rules = [...rules].sort(byName);
     this.#byName = new Map(this.rules.map((rule) => [rule.name, rule]));
-    const own = this.rules.filter((rule) => rule.downstream === undefined);
-    this.#forWorkloads = new SelectorIndex(own, (rule) => rule.selectors);
-    this.#forAgents = new SelectorIndex(own, (rule) => rule.nodeSelectors);
   }
 
   get(name: string): CompiledRule | undefined {
@@ -74,6 +72,7 @@ export class RuleSet {
   /** The rules by which an agent may ask at all: what it needs to know. */
   forAgent(agent: AgentAttributes): CompiledRule[] {
     const asker = new Asker({}, agent);
+    this.#forAgents ??= this.#index((rule) => rule.nodeSelectors);
     return this.#forAgents
       .candidates(asker.nodeSelectors)
       .filter((rule) => nodeFault(rule, asker) === undefined);
@@ -81,7 +80,13 @@ export class RuleSet {
 
   /** The rules that could match a workload with these selectors, by name. */
   candidates(selectors: ReadonlySet<string>): CompiledRule[] {
+    this.#forWorkloads ??= this.#index((rule) => rule.selectors);
     return this.#forWorkloads.candidates(selectors);
+  }
+
+  #index(wanted: (rule: CompiledRule) => readonly string[]): SelectorIndex {
+    const own = this.rules.filter((rule) => rule.downstream === undefined);
+    return new SelectorIndex(own, wanted);
   }
 }
 

@@ -86,6 +86,8 @@ export interface Downstream {
   readonly prefixes?: readonly string[];
   /** Must be written where there are no prefixes: the child may then speak for every path. */
   readonly unlimited?: true;
+  /** Trust domains of its own, whose bundles it may make known here. */
+  readonly trustDomains?: readonly string[];
   /** How many authorities may follow below the child. */
   readonly pathLength?: number;
 }
@@ -145,6 +147,8 @@ export interface GivenAuthority {
   readonly spiffeId: SpiffeId;
   /** Absent: every path of the trust domain. An empty list allows none. */
   readonly prefixes: readonly string[] | undefined;
+  /** Trust domains whose bundles it may publish. */
+  readonly trustDomains: readonly string[];
   readonly pathLength: number;
   /** Longest life of the child's certificate, milliseconds. */
   readonly ttl: number;

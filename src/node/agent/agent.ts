@@ -6,17 +6,19 @@ import { type ApiLog, type Call, type Callers } from '../api/callers.ts';
 import { delegatedApi } from '../api/delegated.ts';
 import { sdsApi } from '../api/sds/sds.ts';
 import { workloadApi } from '../api/workload-api.ts';
-import { type AttestorOptions, WorkloadAttestor } from '../attestation/index.ts';
+import { type AttestorOptions, Turns, WorkloadAttestor } from '../attestation/index.ts';
 import { Link } from '../link/link.ts';
 import { attest, type NodeEvidence, type ServerAccess, streamOpener } from '../link/transport.ts';
 import {
   addReflection,
+  CallLimit,
   type GrpcSocket,
   HealthService,
   serveGrpc,
   SOCKET_SERVER_OPTIONS,
 } from '../socket/index.ts';
 import { AgentState } from '../state/agent-state.ts';
+import { KeptHashes } from '../state/kept-hashes.ts';
 import { SvidCache } from '../svids/svid-cache.ts';
 import { type LiveProcess, openProcess } from '../system/index.ts';
 import type { Timers } from '../timers.ts';
@@ -51,6 +53,11 @@ export interface AgentOptions {
 /** Everyone may connect to the workloads' socket: who it is decides what they get. */
 const WORKLOAD_SOCKET_MODE = 0o777;
 const ADMIN_SOCKET_MODE = 0o600;
+/** Callers that are attested at once, and of one tenant: each costs open files, and a megabyte while a program is hashed. */
+const MAX_ATTESTATIONS = 64;
+const MAX_ATTESTATIONS_EACH = 8;
+/** How long rules may be in force before they are on disk. */
+const SAVE_RULES_MS = 500;
 /** How long streams may take to end when the agent stops. */
 const GRACE_MS = 500;
 
@@ -75,6 +82,7 @@ export class Agent {
   readonly #workloads: WorkloadBook;
   readonly #jwts: JwtCache;
   readonly #attestor: WorkloadAttestor;
+  readonly #turns = new Turns(MAX_ATTESTATIONS, MAX_ATTESTATIONS_EACH);
   readonly #health = new HealthService();
   readonly #trustListeners = new Set<() => void>();
   #firstTrust: Bundles | undefined;
@@ -86,12 +94,23 @@ export class Agent {
     const { timers, log, algorithm } = options;
     this.#options = options;
     this.#state = new AgentState(options.stateDir, (file, error) =>
-      log.warn({ file, error }, 'a file of the state is damaged and was left out'),
+      log.warn(
+        { file, error },
+        isInterlockError(error) && error.code === 'io'
+          ? 'a file of the state could not be written or read: a restart goes on without it'
+          : 'a file of the state is damaged and was left out',
+      ),
     );
-    this.#knowledge = new Knowledge(this.#state, (what, error) =>
-      log.warn({ what, error }, 'something from the control plane cannot be used and was left out'),
+    this.#knowledge = new Knowledge(
+      this.#state,
+      (what, error) =>
+        log.warn({ what, error }, 'something from the control plane cannot be used and was left out'),
+      (save) => void timers.after(SAVE_RULES_MS, save),
     );
-    this.#attestor = new WorkloadAttestor(options.attestor);
+    const hashes = new KeptHashes(options.stateDir, (error) =>
+      log.warn({ error }, 'hashes of executables cannot be kept: they are worked out anew after a restart'),
+    );
+    this.#attestor = new WorkloadAttestor({ ...options.attestor, hashes });
     this.#own = new OwnIdentity({
       timers,
       state: this.#state,
@@ -201,18 +220,20 @@ export class Agent {
     this.#own.close();
     this.#link.close();
     this.#svids.close();
+    this.#knowledge.flush();
     await Promise.all(this.#sockets.map((socket) => socket.close(GRACE_MS)));
   }
 
   async #serve(path: string, mode: number, add: (server: Server, callers: Callers) => void): Promise<void> {
     const { log } = this.#options;
-    const server = new Server(SOCKET_SERVER_OPTIONS);
     let socket: GrpcSocket | undefined;
+    const calls = new CallLimit((peer) => socket?.callerOf({ getPeer: () => peer }).tenant ?? '');
+    const server = new Server({ ...SOCKET_SERVER_OPTIONS, interceptors: [calls.interceptor] });
     add(server, {
       attributesOf: async (call: Call) => {
         if (socket === undefined) throw new InterlockError('unavailable', path, 'the agent is starting');
-        const { process, credentials } = socket.callerOf(call);
-        return this.#attributesOf(process, credentials);
+        const { process, credentials, tenant } = socket.callerOf(call);
+        return this.#turns.take(tenant, () => this.#attributesOf(process, credentials));
       },
     });
     this.#health.addTo(server);
@@ -286,7 +307,7 @@ export class Agent {
     if (isRefusalOfAgent(error) && this.#own.svid !== undefined && isInterlockError(error)) {
       // Evicted, or unknown there: only a new attestation helps.
       log.warn({ server, code: error.code }, "the agent's SVID is not accepted: it is attested anew");
-      this.#own.forget();
+      this.#own.doubt();
     }
   }
 
@@ -299,9 +320,12 @@ export class Agent {
   #revoke(): void {
     const knowledge = this.#knowledge;
     this.#jwts.clear();
-    this.#svids.revoke(
-      ({ spiffeId, serial }) => knowledge.isRevoked(spiffeId) || knowledge.isRevokedSerial(serial),
+    const svids = this.#svids;
+    svids.revoke(
+      ({ spiffeId, serial }) => !knowledge.isRevoked(spiffeId) && knowledge.isRevokedSerial(serial),
     );
+    // A workload whose only identity is revoked is told that it has none, and not that it is still to be signed.
     this.#workloads.rulesChanged();
+    svids.revoke(({ spiffeId }) => knowledge.isRevoked(spiffeId));
   }
 }

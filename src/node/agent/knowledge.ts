@@ -9,6 +9,7 @@ import {
   parseBundle,
   parseCrl,
   parseIdentityRule,
+  readAgentAttributes,
   RuleSet,
   type WorkloadAttributes,
 } from '../../identity/index.ts';
@@ -30,6 +31,10 @@ const NOTHING: TrustState = { version: 0n, trustDomain: '', bundles: new Map(), 
 export class Knowledge {
   readonly #state: AgentState;
   readonly #onUnusable: OnUnusable;
+  readonly #later: (save: () => void) => void;
+  #rulesUnsaved = false;
+  /** Some rules are on disk. */
+  #rulesKept = false;
   /** JSON of each rule, by name: what is written to disk. */
   readonly #documents = new Map<string, Uint8Array>();
   #rules = new RuleSet([]);
@@ -42,14 +47,26 @@ export class Knowledge {
   #revokedSerials: ReadonlySet<string> = new Set();
   #revocationsVersion = 0n;
 
-  /** Starts from what is on disk. */
-  constructor(state: AgentState, onUnusable: OnUnusable) {
+  /**
+   * Starts from what is on disk. `later` says when changed rules are written, all at once: workloads do not wait for
+   * the disk, and a hundred new rules are one write. At once where it is absent.
+   */
+  constructor(
+    state: AgentState,
+    onUnusable: OnUnusable,
+    later: (save: () => void) => void = (save) => save(),
+  ) {
     this.#state = state;
     this.#onUnusable = onUnusable;
+    this.#later = later;
     const bundles = state.bundles();
     if (bundles !== undefined) this.#setBundles(bundles);
     const rules = state.rules();
-    if (rules !== undefined) this.#setRules(rules);
+    // Without the trust domain that they are for they mean nothing: they are asked for anew.
+    if (rules !== undefined && bundles !== undefined) {
+      this.#setRules(rules);
+      this.#rulesKept = true;
+    }
     const revocations = state.revocations();
     if (revocations !== undefined) this.#setRevocations(revocations);
   }
@@ -86,12 +103,29 @@ export class Knowledge {
     return this.#revokedSerials.has(serial);
   }
 
-  /** Takes rules over: all of them, or what changed. */
+  /**
+   * Takes rules over: all of them, or what changed. An agent that ends before they are written has an older version,
+   * and is sent what it lacks.
+   */
   takeRules(state: RuleState): void {
     this.#setRules(state);
+    if (this.#rulesUnsaved) return;
+    this.#rulesUnsaved = true;
+    // The first ones at once: without any, an agent that is killed before its control plane returns serves nobody.
+    if (this.#rulesKept) this.#later(() => this.flush());
+    else this.flush();
+  }
+
+  /** Writes what is not written yet. */
+  flush(): void {
+    if (!this.#rulesUnsaved) return;
+    this.#rulesUnsaved = false;
     const { rulesVersion: version } = this;
     const whole = { version, complete: true, rules: [...this.#documents.values()], agent: this.#agentJson };
-    this.#keep('rules', () => this.#state.saveRules(create(RuleStateSchema, whole)));
+    this.#keep('rules', () => {
+      this.#state.saveRules(create(RuleStateSchema, whole));
+      this.#rulesKept = true;
+    });
   }
 
   /** Takes bundles over. Those of a domain that cannot be read stay as they were. */
@@ -108,9 +142,12 @@ export class Knowledge {
 
   #setRules({ version, complete, rules, removed, agent }: RuleState): void {
     if (agent.length > 0) {
-      this.#agentJson = agent;
-      // Written by the control plane from its own type.
-      this.#agent = JSON.parse(Buffer.from(agent).toString()) as AgentAttributes;
+      try {
+        this.#agent = readAgentAttributes(agent);
+        this.#agentJson = agent;
+      } catch (error) {
+        this.#onUnusable("the agent's own attributes", error);
+      }
     }
     if (complete) this.#documents.clear();
     const changed = [];

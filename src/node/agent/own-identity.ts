@@ -1,4 +1,4 @@
-import { InterlockError, isInterlockError } from '../../access/index.ts';
+import { isInterlockError } from '../../access/index.ts';
 import { type KeyAlgorithm, parseCertificate } from '../../identity/index.ts';
 import type { BundleState } from '../../proto/index.ts';
 import type { ApiLog } from '../api/callers.ts';
@@ -26,7 +26,10 @@ const RETRY_MS = 30_000;
 export class OwnIdentity {
   readonly #options: OwnIdentityOptions;
   #svid: AgentSvid | undefined;
+  /** The control plane did not accept the SVID: the next step is an attestation. */
+  #isDoubted = false;
   #cancel: (() => void) | undefined;
+  #cancelSave: (() => void) | undefined;
 
   constructor(options: OwnIdentityOptions) {
     this.#options = options;
@@ -43,7 +46,10 @@ export class OwnIdentity {
   /** The SVID, attested for where there is none that is valid. Rejects as the attestation does. */
   async ensure(): Promise<AgentSvid> {
     const { svid } = this;
-    if (svid !== undefined) return svid;
+    if (svid !== undefined && !this.#isDoubted) return svid;
+    // Where the attestation fails too (a join token is good for one), the SVID is tried again after it: a control plane
+    // that refused it by mistake, its clock wrong for a minute, must not cost the node its identity.
+    this.#isDoubted = false;
     const { svid: fresh, bundles } = await this.#options.attest();
     this.#options.onBundles(bundles);
     this.#keep(fresh);
@@ -51,10 +57,9 @@ export class OwnIdentity {
     return fresh;
   }
 
-  /** Forgets the SVID, which the control plane does not accept any more. */
-  forget(): void {
-    this.#svid = undefined;
-    this.#options.state.removeAgent();
+  /** The control plane does not accept the SVID: the node is attested anew before it is shown again. */
+  doubt(): void {
+    this.#isDoubted = true;
   }
 
   /** Renews over the link from now on, and connects anew with each new SVID. */
@@ -78,30 +83,44 @@ export class OwnIdentity {
     this.#cancel?.();
     const { timers, log, algorithm } = this.#options;
     this.#cancel = timers.after(Math.max(0, ms), () => {
-      renewedAgent(link, svid, algorithm).then(
-        (renewed) => {
-          this.#keep(renewed);
-          link.reconnect();
-        },
-        (error: unknown) => {
-          log.warn({ error }, "the agent's own SVID could not be renewed; it is tried again");
-          this.#cancel = timers.after(RETRY_MS, () => this.renewOver(link));
-        },
-      );
+      const renew = async () => {
+        this.#keep(await renewedAgent(link, svid, algorithm));
+        link.reconnect();
+      };
+      renew().catch((error: unknown) => {
+        log.warn({ error }, "the agent's own SVID could not be renewed; it is tried again");
+        this.#cancel = timers.after(RETRY_MS, () => this.renewOver(link));
+      });
     });
   }
 
   close(): void {
     this.#cancel?.();
+    this.#cancelSave?.();
   }
 
   #keep(svid: AgentSvid): void {
     this.#svid = svid;
-    this.#options.state.saveAgent(svid);
+    this.#save(svid, true);
+  }
+
+  /** A full disk costs a restart its memory; the node is what it is all the same, and a join token is not taken twice. */
+  #save(svid: AgentSvid, first: boolean): void {
+    const { state, timers, log } = this.#options;
+    try {
+      state.saveAgent(svid);
+      if (!first) log.info({ spiffeId: svid.spiffeId }, "the agent's own SVID is kept now");
+    } catch (error) {
+      if (first)
+        log.warn({ error }, "the agent's own SVID could not be kept; it is tried until there is room");
+      this.#cancelSave = timers.after(RETRY_MS, () => {
+        if (this.#svid === svid) this.#save(svid, false);
+      });
+    }
   }
 }
 
 /** True for a refusal of the agent itself: its SVID is of no use any more. */
 export function isRefusalOfAgent(error: unknown): boolean {
-  return isInterlockError(error) && !isPassing(error) && (error as InterlockError).code !== 'usage';
+  return isInterlockError(error) && !isPassing(error) && error.code !== 'usage';
 }

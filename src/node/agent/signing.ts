@@ -1,11 +1,14 @@
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, type SpiffeId } from '../../access/index.ts';
 import {
   createRequest,
   exportPkcs8,
   generateKey,
   type KeyAlgorithm,
+  MAX_ATTRIBUTES_BYTES,
   parseCertificate,
   spkiOf,
+  type WorkloadAttributes,
+  writeWorkloadAttributes,
 } from '../../identity/index.ts';
 import type { Link } from '../link/link.ts';
 import type { AgentSvid } from '../state/agent-state.ts';
@@ -15,6 +18,7 @@ import type { SignJwt } from '../workloads/jwt-cache.ts';
 /** Signs workloads' X509-SVIDs over the link: a new key for each, which leaves the agent only to its workload. */
 export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
   return async ({ spiffeId, rule }, attributes, replaces) => {
+    const told = attributesToSend(spiffeId, attributes);
     const key = generateKey(algorithm);
     const answer = await link.ask((request) => ({
       case: 'signX509',
@@ -23,7 +27,7 @@ export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
         request,
         spiffeId,
         rule,
-        attributes: Buffer.from(JSON.stringify(attributes)),
+        attributes: told,
         csr: createRequest(key),
         replaces: Buffer.from(replaces ?? '', 'hex'),
       },
@@ -41,6 +45,7 @@ export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
 /** Signs workloads' JWT-SVIDs over the link. */
 export function jwtSigning(link: Link): SignJwt {
   return async ({ spiffeId, rule }, attributes, audience) => {
+    const told = attributesToSend(spiffeId, attributes);
     const answer = await link.ask((request) => ({
       case: 'signJwt',
       value: {
@@ -48,7 +53,7 @@ export function jwtSigning(link: Link): SignJwt {
         request,
         spiffeId,
         rule,
-        attributes: Buffer.from(JSON.stringify(attributes)),
+        attributes: told,
         audience: [...audience],
       },
     }));
@@ -70,6 +75,17 @@ export async function renewedAgent(link: Link, svid: AgentSvid, algorithm: KeyAl
   const chain = answer.value.chain.map((der) => Buffer.from(der));
   if (leafOf(chain, spkiOf(key)).spiffeId !== svid.spiffeId) throw wrongAnswer();
   return { ...svid, chain, key: exportPkcs8(key) };
+}
+
+/** A message larger than the control plane takes would end the stream, and with it everybody's renewals. */
+function attributesToSend(spiffeId: SpiffeId, attributes: WorkloadAttributes): Uint8Array {
+  const json = writeWorkloadAttributes(attributes);
+  if (json.byteLength <= MAX_ATTRIBUTES_BYTES) return json;
+  throw new InterlockError(
+    'limit',
+    spiffeId,
+    `the attributes of a workload for ${spiffeId} have ${json.byteLength} bytes; at most ${MAX_ATTRIBUTES_BYTES} are taken: give its container fewer labels`,
+  );
 }
 
 function leafOf(chain: readonly Buffer[], spki: Buffer) {

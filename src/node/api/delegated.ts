@@ -12,7 +12,7 @@ import type { JwtCache } from '../workloads/jwt-cache.ts';
 import type { ServedSvid, WorkloadBook, WorkloadState } from '../workloads/workload-book.ts';
 import type { ApiLog, Call, Callers } from './callers.ts';
 import { LatestWriter } from './latest-writer.ts';
-import { fault, faultOf, noIdentity } from './status.ts';
+import { assertAudience, fault, faultOf, noIdentity } from './status.ts';
 
 /** What the Delegated Identity API is served from. */
 export interface DelegatedParts {
@@ -117,21 +117,21 @@ function serve<Request, Response>(
     call.emit('error', failed(parts, call, method, error));
   };
   const writer = new LatestWriter<Response>(call);
-  authorize(parts, call)
-    .then(async (check) => {
-      if (over) return;
-      stop = await follow((response) => {
-        try {
-          // A delegate that is none any more gets nothing more.
-          check();
-          if (!over) writer.write(response);
-        } catch (error) {
-          fail(error);
-        }
-      });
-      if (over) stop();
-    })
-    .catch(fail);
+  const start = async () => {
+    const check = await authorize(parts, call);
+    if (over) return;
+    stop = await follow((response) => {
+      try {
+        // A delegate that is none any more gets nothing more.
+        check();
+        if (!over) writer.write(response);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    if (over) stop();
+  };
+  start().catch(fail);
 }
 
 function failed({ log }: DelegatedParts, call: Call, method: string, error: unknown) {
@@ -155,7 +155,7 @@ async function fetchJwts(
   request: delegated.FetchJWTSVIDsRequest,
 ): Promise<delegated.FetchJWTSVIDsResponse> {
   const { audience } = request;
-  if (audience.length === 0) throw fault(status.INVALID_ARGUMENT, 'audience must be specified');
+  assertAudience(audience);
   const attributes = await subject(parts, request);
   const given = parts.workloads.given(attributes);
   if (given.length === 0) throw noIdentity();

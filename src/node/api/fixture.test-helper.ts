@@ -107,7 +107,7 @@ export async function testParts() {
   const other = await testDomain('other.example');
   const control = {
     attributes: { unix: { uid: 1000, gid: 1000, groups: [] } } as WorkloadAttributes,
-    rules: (_: WorkloadAttributes): readonly GivenIdentity[] => [given('web')],
+    rules: (() => [given('web')]) as (attributes: WorkloadAttributes) => readonly GivenIdentity[],
     revoked: new Set<string>(),
     refuse: undefined as Error | undefined,
   };

@@ -3,12 +3,13 @@ import { ERROR_CODES, isInterlockError } from '../../access/index.ts';
 
 /** An error as grpc-js sends it. */
 export interface GrpcFault extends Error {
-  readonly code: status;
+  /** A google.rpc.Code. */
+  readonly code: number;
   readonly details: string;
 }
 
 /** A fault of the given status; its text goes to the caller. */
-export function fault(code: status, details: string): GrpcFault {
+export function fault(code: number, details: string): GrpcFault {
   return Object.assign(new Error(details), { code, details });
 }
 
@@ -27,4 +28,18 @@ export function noIdentity(): GrpcFault {
 /** A workload whose identities are not signed yet. */
 export function notYet(): GrpcFault {
   return fault(status.UNAVAILABLE, 'the identity is not signed yet: the control plane was not reached');
+}
+
+/** Audiences in one request for a JWT-SVID, and the length of each. */
+const MAX_AUDIENCES = 32;
+const MAX_AUDIENCE_LENGTH = 2048;
+
+/** Refuses a request for a token without audience, or for one that is too much. */
+export function assertAudience(audience: readonly string[]): void {
+  if (audience.length === 0 || audience.includes('')) {
+    throw fault(status.INVALID_ARGUMENT, 'audience must be specified');
+  }
+  if (audience.length > MAX_AUDIENCES || audience.some((name) => name.length > MAX_AUDIENCE_LENGTH)) {
+    throw fault(status.INVALID_ARGUMENT, 'too many audiences, or one that is too long');
+  }
 }

@@ -33,7 +33,7 @@ import { assertSecurityHeader } from '../socket/index.ts';
 import type { Timers } from '../timers.ts';
 import type { ApiLog, Call, Callers } from './callers.ts';
 import { LatestWriter } from './latest-writer.ts';
-import { fault, faultOf, noIdentity, notYet } from './status.ts';
+import { assertAudience, fault, faultOf, noIdentity, notYet } from './status.ts';
 
 /** What the Workload API is served from. */
 export interface WorkloadApiParts {
@@ -43,10 +43,6 @@ export interface WorkloadApiParts {
   readonly timers: Timers;
   readonly log: ApiLog;
 }
-
-/** Audiences in one request for a JWT-SVID, and the length of each. */
-const MAX_AUDIENCES = 32;
-const MAX_AUDIENCE_LENGTH = 2048;
 
 type Unary<Request, Response> = (
   call: ServerUnaryCall<Request, Response>,
@@ -89,7 +85,8 @@ function stream<Request, Response>(
   };
   call.on('cancelled', end);
   call.on('close', end);
-  attest(parts, call).then((attributes) => {
+  const begin = async () => {
+    const attributes = await attest(parts, call);
     if (over) return;
     const writer = new LatestWriter<Response>(call);
     const stop = parts.workloads.subscribe(attributes, (state) => {
@@ -98,7 +95,8 @@ function stream<Request, Response>(
     });
     if (over) stop();
     else unsubscribe = stop;
-  }, fail);
+  };
+  begin().catch(fail);
 }
 
 function unary<Request, Response>(
@@ -161,12 +159,7 @@ async function fetchJwt(
   attributes: WorkloadAttributes,
   { audience, spiffeId }: JWTSVIDRequest,
 ): Promise<JWTSVIDResponse> {
-  if (audience.length === 0 || audience.includes('')) {
-    throw fault(status.INVALID_ARGUMENT, 'audience must be specified');
-  }
-  if (audience.length > MAX_AUDIENCES || audience.some((name) => name.length > MAX_AUDIENCE_LENGTH)) {
-    throw fault(status.INVALID_ARGUMENT, 'too many audiences, or one that is too long');
-  }
+  assertAudience(audience);
   const given = wanted(workloads.given(attributes), spiffeId);
   if (given.length === 0) throw noIdentity();
   const svids = await Promise.all(

@@ -11,7 +11,13 @@ import { Accounts } from './accounts.ts';
 import { type Hierarchy, readCgroups, unitOf } from './cgroup.ts';
 import type { ContainerSource } from './container-source.ts';
 import { locateContainer } from './container.ts';
-import { ExecutableHashes, type ExecutablePath, executablePath, programOf } from './executable.ts';
+import {
+  ExecutableHashes,
+  type ExecutablePath,
+  executablePath,
+  type HashStore,
+  programOf,
+} from './executable.ts';
 import { locateByMounts } from './mountinfo.ts';
 import type { FoundContainer, PodQuery, PodSource } from './pod-source.ts';
 import { type ProcessStatus, readStatus } from './status.ts';
@@ -43,6 +49,8 @@ export interface AttestorOptions {
   readonly systemd?: boolean | undefined;
   /** Executables larger than this many bytes are not hashed; 0 hashes none. */
   readonly maxExecutableBytes?: number | undefined;
+  /** Where hashes of executables outlive the agent's process. */
+  readonly hashes?: HashStore | undefined;
   /** For tests. */
   readonly procRoot?: string | undefined;
   readonly etc?: string | undefined;
@@ -66,7 +74,7 @@ export class WorkloadAttestor {
     this.#options = options;
     this.#procRoot = options.procRoot ?? '/proc';
     this.#accounts = new Accounts(options.etc);
-    this.#hashes = new ExecutableHashes(options.maxExecutableBytes);
+    this.#hashes = new ExecutableHashes(options.maxExecutableBytes, options.hashes);
   }
 
   /**

@@ -62,14 +62,25 @@ function isFile(path: string, file: BigIntStats): boolean {
   }
 }
 
+/** Where hashes are kept for the next start of the agent, by what tells one state of a file from another. */
+export interface HashStore {
+  load(): ReadonlyMap<string, string>;
+  save(hashes: ReadonlyMap<string, string>): void;
+}
+
 /** SHA-256 of executables, each read once while it stays as it is. */
 export class ExecutableHashes {
   readonly #maxBytes: number;
+  readonly #store: HashStore | undefined;
+  readonly #done: Map<string, string>;
   // In the order of last use.
   readonly #hashes = new Map<string, Promise<string>>();
 
-  constructor(maxBytes = DEFAULT_MAX_EXECUTABLE_BYTES) {
+  constructor(maxBytes = DEFAULT_MAX_EXECUTABLE_BYTES, store?: HashStore) {
     this.#maxBytes = maxBytes;
+    this.#store = store;
+    this.#done = new Map(store?.load());
+    for (const [key, hash] of this.#done) this.#hashes.set(key, Promise.resolve(hash));
   }
 
   /**
@@ -103,13 +114,25 @@ export class ExecutableHashes {
     const hash = known ?? digest(file, link, this.#maxBytes);
     this.#hashes.delete(key);
     this.#hashes.set(key, hash);
-    if (this.#hashes.size > MAX_CACHED) this.#hashes.delete(this.#hashes.keys().next().value ?? key);
+    if (this.#hashes.size > MAX_CACHED) {
+      const [oldest = key] = this.#hashes.keys();
+      this.#hashes.delete(oldest);
+      this.#done.delete(oldest);
+    }
     try {
-      return await hash;
+      const done = await hash;
+      if (known === undefined) this.#keep(key, done);
+      return done;
     } catch (error) {
       if (this.#hashes.get(key) === hash) this.#hashes.delete(key);
       throw error;
     }
+  }
+
+  #keep(key: string, hash: string): void {
+    if (!this.#hashes.has(key)) return;
+    this.#done.set(key, hash);
+    this.#store?.save(this.#done);
   }
 }
 

@@ -1,5 +1,5 @@
-import { type IncomingMessage, request as requestHttp } from 'node:http';
-import { request as requestHttps, type RequestOptions } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import type { RequestOptions } from 'node:https';
 import { InterlockError } from '../../access/index.ts';
 
 /** Where to ask, with what, and for how long. */
@@ -26,10 +26,13 @@ export interface GetOptions {
  * One GET, its whole answer as text; follows no redirect. Throws `unavailable` (does not answer, or not in time),
  * `not_found` (404), `forbidden` (401, 403), `limit` (longer than allowed).
  */
-export function get(options: GetOptions): Promise<string> {
+export async function get(options: GetOptions): Promise<string> {
   const { who, url, timeoutMs } = options;
+  // Loaded when there is something to ask: a static import of node:http also loads all of fetch() and WebSocket, which
+  // would be a tenth of the agent's start.
+  const http = await (url.protocol === 'https:' ? import('node:https') : import('node:http'));
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, requestOptions(options));
+  const request = http.request(url, requestOptions(options));
   const fail = (error: unknown) => {
     reject(error instanceof InterlockError ? error : silent(who, error));
     request.destroy();
@@ -43,7 +46,7 @@ export function get(options: GetOptions): Promise<string> {
     read(response, options).then(resolve, fail);
   });
   request.end();
-  return promise.finally(() => clearTimeout(timer));
+  return await promise.finally(() => clearTimeout(timer));
 }
 
 function requestOptions(options: GetOptions): RequestOptions {

@@ -6,3 +6,4 @@ export {
   type PodListOptions,
   type PodSource,
 } from './pod-source.ts';
+export { Turns } from './turns.ts';

@@ -171,6 +171,7 @@ describe('the list of pods over HTTPS', () => {
     const pods = fresh({
       wait: async (ms) => {
         expect(ms).toBe(500);
+        clock += ms;
         if (requests.length === 3) answer = { status: 200, body: podList(pod(UID, ID)) };
       },
     });
@@ -187,6 +188,22 @@ describe('the list of pods over HTTPS', () => {
     requests = [];
     expect(await pods.find({ containerId: ID })).toBeUndefined();
     expect(requests).toHaveLength(1);
+  });
+
+  it('is asked for four times a second at most, whoever looks for a container that no list has', async () => {
+    const waits: number[] = [];
+    const pods = fresh({
+      wait: async (ms) => {
+        waits.push(ms);
+        clock += ms;
+      },
+    });
+    answer = { status: 200, body: podList() };
+    for (let i = 0; i < 5; i++) await pods.find({ containerId: ID });
+    answer = { status: 500, body: '' };
+    await expect(pods.find({ containerId: ID })).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(pods.find({ containerId: ID })).rejects.toMatchObject({ code: 'unavailable' });
+    expect(waits).toEqual([250, 250, 250, 250, 250, 250]);
   });
 
   it.each([

@@ -12,6 +12,8 @@ const FRESH_MS = 5000;
 /** Containers appear in the list a little after they start: how often and how long to look again. */
 const RETRY_MS = 500;
 const RETRIES = 20;
+/** Between two requests, whoever waits: a process in a container that no list has would have it asked for without end. */
+const LEAST_PAUSE_MS = 250;
 
 /** What is known of a container that is looked for. */
 export interface PodQuery {
@@ -55,6 +57,7 @@ export class PodList implements PodSource {
   readonly #url: URL;
   #pods: readonly Pod[] = [];
   #fetchedAt = Number.NEGATIVE_INFINITY;
+  #askedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | undefined;
 
   constructor(options: PodListOptions) {
@@ -86,7 +89,10 @@ export class PodList implements PodSource {
   }
 
   async #fetch(): Promise<void> {
-    const { tokenFile, caFile, certFile, keyFile, serverName, verify, now } = this.#options;
+    const { tokenFile, caFile, certFile, keyFile, serverName, verify, now, wait = sleep } = this.#options;
+    const pause = this.#askedAt + LEAST_PAUSE_MS - now();
+    if (pause > 0) await wait(pause);
+    this.#askedAt = now();
     const [token, ca, cert, key] = await Promise.all([tokenFile, caFile, certFile, keyFile].map(credential));
     const text = await get({
       who: `the list of pods at ${this.#url.host}`,

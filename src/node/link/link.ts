@@ -202,13 +202,20 @@ export class Link {
       case 'refused':
         return this.#answered(message.value.request)?.reject(refusal(message.value));
       case 'drain':
-        return void options.timers.after(message.value.withinMs * options.timers.random(), () =>
-          this.reconnect(),
-        );
+        return this.#drain(message.value.withinMs);
       case undefined:
         // A message of a newer server.
         return undefined;
     }
+  }
+
+  #drain(withinMs: number): void {
+    const { timers } = this.#options;
+    const stream = this.#stream;
+    timers.after(withinMs * timers.random(), () => {
+      // One that was opened meanwhile is to another server, or to one that is back.
+      if (this.#stream === stream) this.reconnect();
+    });
   }
 
   #answered(request: bigint): Pending | undefined {

@@ -1,9 +1,17 @@
 import { connect, type DetailedPeerCertificate, type PeerCertificate } from 'node:tls';
-import { InterlockError, parseSpiffeId, trustDomainOf } from '../../access/index.ts';
-import { type Bundles, matchesPin, parseCertificate, verifyX509Svid } from '../../identity/index.ts';
+import { InterlockError, parseSpiffeId, type SpiffeId, trustDomainOf } from '../../access/index.ts';
+import {
+  type Bundles,
+  type Certificate,
+  matchesPin,
+  parseCertificate,
+  verifyX509Svid,
+} from '../../identity/index.ts';
 
-/** The path of the control plane's own ID. */
+/** The path of the control plane's own ID; below its prefix where it is a child authority limited to one. */
 const SERVER_PATH = '/interlock/server';
+/** Which control plane was met together with bundles that a join token's pin gave. */
+const MET = new WeakMap<Bundles, string>();
 const HANDSHAKE_MS = 10_000;
 const MAX_CHAIN = 8;
 
@@ -17,40 +25,60 @@ export function hostAndPort(address: string): { host: string; port: number } {
 }
 
 /**
- * Meets the server for the first time, when nothing but a hash of its root is known: connects, looks for the root in
- * the chain that the server shows, and gives the bundles to trust it by. Throws `untrusted` where no certificate of
- * the chain has the pinned key, and `unavailable` where nobody answers.
+ * Meets the server for the first time, when nothing but a hash of its authority's key is known: connects, and gives the
+ * bundles to trust it by. The pin is of the authority that certified the server itself: another authority below the
+ * same root is not taken for it. Throws `untrusted` for a server certified by another, `unavailable` where nobody answers.
  */
 export async function bundlesByPin(address: string, pin: string, now: number): Promise<Bundles> {
   const chain = await shownChain(address);
-  const root = chain.find((der) => matchesPin(parseCertificate(der).spki, pin));
-  if (root === undefined) {
-    throw new InterlockError(
-      'untrusted',
-      address,
-      `${address} is not the control plane that the join token is from: none of its certificates has the key that the token names`,
-    );
-  }
-  const leaf = parseCertificate(chain[0] as Buffer);
-  const id = parseSpiffeId(leaf.uriNames[0] ?? '');
+  const first = chain[0];
+  const root = chain.at(-1);
+  if (first === undefined || root === undefined) throw notPinned(address);
+  const id = parseSpiffeId(parseCertificate(first).uriNames[0] ?? '');
   const trustDomain = trustDomainOf(id);
   const bundles: Bundles = new Map([
     [trustDomain, { trustDomain, x509Authorities: [root], jwtAuthorities: [] }],
   ]);
-  assertServer(chain, bundles, now, []);
+  if (!id.endsWith(SERVER_PATH)) throw notServer(id);
+  MET.set(bundles, id);
+  const issuer = assertServer(chain, bundles, now, []);
+  // Anybody can show the pinned certificate among his own, with a root of his own at the end. What counts is whose key
+  // has signed the server's certificate; who has that certificate's key is then believed about the root.
+  if (!matchesPin(issuer.spki, pin)) throw notPinned(address);
   return bundles;
 }
 
-/** Throws `untrusted` unless the chain is the control plane's of the one trust domain whose authorities are known. */
+/**
+ * Throws `untrusted` unless the chain is that of the agent's own control plane: the one that gave it its SVID (`agent`),
+ * or that was met with the bundles, or else the one of the trust domain's root. A child authority, which has the same
+ * root, is not taken for another one. Gives the authority that has signed its certificate.
+ */
 export function assertServer(
   chain: readonly Buffer[],
   bundles: Bundles,
   now: number,
   crls: readonly Buffer[],
-): void {
-  const { spiffeId } = verifyX509Svid(chain, { bundles, now, crls });
-  if (spiffeId === `spiffe://${trustDomainOf(spiffeId)}${SERVER_PATH}`) return;
-  throw new InterlockError('untrusted', spiffeId, `${spiffeId} is a workload, not the control plane`);
+  agent?: SpiffeId,
+): Certificate {
+  const { spiffeId, chain: path, authority } = verifyX509Svid(chain, { bundles, now, crls });
+  const wanted =
+    agent === undefined
+      ? (MET.get(bundles) ?? `spiffe://${trustDomainOf(spiffeId)}${SERVER_PATH}`)
+      : agent.slice(0, agent.indexOf('/interlock/agent/')) + SERVER_PATH;
+  if (spiffeId !== wanted) throw notServer(spiffeId);
+  return path[1] ?? authority;
+}
+
+function notPinned(address: string): InterlockError {
+  return new InterlockError(
+    'untrusted',
+    address,
+    `${address} is not the control plane that the join token is from: it is not certified by the key that the token names`,
+  );
+}
+
+function notServer(id: SpiffeId): InterlockError {
+  return new InterlockError('untrusted', id, `${id} is not the control plane of this agent`);
 }
 
 /** The certificates of a peer as Node hands them over, DER, the leaf first. */

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
-import { Client, type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
-import { InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
+import { Client, type ClientDuplexStream, credentials, type ServiceError, status } from '@grpc/grpc-js';
+import { type ErrorCode, InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
 import {
   type Bundles,
   createRequest,
@@ -27,6 +27,8 @@ import { assertServer, chainOf } from './server-trust.ts';
 
 const service = grpcService(AgentService);
 const ATTEST_MS = 30_000;
+/** How long the control plane may take to let the agent in; somebody who takes the connection and says nothing never would. */
+const OPEN_MS = 30_000;
 
 /** How to reach the control plane and how to know it. */
 export interface ServerAccess {
@@ -45,25 +47,35 @@ export interface NodeEvidence {
 }
 
 /** Opens the agent's lasting stream with its SVID. Rejects where the first answer is a refusal. */
-export function streamOpener(access: () => ServerAccess, svid: () => AgentSvid): OpenStream {
+export function streamOpener(
+  access: () => ServerAccess,
+  svid: () => AgentSvid,
+  openMs = OPEN_MS,
+): OpenStream {
   return (handlers) =>
     new Promise((resolve, reject) => {
       const client = clientOf(access(), svid());
-      const call = client.makeBidiStreamRequest(
+      const call: ClientDuplexStream<FromAgent, FromServer> = client.makeBidiStreamRequest(
         service.connect.path,
         service.connect.requestSerialize,
         service.connect.responseDeserialize,
-      ) as ClientDuplexStream<FromAgent, FromServer>;
+      );
       let ended = false;
+      const late = setTimeout(() => {
+        end(unanswered(openMs));
+        call.cancel();
+      }, openMs);
       const end = (error: Error | undefined) => {
         if (ended) return;
         ended = true;
+        clearTimeout(late);
         reject(error ?? new Error('the control plane ended the connection'));
         handlers.onEnd(error);
         client.close();
       };
       // The server sends its headers once it has let the agent in.
-      call.once('metadata', () =>
+      call.once('metadata', () => {
+        clearTimeout(late);
         resolve({
           send: (message) => {
             if (!ended) call.write(create(FromAgentSchema, { message }));
@@ -72,12 +84,20 @@ export function streamOpener(access: () => ServerAccess, svid: () => AgentSvid):
             call.cancel();
             end(undefined);
           },
-        }),
-      );
+        });
+      });
       call.on('data', (message: FromServer) => handlers.onMessage(message.message));
       call.on('error', (error: ServiceError) => end(refusalOf(error)));
       call.on('end', () => end(undefined));
     });
+}
+
+function unanswered(ms: number): InterlockError {
+  return new InterlockError(
+    'unavailable',
+    'control plane',
+    `the control plane did not let the agent in within ${ms / 1000} s`,
+  );
 }
 
 /** What a first attestation gives. */
@@ -96,12 +116,12 @@ export function attest(
   const csr = createRequest(key);
   const client = clientOf(access, undefined);
   return new Promise<Attested>((resolve, reject) => {
-    const call = client.makeBidiStreamRequest(
+    const call: ClientDuplexStream<AttestRequest, AttestResponse> = client.makeBidiStreamRequest(
       service.attest.path,
       service.attest.requestSerialize,
       service.attest.responseDeserialize,
       { deadline: new Date(Date.now() + ATTEST_MS) },
-    ) as ClientDuplexStream<AttestRequest, AttestResponse>;
+    );
     const send = (step: AttestRequest['step']) => call.write(create(AttestRequestSchema, { step }));
     call.on('error', (error: ServiceError) => reject(refusalOf(error)));
     call.on('end', () =>
@@ -126,11 +146,12 @@ export function attest(
             bundles: bundles ?? missing(access),
           });
         } catch (error) {
-          reject(error as Error);
+          reject(error);
         }
       }
     });
-    evidence.payload().then((payload) => {
+    const start = async () => {
+      const payload = await evidence.payload();
       const value = {
         $typeName: 'interlock.agent.v1.AttestStart' as const,
         attestor: evidence.attestor,
@@ -138,7 +159,8 @@ export function attest(
         csr,
       };
       send({ case: 'start', value });
-    }, reject);
+    };
+    start().catch(reject);
   }).finally(() => client.close());
 }
 
@@ -157,7 +179,7 @@ function clientOf({ address, bundles, crls, now }: ServerAccess, svid: AgentSvid
       // Called after Node found the chain good: what counts is who it is, by our own verifier.
       checkServerIdentity: (_, certificate) => {
         try {
-          assertServer(chainOf(certificate), bundles, now(), crls);
+          assertServer(chainOf(certificate), bundles, now(), crls, svid?.spiffeId);
           return undefined;
         } catch (error) {
           return error instanceof Error ? error : new Error(String(error));
@@ -175,21 +197,19 @@ function clientOf({ address, bundles, crls, now }: ServerAccess, svid: AgentSvid
   });
 }
 
+/** Statuses of what is wrong with us and does not pass by waiting. */
+const REFUSALS: ReadonlyMap<status, ErrorCode> = new Map([
+  [status.INVALID_ARGUMENT, 'usage'],
+  [status.PERMISSION_DENIED, 'forbidden'],
+  [status.FAILED_PRECONDITION, 'conflict'],
+  [status.UNAUTHENTICATED, 'untrusted'],
+]);
+
 /** The server's refusal with its own words; everything else is a server that cannot be asked now. */
 function refusalOf(error: ServiceError): InterlockError {
   if (isInterlockError(error)) return error;
   const { code, details } = error;
   const text = details === '' ? error.message : details;
-  // 3, 7, 9 and 16: what is wrong with us does not pass by waiting.
-  const kind =
-    code === 16
-      ? 'untrusted'
-      : code === 7
-        ? 'forbidden'
-        : code === 3
-          ? 'usage'
-          : code === 9
-            ? 'conflict'
-            : 'unavailable';
+  const kind = REFUSALS.get(code) ?? 'unavailable';
   return new InterlockError(kind, 'control plane', text, { cause: error });
 }

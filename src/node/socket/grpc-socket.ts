@@ -3,12 +3,14 @@ import { type Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-j
 import { InterlockError } from '../../access/index.ts';
 import { type Caller, listenUnix, type UnixListener, type UnixOptions } from './listen.ts';
 
-/** Messages in either direction, 4 MiB: what gRPC's clients take without being told. */
+/** Largest answer, 4 MiB: what gRPC's clients take without being told. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Largest request: an SDS request with many names and a proxy's whole node. Half a request is kept in memory for each call. */
+export const MAX_REQUEST_BYTES = 256 * 1024;
 
 /** Options for the servers of the agent's sockets: message size, streams of a connection, idle connections. */
 export const SOCKET_SERVER_OPTIONS: ServerOptions = {
-  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+  'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_concurrent_streams': 100,
   // Without a stream for five minutes; also a connection that never spoke.

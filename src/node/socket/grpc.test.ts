@@ -31,6 +31,7 @@ import { grpcService, health, reflection, sds, SpiffeWorkloadAPI } from '../../p
 import {
   addReflection,
   assertSecurityHeader,
+  CallLimit,
   type GrpcSocket,
   HealthService,
   serveGrpc,
@@ -152,6 +153,48 @@ describe.skipIf(!isLinux)('gRPC on a Unix socket', () => {
     await expect(call(clientOf(socket), ask('x'.repeat(4 * 1024 * 1024)))).rejects.toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
     });
+  });
+
+  it('refuses a request of more than 256 KiB: each call could hold that much half-sent', async () => {
+    const service = new HealthService();
+    service.set('', true);
+    const { socket } = await serve((server) => service.addTo(server));
+    await expect(call(clientOf(socket), ask('x'.repeat(256 * 1024)))).rejects.toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+    });
+  });
+
+  it('refuses calls beyond the share of a tenant, and takes new ones when others have ended, however they ended', async () => {
+    const service = new HealthService();
+    service.set('', true);
+    let socket: GrpcSocket | undefined;
+    const limit = new CallLimit((peer) => socket?.callerOf({ getPeer: () => peer }).tenant ?? '', 3);
+    const options = { ...SOCKET_SERVER_OPTIONS, interceptors: [limit.interceptor] };
+    ({ socket } = await serve((server) => service.addTo(server), options));
+    const clients = [clientOf(socket), clientOf(socket)];
+    const { path, requestSerialize, responseDeserialize } = grpcService(health.Health).watch;
+    const watch = async (client = clients[0]) => {
+      const stream = client?.makeServerStreamRequest(path, requestSerialize, responseDeserialize, ask(''));
+      if (stream === undefined) throw new Error('no client');
+      stream.on('error', () => undefined);
+      await once(stream, 'data');
+      return stream;
+    };
+    const [first] = [await watch(), await watch(clients[1]), await watch()];
+    const tenant = `user ${process.getuid?.()}`;
+    expect(limit.open(tenant)).toBe(3);
+    await expect(call(clients[1] ?? clientOf(socket))).rejects.toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: `${tenant} has 3 calls open already`,
+    });
+    first.cancel();
+    await expect.poll(() => limit.open(tenant)).toBe(2);
+    for (let i = 0; i < 5; i++) expect(await call(clientOf(socket))).toMatchObject({ status: 1 });
+    clients[1]?.close();
+    socket.callerOf = () => {
+      throw new Error('gone');
+    };
+    expect(await call(clientOf(socket))).toMatchObject({ status: 1 });
   });
 
   it('closes a connection without a call in time', async () => {

@@ -9,8 +9,9 @@ import {
   socketFd,
 } from '../system/index.ts';
 import { claimSocket, type SocketClaim } from './claim.ts';
+import { tenantOf } from './tenant.ts';
 
-/** Connections of one user, and in all: none can keep the others out. Each costs two descriptors. */
+/** Connections of one tenant (a pod, a container, or a user outside of them), and in all. Each costs two descriptors. */
 export const DEFAULT_MAX_CONNECTIONS_PER_USER = 1024;
 export const DEFAULT_MAX_CONNECTIONS = 4096;
 /** Connections that wait to be accepted: all of a node's workloads come back at once when the agent was restarted. */
@@ -21,6 +22,8 @@ export interface Caller {
   /** Unique in this process. */
   readonly key: string;
   readonly credentials: PeerCredentials;
+  /** With whom it shares limits: {@link tenantOf}. */
+  readonly tenant: string;
   /** Held until the connection closes; then it counts as gone. */
   readonly process: LiveProcess;
 }
@@ -111,7 +114,7 @@ class Door {
   readonly #path: string;
   readonly #options: UnixOptions;
   readonly #open = new Set<Socket>();
-  readonly #byUser = new Map<number, number>();
+  readonly #byTenant = new Map<string, number>();
 
   constructor(path: string, options: UnixOptions) {
     this.#path = path;
@@ -130,9 +133,10 @@ class Door {
     try {
       const fd = socketFd(socket);
       credentials = peerCredentials(fd);
-      this.#assertRoom(credentials.uid);
+      const tenant = tenantOf(credentials.pid, credentials.uid);
+      this.#assertRoom(tenant);
       process = peerProcess(fd, credentials.pid);
-      this.#admit(socket, { key: '', credentials, process });
+      this.#admit(socket, { key: '', credentials, tenant, process });
     } catch (error) {
       process?.close();
       socket.destroy();
@@ -149,32 +153,33 @@ class Door {
     for (const socket of this.#open) socket.destroy();
   }
 
-  #admit(socket: Socket, { credentials, process }: Caller): void {
-    const { uid, pid } = credentials;
+  #admit(socket: Socket, { credentials, tenant, process }: Caller): void {
+    const { pid } = credentials;
     lastKey += 1;
     this.#open.add(socket);
-    this.#byUser.set(uid, (this.#byUser.get(uid) ?? 0) + 1);
+    this.#byTenant.set(tenant, (this.#byTenant.get(tenant) ?? 0) + 1);
     socket.once('close', () => {
       process.close();
       this.#open.delete(socket);
-      const left = (this.#byUser.get(uid) ?? 1) - 1;
-      if (left === 0) this.#byUser.delete(uid);
-      else this.#byUser.set(uid, left);
+      const left = (this.#byTenant.get(tenant) ?? 1) - 1;
+      if (left === 0) this.#byTenant.delete(tenant);
+      else this.#byTenant.set(tenant, left);
     });
-    this.#options.onCaller({ key: `pid ${pid} connection ${lastKey}`, credentials, process }, socket);
+    this.#options.onCaller({ key: `pid ${pid} connection ${lastKey}`, credentials, tenant, process }, socket);
   }
 
-  #assertRoom(uid: number): void {
+  #assertRoom(tenant: string): void {
     const {
       maxConnections = DEFAULT_MAX_CONNECTIONS,
       maxConnectionsPerUser = DEFAULT_MAX_CONNECTIONS_PER_USER,
     } = this.#options;
-    if ((this.#byUser.get(uid) ?? 0) >= maxConnectionsPerUser) {
-      throw new InterlockError(
-        'limit',
-        `user ${uid}`,
-        `user ${uid} has ${maxConnectionsPerUser} connections already`,
-      );
+    const own = this.#byTenant.get(tenant) ?? 0;
+    // The fewer are left, the fewer a tenant may have of them: several that take all they can leave room for others.
+    const left = maxConnections - this.#open.size;
+    const share =
+      maxConnectionsPerUser < maxConnections ? Math.min(maxConnectionsPerUser, left) : maxConnectionsPerUser;
+    if (own > 0 && own >= share) {
+      throw new InterlockError('limit', tenant, `${tenant} has ${own} connections already`);
     }
     if (this.#open.size >= maxConnections) {
       throw new InterlockError('limit', this.#path, `${maxConnections} connections are open already`);

@@ -1,12 +1,26 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { parseSpiffeId } from '../../access/index.ts';
 import { BundleStateSchema, RevocationStateSchema, RuleStateSchema } from '../../proto/index.ts';
+import { given, testDomain } from '../api/fixture.test-helper.ts';
 import type { HeldSvid } from '../svids/svid.ts';
 import { AgentState, type AgentSvid } from './agent-state.ts';
+
+if (process.getuid?.() !== 0)
+  console.log('A directory of another owner is not tested: only root can make one');
 
 let dir: string;
 let damaged: string[];
@@ -18,21 +32,10 @@ afterEach(() => rmSync(join(dir, '..'), { recursive: true }));
 
 const openState = () => new AgentState(dir, (file) => damaged.push(file.slice(dir.length + 1)));
 
-const agent: AgentSvid = {
-  spiffeId: parseSpiffeId('spiffe://example.org/interlock/agent/join_token/n1'),
-  chain: [Buffer.from([1, 2]), Buffer.from([3])],
-  key: Buffer.from([9, 8, 7]),
-  attestor: 'join_token',
-};
-const svid: HeldSvid = {
-  spiffeId: parseSpiffeId('spiffe://example.org/web'),
-  serial: '0a',
-  chain: [Buffer.from([4])],
-  key: Buffer.from([5]),
-  notBefore: 1,
-  notAfter: 2,
-  authority: 'root',
-};
+const domain = await testDomain('example.org');
+const svid: HeldSvid = await domain.svid(given('web'));
+const { key, chain, spiffeId } = await domain.svid(given('interlock/agent/join_token/n1'));
+const agent: AgentSvid = { spiffeId, chain, key, attestor: 'join_token' };
 
 describe("an agent's state on disk", () => {
   test('starts empty, and comes back as it was written', () => {
@@ -62,9 +65,7 @@ describe("an agent's state on disk", () => {
     expect(later.rules()).toEqual(rules);
     expect(later.revocations()).toEqual(revocations);
     expect(later.svids.load()).toEqual(new Map([['["web"]', svid]]));
-    later.removeAgent();
     later.svids.remove('["web"]');
-    expect(openState().agent()).toBeUndefined();
     expect(openState().svids.load().size).toBe(0);
   });
 
@@ -108,5 +109,44 @@ describe("an agent's state on disk", () => {
     expect(openState().svids.load().size).toBe(0);
     expect(readdirSync(join(dir, 'svids'))).toEqual([]);
     expect(damaged).toEqual([]);
+  });
+
+  test('leaves out what is JSON and still not an SVID, and believes of the rest only its certificate', () => {
+    const state = openState();
+    state.saveAgent({ ...agent, chain: [Buffer.from('no certificate')] });
+    expect(openState().agent()).toBeUndefined();
+    state.svids.save('good', { ...svid, serial: 'no hex', notAfter: Number.MAX_SAFE_INTEGER });
+    const [file = ''] = readdirSync(join(dir, 'svids'));
+    const path = join(dir, 'svids', file);
+    expect(openState().svids.load()).toEqual(new Map([['good', svid]]));
+    for (const change of [
+      { chain: 7 },
+      { chain: [null] },
+      { key: {} },
+      { of: 'another' },
+      { authority: 1 },
+    ]) {
+      state.svids.save('good', svid);
+      writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }));
+      expect(openState().svids.load().size).toBe(0);
+      expect(existsSync(path)).toBe(false);
+    }
+  });
+
+  test('goes on when a file cannot be removed', () => {
+    const state = openState();
+    state.svids.save('k', svid);
+    const [file = ''] = readdirSync(join(dir, 'svids'));
+    rmSync(join(dir, 'svids', file));
+    mkdirSync(join(dir, 'svids', file));
+    state.svids.remove('k');
+    expect(openState().svids.load().size).toBe(0);
+    expect(new Set(damaged)).toEqual(new Set([`svids/${file}`]));
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('is refused in a directory of somebody else', () => {
+    mkdirSync(dir, { mode: 0o700 });
+    chownSync(dir, 65_534, 65_534);
+    expect(openState).toThrow(/belongs to user 65534/);
   });
 });

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DescMessage, fromJsonString, type MessageShape, toJsonString } from '@bufbuild/protobuf';
-import { parseSpiffeId, type SpiffeId } from '../../access/index.ts';
+import { InterlockError, type SpiffeId } from '../../access/index.ts';
+import { type Certificate, parseCertificate } from '../../identity/index.ts';
 import {
   BundleStateSchema,
   type BundleState,
@@ -47,26 +48,16 @@ export class AgentState {
   /** The agent's SVID, or undefined before its first attestation. */
   agent(): AgentSvid | undefined {
     return this.#read('agent.json', (text) => {
-      const { spiffeId, chain, key, attestor } = JSON.parse(text) as Record<string, string> & {
-        chain: string[];
-      };
-      return {
-        spiffeId: parseSpiffeId(spiffeId ?? ''),
-        chain: chain.map(fromBase64),
-        key: fromBase64(key ?? ''),
-        attestor: attestor ?? '',
-      };
+      // Each field is checked as it is used.
+      const saved = JSON.parse(text) as Readonly<Record<string, unknown>>;
+      const { chain, spiffeId } = readChain(saved['chain']);
+      return { spiffeId, chain, key: readBytes(saved['key']), attestor: readText(saved['attestor']) };
     });
   }
 
   saveAgent({ spiffeId, chain, key, attestor }: AgentSvid): void {
     const text = { spiffeId, attestor, chain: chain.map(toBase64), key: toBase64(key) };
     this.#files.write('agent.json', JSON.stringify(text));
-  }
-
-  /** Forgets the agent's SVID: it has to be attested anew. */
-  removeAgent(): void {
-    this.#files.remove('agent.json');
   }
 
   bundles(): BundleState | undefined {
@@ -124,19 +115,15 @@ class SvidFiles implements SvidStore {
     for (const name of readdirSync(this.#files.dir)) {
       if (!name.endsWith('.json')) {
         // What a killed agent was writing.
-        this.#files.remove(name);
+        this.#remove(name);
         continue;
       }
       try {
-        const { of, chain, key, spiffeId, ...rest } = JSON.parse(this.#files.read(name) ?? '') as Saved;
-        svids.set(of, {
-          ...rest,
-          spiffeId: parseSpiffeId(spiffeId),
-          chain: chain.map(fromBase64),
-          key: fromBase64(key),
-        });
+        const { of, svid } = readSaved(this.#files.read(name) ?? '');
+        if (fileOf(of) !== name) throw damaged('it is the file of another SVID');
+        svids.set(of, svid);
       } catch (error) {
-        this.#files.remove(name);
+        this.#remove(name);
         this.#onDamaged(join(this.#files.dir, name), error);
       }
     }
@@ -154,7 +141,16 @@ class SvidFiles implements SvidStore {
   }
 
   remove(of: string): void {
-    this.#files.remove(fileOf(of));
+    this.#remove(fileOf(of));
+  }
+
+  /** A disk that takes no changes any more must not end the agent. */
+  #remove(name: string): void {
+    try {
+      this.#files.remove(name);
+    } catch (error) {
+      this.#onDamaged(join(this.#files.dir, name), error);
+    }
   }
 }
 
@@ -163,6 +159,38 @@ interface Saved extends Omit<HeldSvid, 'chain' | 'key' | 'spiffeId'> {
   readonly spiffeId: string;
   readonly chain: readonly string[];
   readonly key: string;
+}
+
+/** What a file says is believed only where the certificate says it: whose it is, which one, and how long. */
+function readSaved(text: string): { of: string; svid: HeldSvid } {
+  const saved = JSON.parse(text) as Readonly<Record<string, unknown>>;
+  const { chain, leaf, spiffeId } = readChain(saved['chain']);
+  const { serial, notBefore, notAfter } = leaf;
+  const [key, authority] = [readBytes(saved['key']), readText(saved['authority'])];
+  return {
+    of: readText(saved['of']),
+    svid: { spiffeId, serial, chain, key, notBefore, notAfter, authority },
+  };
+}
+
+function readChain(value: unknown): { chain: Buffer[]; leaf: Certificate; spiffeId: SpiffeId } {
+  const chain = Array.isArray(value) ? value.map(readBytes) : [];
+  const leaf = parseCertificate(chain[0] ?? Buffer.alloc(0));
+  if (leaf.spiffeId === undefined) throw damaged('a certificate has no SPIFFE ID');
+  return { chain, leaf, spiffeId: leaf.spiffeId };
+}
+
+function readBytes(value: unknown): Buffer {
+  return fromBase64(readText(value));
+}
+
+function readText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw damaged('a text is missing');
+}
+
+function damaged(why: string): InterlockError {
+  return new InterlockError('state', 'state', `the file is not as the agent wrote it: ${why}`);
 }
 
 function fileOf(key: string): string {

@@ -21,7 +21,15 @@ export class PrivateFiles {
     } catch (error) {
       throw new InterlockError('io', dir, `the directory ${dir} cannot be made`, { cause: error });
     }
-    const { mode } = statSync(dir);
+    const { mode, uid } = statSync(dir);
+    // Its owner may look into it whatever its mode says, and put files there.
+    if (uid !== process.geteuid?.()) {
+      throw new InterlockError(
+        'io',
+        dir,
+        `private keys are kept in ${dir}, which belongs to user ${uid}: give a directory of this program's own`,
+      );
+    }
     if ((mode & OTHERS) !== 0) {
       const now = (mode & 0o777).toString(8);
       throw new InterlockError(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { InterlockError, parseSpiffeId } from '../../access/index.ts';
-import type { GivenIdentity } from '../../identity/index.ts';
+import type { GivenIdentity, WorkloadAttributes } from '../../identity/index.ts';
 import { ManualTimers, settle } from '../manual-timers.test-helper.ts';
 import { type HeldSvid, svidKey } from './svid.ts';
 import { SvidCache } from './svid-cache.ts';
@@ -26,6 +26,7 @@ function fixture(before: ReadonlyMap<string, HeldSvid> = new Map()) {
   const timers = new ManualTimers();
   const disk = new Map(before);
   const log = { changed: [] as string[], dropped: [] as string[], asked: [] as string[], atOnce: 0 };
+  const askedWith: WorkloadAttributes[] = [];
   const control = { refuse: undefined as InterlockError | undefined, hold: false, authority: 'one' };
   const held: (() => void)[] = [];
   let serial = 0;
@@ -37,7 +38,8 @@ function fixture(before: ReadonlyMap<string, HeldSvid> = new Map()) {
       save: (key, svid) => void disk.set(key, svid),
       remove: (key) => void disk.delete(key),
     },
-    sign: async ({ spiffeId, ttl }, _, replaces) => {
+    sign: async ({ spiffeId, ttl }, attributes, replaces) => {
+      askedWith.push(attributes);
       log.asked.push(`${spiffeId} ${replaces ?? '-'}`);
       log.atOnce = Math.max(log.atOnce, ++underWay);
       if (control.hold) await new Promise<void>((resolve) => held.push(resolve));
@@ -59,7 +61,7 @@ function fixture(before: ReadonlyMap<string, HeldSvid> = new Map()) {
     onDropped: (serials) => log.dropped.push(...serials),
     onRefused: () => undefined,
   });
-  return { timers, disk, log, control, held, cache };
+  return { timers, disk, log, askedWith, control, held, cache };
 }
 
 const serialOf = (svid: HeldSvid | string) => (typeof svid === 'string' ? svid : svid.serial);
@@ -160,7 +162,7 @@ describe('the SVIDs of an agent', () => {
       asked = log.asked.length;
     }
     const gaps = times.slice(1).map((time, i) => time - (times[i] ?? 0));
-    expect(gaps.slice(0, 5)).toEqual([...gaps.slice(0, 5)].toSorted((a, b) => a - b));
+    expect(gaps.slice(0, 5)).toEqual(gaps.slice(0, 5).toSorted((a, b) => a - b));
     expect(Math.max(...gaps)).toBeLessThanOrEqual(60);
     expect(asked).toBeLessThan(25);
   });
@@ -245,15 +247,67 @@ describe('the SVIDs of an agent', () => {
   test('are dropped some minutes after the last workload left, and the control plane is told', async () => {
     const { cache, timers, log, disk } = fixture();
     cache.setOnline(true);
-    const key = cache.want(identity('a'), {});
+    const attributes = {};
+    const key = cache.want(identity('a'), attributes);
     await settle();
-    cache.release(key);
+    cache.release(key, attributes);
     await timers.advance(5 * MINUTE);
-    expect(serialOf(cache.get(cache.want(identity('a'), {})))).toBe('1');
-    cache.release(key);
+    expect(serialOf(cache.get(cache.want(identity('a'), attributes)))).toBe('1');
+    cache.release(key, attributes);
     await timers.advance(11 * MINUTE);
     expect(log.dropped).toEqual(['1']);
     expect(disk.size).toBe(0);
     expect(timers.waiting).toBe(0);
+  });
+
+  test('are renewed with the attributes of a workload that is still there, not of one that has gone', async () => {
+    const { cache, timers, askedWith } = fixture();
+    cache.setOnline(true);
+    const [stays, goes] = [
+      { unix: { uid: 1, gid: 1, groups: [] } },
+      { unix: { uid: 2, gid: 2, groups: [] } },
+    ];
+    cache.want(identity('a'), stays);
+    const key = cache.want(identity('a'), goes);
+    cache.release(key, goes);
+    await timers.advance(40 * MINUTE);
+    expect(askedWith).toEqual([stays, stays]);
+  });
+
+  test('that are refused for one workload are asked for with the next that shares the identity', async () => {
+    const { cache, timers, askedWith, control } = fixture();
+    const [first, second] = [
+      { unix: { uid: 1, gid: 1, groups: [] } },
+      { unix: { uid: 2, gid: 2, groups: [] } },
+    ];
+    const key = cache.want(identity('a'), first);
+    cache.want(identity('a'), second);
+    control.refuse = new InterlockError('forbidden', 'a', 'not for this workload');
+    cache.setOnline(true);
+    await settle();
+    control.refuse = undefined;
+    await timers.advance(2000);
+    expect(askedWith).toEqual([first, second]);
+    expect(serialOf(cache.get(key))).toBe('1');
+  });
+
+  test('are asked for again in time, however often workloads come and go meanwhile, and no timers pile up', async () => {
+    const { cache, timers, log, control } = fixture();
+    cache.setOnline(true);
+    const attributes = {};
+    const key = cache.want(identity('a'), attributes);
+    await settle();
+    control.refuse = new InterlockError('unavailable', 'control plane', 'busy');
+    await timers.advance(59 * MINUTE + 30_000);
+    control.refuse = undefined;
+    const before = log.asked.length;
+    const coming = {};
+    for (let i = 0; i < 700; i++) {
+      cache.release(cache.want(identity('a'), coming), coming);
+      await timers.advance(100);
+    }
+    expect(log.asked.length).toBe(before + 1);
+    expect(serialOf(cache.get(key))).toBe('2');
+    expect(timers.waiting).toBe(1);
   });
 });

@@ -40,15 +40,19 @@ interface Entry {
   readonly key: string;
   /** Unknown for one that was loaded and not asked for since. */
   identity: GivenIdentity | undefined;
-  attributes: WorkloadAttributes | undefined;
+  /** Of those who want it, and how often each does; the first ones are asked with. None of a workload that has gone. */
+  readonly wanters: Map<WorkloadAttributes, number>;
   svid: HeldSvid | undefined;
   wanted: number;
   state: 'idle' | 'queued' | 'signing';
   refused: boolean;
   failures: number;
+  /** After a failure: not before. Milliseconds since 1970. */
+  retryAt: number;
   /** When a new SVID is asked for; set as one arrives, and made earlier by a taint. Milliseconds since 1970. */
   renewAt: number;
   cancelTimer: (() => void) | undefined;
+  cancelEnd: (() => void) | undefined;
 }
 
 /**
@@ -104,17 +108,24 @@ export class SvidCache {
     if (entry === undefined) this.#entries.set(key, (entry = newEntry(key)));
     entry.wanted++;
     entry.identity = identity;
-    entry.attributes = attributes;
-    // Somebody else may want it now for whom it is not refused.
-    entry.refused = false;
+    const known = entry.wanters.get(attributes);
+    entry.wanters.set(attributes, (known ?? 0) + 1);
+    if (entry.refused) {
+      // Somebody else may want it now for whom it is not refused.
+      entry.refused = false;
+      if (known === undefined) this.#askFirstWith(entry, attributes);
+    }
     this.#schedule(entry);
     return key;
   }
 
-  /** One less wants the SVID. It is kept for a while, for a workload that comes back. */
-  release(key: string): void {
+  /** One less wants the SVID, with the very attributes given to {@link want}. It is kept for a while, for who comes back. */
+  release(key: string, attributes: WorkloadAttributes): void {
     const entry = this.#entries.get(key);
-    if (entry === undefined || entry.wanted === 0) return;
+    const count = entry?.wanters.get(attributes);
+    if (entry === undefined || count === undefined) return;
+    if (count === 1) entry.wanters.delete(attributes);
+    else entry.wanters.set(attributes, count - 1);
     entry.wanted--;
     if (entry.wanted === 0) this.#schedule(entry);
   }
@@ -171,7 +182,10 @@ export class SvidCache {
   /** Ends all timers. What is on disk stays. */
   close(): void {
     this.#closed = true;
-    for (const entry of this.#entries.values()) entry.cancelTimer?.();
+    for (const entry of this.#entries.values()) {
+      entry.cancelTimer?.();
+      entry.cancelEnd?.();
+    }
   }
 
   #valid({ svid }: Entry): HeldSvid | undefined {
@@ -189,7 +203,7 @@ export class SvidCache {
       return;
     }
     const svid = this.#valid(entry);
-    const retry = entry.failures === 0 ? 0 : backoff(entry.failures, timers.random());
+    const retry = entry.failures === 0 ? 0 : entry.retryAt - timers.now();
     const due = svid === undefined ? 0 : entry.renewAt - timers.now();
     const wait = Math.max(retry, due);
     if (wait <= 0) this.#enqueue(entry);
@@ -200,7 +214,8 @@ export class SvidCache {
 
   #tellOfEnd(entry: Entry, svid: HeldSvid): void {
     const { timers, onChange } = this.#options;
-    timers.after(svid.notAfter - timers.now(), () => {
+    entry.cancelEnd?.();
+    entry.cancelEnd = timers.after(svid.notAfter - timers.now(), () => {
       if (!this.#closed && entry.svid === svid) onChange(entry.key);
     });
   }
@@ -221,7 +236,8 @@ export class SvidCache {
   }
 
   async #renew(entry: Entry): Promise<void> {
-    const { identity, attributes } = entry;
+    const { identity } = entry;
+    const [attributes] = entry.wanters.keys();
     if (identity === undefined || attributes === undefined || entry.wanted === 0) {
       entry.state = 'idle';
       return;
@@ -237,8 +253,7 @@ export class SvidCache {
       entry.refused = false;
       this.#options.store.save(entry.key, svid);
     } catch (error) {
-      entry.failures++;
-      entry.refused = isInterlockError(error) && error.code !== 'unavailable';
+      this.#failed(entry, attributes, isInterlockError(error) && error.code !== 'unavailable');
       this.#options.onRefused(identity, error);
     } finally {
       this.#signing--;
@@ -248,6 +263,26 @@ export class SvidCache {
     this.#options.onChange(entry.key);
     this.#schedule(entry);
     this.#pump();
+  }
+
+  #failed(entry: Entry, attributes: WorkloadAttributes, refused: boolean): void {
+    const { timers } = this.#options;
+    entry.failures++;
+    entry.refused = refused;
+    entry.retryAt = timers.now() + backoff(entry.failures, timers.random());
+    const count = entry.wanters.get(attributes);
+    if (!refused || count === undefined) return;
+    // What is refused for one workload may hold for the next one that shares the identity.
+    entry.wanters.delete(attributes);
+    entry.wanters.set(attributes, count);
+  }
+
+  #askFirstWith(entry: Entry, attributes: WorkloadAttributes): void {
+    const others = [...entry.wanters].filter(([other]) => other !== attributes);
+    entry.wanters.clear();
+    entry.wanters.set(attributes, 1);
+    for (const [other, count] of others) entry.wanters.set(other, count);
+    entry.retryAt = Math.min(entry.retryAt, this.#options.timers.now() + RETRY_MS);
   }
 
   #renewalTime(svid: HeldSvid): number {
@@ -261,6 +296,7 @@ export class SvidCache {
   #drop(entry: Entry): void {
     if (entry.wanted > 0) return;
     entry.cancelTimer?.();
+    entry.cancelEnd?.();
     this.#entries.delete(entry.key);
     if (entry.svid === undefined) return;
     this.#options.store.remove(entry.key);
@@ -280,14 +316,16 @@ function newEntry(key: string): Entry {
   return {
     key,
     identity: undefined,
-    attributes: undefined,
+    wanters: new Map(),
     svid: undefined,
     wanted: 0,
     state: 'idle',
     refused: false,
     failures: 0,
+    retryAt: 0,
     renewAt: 0,
     cancelTimer: undefined,
+    cancelEnd: undefined,
   };
 }
 

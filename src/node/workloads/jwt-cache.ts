@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { InterlockError } from '../../access/index.ts';
 import type { GivenIdentity, WorkloadAttributes } from '../../identity/index.ts';
 import { svidKey } from '../svids/svid.ts';
 import type { Timers } from '../timers.ts';
@@ -16,62 +18,141 @@ export type SignJwt = (
   audience: readonly string[],
 ) => Promise<HeldJwt>;
 
-/** Tokens are kept for reuse up to so many; the oldest go first. */
-const MAX_TOKENS = 10_000;
+/** Characters of tokens that are kept for one identity, and for all: audiences are the callers' choice. */
+export const MAX_KEPT_EACH = 1024 * 1024;
+const MAX_KEPT = 32 * 1024 * 1024;
+/** Tokens of one identity that are signed at a time, so that one workload leaves the link to the others. */
+const MAX_SIGNING_EACH = 8;
+/** Requests of one identity that wait to be signed; one more is refused. */
+export const MAX_WAITING_EACH = 256;
+
+/** The tokens of one identity. */
+interface Lane {
+  /** By the hash of the audience; the oldest first. */
+  readonly tokens: Map<string, HeldJwt>;
+  readonly signing: Map<string, Promise<HeldJwt>>;
+  readonly waiting: (() => void)[];
+  size: number;
+  running: number;
+}
 
 /** JWT-SVIDs by identity and audience: given again for half of their life, and to its end while none can be signed. */
 export class JwtCache {
   readonly #timers: Timers;
   readonly #sign: SignJwt;
-  readonly #tokens = new Map<string, HeldJwt>();
-  readonly #signing = new Map<string, Promise<HeldJwt>>();
+  readonly #lanes = new Map<string, Lane>();
+  #size = 0;
 
   constructor(timers: Timers, sign: SignJwt) {
     this.#timers = timers;
     this.#sign = sign;
   }
 
-  /** A token for the audience. Rejects where none is kept and none can be signed. */
+  /** A token for the audience. Rejects where none is kept and none can be signed; `limit` where too many wait. */
   async get(
     identity: GivenIdentity,
     attributes: WorkloadAttributes,
     audience: readonly string[],
   ): Promise<HeldJwt> {
-    const key = JSON.stringify([svidKey(identity), audience.toSorted()]);
+    const name = svidKey(identity);
+    const lane = this.#laneOf(name);
+    const key = createHash('sha256').update(JSON.stringify(audience.toSorted())).digest('base64');
     const now = this.#timers.now();
-    const kept = this.#tokens.get(key);
+    const kept = lane.tokens.get(key);
     if (kept !== undefined && now < (kept.issuedAt + kept.expiresAt) / 2) return kept;
     try {
-      return await this.#renew(key, identity, attributes, audience);
+      let signing = lane.signing.get(key);
+      if (signing === undefined) {
+        signing = this.#renew(name, lane, key, () => this.#sign(identity, attributes, audience));
+        lane.signing.set(key, signing);
+      }
+      return await signing;
     } catch (error) {
       if (kept !== undefined && this.#timers.now() < kept.expiresAt) return kept;
       throw error;
     }
   }
 
-  /** Forgets all tokens: rules, keys or revocations have changed. */
+  /** Forgets all tokens, those under way too: rules, keys or revocations have changed. */
   clear(): void {
-    this.#tokens.clear();
+    // What is being signed ends in a lane that nobody looks into any more.
+    this.#lanes.clear();
+    this.#size = 0;
   }
 
-  #renew(
-    key: string,
-    identity: GivenIdentity,
-    attributes: WorkloadAttributes,
-    audience: readonly string[],
-  ): Promise<HeldJwt> {
-    const running = this.#signing.get(key);
-    if (running !== undefined) return running;
-    const signing = this.#sign(identity, attributes, audience)
-      .then((token) => {
-        this.#tokens.delete(key);
-        this.#tokens.set(key, token);
-        const [oldest] = this.#tokens.keys();
-        if (this.#tokens.size > MAX_TOKENS && oldest !== undefined) this.#tokens.delete(oldest);
-        return token;
-      })
-      .finally(() => this.#signing.delete(key));
-    this.#signing.set(key, signing);
-    return signing;
+  #laneOf(name: string): Lane {
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      this.#forgetEnded();
+      lane = { tokens: new Map(), signing: new Map(), waiting: [], size: 0, running: 0 };
+      this.#lanes.set(name, lane);
+    }
+    return lane;
   }
+
+  async #renew(name: string, lane: Lane, key: string, sign: () => Promise<HeldJwt>): Promise<HeldJwt> {
+    try {
+      await turn(lane);
+      try {
+        const token = await sign();
+        if (this.#lanes.get(name) === lane) this.#keep(lane, key, token);
+        return token;
+      } finally {
+        lane.running--;
+        lane.waiting.shift()?.();
+      }
+    } finally {
+      lane.signing.delete(key);
+    }
+  }
+
+  /** The oldest of the same identity make room: no workload drives out another's tokens. */
+  #keep(lane: Lane, key: string, token: HeldJwt): void {
+    this.#remove(lane, key);
+    if (this.#size + token.token.length > MAX_KEPT) this.#forgetEnded();
+    for (const oldest of lane.tokens.keys()) {
+      if (lane.size + token.token.length <= MAX_KEPT_EACH && this.#size + token.token.length <= MAX_KEPT)
+        break;
+      this.#remove(lane, oldest);
+    }
+    if (this.#size + token.token.length > MAX_KEPT) return;
+    lane.tokens.set(key, token);
+    lane.size += token.token.length;
+    this.#size += token.token.length;
+  }
+
+  #remove(lane: Lane, key: string): void {
+    const length = lane.tokens.get(key)?.token.length;
+    if (length === undefined) return;
+    lane.tokens.delete(key);
+    lane.size -= length;
+    this.#size -= length;
+  }
+
+  #forgetEnded(): void {
+    const now = this.#timers.now();
+    for (const [name, lane] of this.#lanes) {
+      for (const [key, { expiresAt }] of lane.tokens) if (expiresAt <= now) this.#remove(lane, key);
+      if (lane.tokens.size === 0 && lane.signing.size === 0) this.#lanes.delete(name);
+    }
+  }
+}
+
+/** Waits until the identity may have one more token signed. Rejects with `limit` where too many wait already. */
+async function turn(lane: Lane): Promise<void> {
+  if (lane.running < MAX_SIGNING_EACH) {
+    lane.running++;
+    return;
+  }
+  if (lane.waiting.length >= MAX_WAITING_EACH) {
+    throw new InterlockError(
+      'limit',
+      'JWT-SVID',
+      `${MAX_WAITING_EACH} JWT-SVIDs of this identity wait to be signed already`,
+    );
+  }
+  const { promise, resolve } = Promise.withResolvers<void>();
+  lane.waiting.push(resolve);
+  await promise;
+  lane.running++;
 }

@@ -3,7 +3,7 @@ import { InterlockError, parseSpiffeId } from '../../access/index.ts';
 import type { Bundle, GivenIdentity } from '../../identity/index.ts';
 import { ManualTimers, settle } from '../manual-timers.test-helper.ts';
 import { SvidCache } from '../svids/svid-cache.ts';
-import { JwtCache } from './jwt-cache.ts';
+import { JwtCache, MAX_KEPT_EACH, MAX_WAITING_EACH } from './jwt-cache.ts';
 import { type TrustState, WorkloadBook, type WorkloadState } from './workload-book.ts';
 
 const HOUR = 3_600_000;
@@ -150,13 +150,24 @@ describe('what a workload is told', () => {
 describe('JWT-SVIDs', () => {
   function tokens() {
     const timers = new ManualTimers();
-    const control = { fail: false, signed: 0 };
+    const control = {
+      fail: false,
+      signed: 0,
+      size: 0,
+      hold: undefined as Promise<void> | undefined,
+      atOnce: 0,
+    };
+    let underWay = 0;
     const cache = new JwtCache(timers, async ({ jwtTtl }) => {
+      control.atOnce = Math.max(control.atOnce, ++underWay);
+      if (control.hold !== undefined) await control.hold;
+      underWay--;
       if (control.fail) throw new InterlockError('unavailable', 'control plane', 'away');
       const issuedAt = timers.now();
-      return { token: String(++control.signed), issuedAt, expiresAt: issuedAt + jwtTtl };
+      return { token: String(++control.signed).padEnd(control.size), issuedAt, expiresAt: issuedAt + jwtTtl };
     });
-    const get = async (audience: string[]) => (await cache.get(given('web'), {}, audience)).token;
+    const get = async (audience: string[], name = 'web') =>
+      (await cache.get(given(name), {}, audience)).token.trim();
     return { timers, control, cache, get };
   }
 
@@ -186,6 +197,47 @@ describe('JWT-SVIDs', () => {
     await Promise.all([get(['a']), get(['a']), get(['a'])]);
     expect(control.signed).toBe(1);
     cache.clear();
+    expect(await get(['a'])).toBe('2');
+  });
+
+  test('of one workload, for ever new audiences, drive out none of another', async () => {
+    const { control, get } = tokens();
+    expect(await get(['a'], 'quiet')).toBe('1');
+    control.size = 16_384;
+    for (let i = 0; i < 3000; i++) await get([String(i)]);
+    expect(await get(['a'], 'quiet')).toBe('1');
+    const { signed } = control;
+    expect(await get(['2999'])).toBe(String(signed));
+    await get([String(3000 - MAX_KEPT_EACH / control.size - 1)]);
+    expect(control.signed).toBe(signed + 1);
+  });
+
+  test('of one workload wait for each other, and too many are refused', async () => {
+    const { control, get } = tokens();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    control.hold = promise;
+    const asked = Array.from({ length: 1000 }, (_, i) => get([String(i)]));
+    const done = Promise.allSettled(asked);
+    const other = get(['a'], 'quiet');
+    await settle();
+    expect(control.atOnce).toBe(9);
+    resolve();
+    await other;
+    const refused = (await done).filter(({ status }) => status === 'rejected');
+    expect(refused).toHaveLength(1000 - 8 - MAX_WAITING_EACH);
+    expect(refused[0]).toMatchObject({ reason: { code: 'limit' } });
+  });
+
+  test('that were being signed when all were forgotten are not kept', async () => {
+    const { control, cache, get } = tokens();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    control.hold = promise;
+    const before = get(['a']);
+    await settle();
+    cache.clear();
+    const after = get(['a']);
+    resolve();
+    expect(await Promise.all([before, after])).toEqual(['1', '2']);
     expect(await get(['a'])).toBe('2');
   });
 });

@@ -148,7 +148,7 @@ export class WorkloadBook {
       const listeners = this.#byKey.get(key);
       listeners?.delete(subscriber);
       if (listeners?.size === 0) this.#byKey.delete(key);
-      svids.release(key);
+      svids.release(key, subscriber.attributes);
     }
   }
 

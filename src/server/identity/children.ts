@@ -42,6 +42,13 @@ export class Children {
   async sign(agent: AgentAttributes, csr: Uint8Array, ttlMs: number): Promise<SignedCertificate> {
     const { authorities, recorder, timers } = this.#options;
     const given = this.#allowed(agent);
+    if (given.prefixes?.length === 0) {
+      throw new InterlockError(
+        'forbidden',
+        agent.agent.id,
+        `rule "${given.rule}" lets ${agent.agent.id} publish bundles and makes it no authority of this trust domain: give it prefixes`,
+      );
+    }
     const authority = await authorities.signing(given.authority);
     const issued = await authority.issuer.issueAuthority({
       csr,
@@ -73,11 +80,19 @@ export class Children {
   /** Takes the bundle of a child's own trust domain; the version of the bundles that holds it. */
   async publish(agent: AgentAttributes, name: string, document: Uint8Array): Promise<number> {
     const { registry, recorder, isPeer } = this.#options;
-    this.#allowed(agent);
+    const given = this.#allowed(agent);
     const { id } = agent.agent;
     const trustDomain = parseTrustDomain(name);
     if (trustDomain === registry.domain.trustDomain)
       throw new InterlockError('forbidden', id, `the bundle of ${trustDomain} is not a child's to publish`);
+    // Else a stolen child could speak for any domain that somebody federates with.
+    if (!given.trustDomains.includes(trustDomain)) {
+      throw new InterlockError(
+        'forbidden',
+        id,
+        `rule "${given.rule}" does not let ${id} publish the bundle of ${trustDomain}: name it in "trustDomains" of its "downstream"`,
+      );
+    }
     const bundle = parseBundle(document, trustDomain);
     await registry.step(async () => {
       const owner = this.#owners.get(trustDomain);

@@ -96,9 +96,15 @@ async function wire(
   const registry = new Registry(loaded, recorder, timers);
   const { domain } = registry;
   const keys = new SigningKeys(new KeyVault(options.state), domain, () => timers.now());
+  // Asked for at every word of every agent, and looked at only while an authority waits for them: each is worked out
+  // when it is read.
   const confirmations = (): Confirmations => ({
-    oldest: plane.link.oldestBundles(),
-    behind: plane.link.behind(registry.bundles.current.version),
+    get oldest() {
+      return plane.link.oldestBundles();
+    },
+    get behind() {
+      return plane.link.behind(registry.bundles.current.version);
+    },
     since,
   });
   const authorities = new Authorities({

@@ -1,6 +1,12 @@
 import { type ConnectionOptions, connect } from 'node:tls';
 import { InterlockError, type SpiffeId, trustDomainOf } from '../../access/index.ts';
-import { type Bundles, matchesPin, parseCertificate, verifyX509Svid } from '../../identity/index.ts';
+import {
+  type Bundles,
+  type Certificate,
+  matchesPin,
+  parseCertificate,
+  verifyX509Svid,
+} from '../../identity/index.ts';
 import { peerChain } from '../agents/peer-chain.ts';
 
 const HANDSHAKE_MS = 10_000;
@@ -16,16 +22,19 @@ export function hostAndPort(address: string): { host: string; port: number } {
   throw new InterlockError('usage', address, `"${address}" is not HOST:PORT`);
 }
 
-/** Throws `untrusted` unless the chain is that of this control plane: one below the same root is another. */
+/**
+ * Throws `untrusted` unless the chain is that of this control plane: one below the same root is another. Gives the
+ * authority that has signed its certificate.
+ */
 export function assertControlPlane(
   chain: readonly Buffer[],
   id: SpiffeId,
   bundles: Bundles,
   now: number,
   crls: readonly Buffer[] = [],
-): void {
-  const { spiffeId } = verifyX509Svid(chain, { bundles, now, crls });
-  if (spiffeId === id) return;
+): Certificate {
+  const { spiffeId, chain: path, authority } = verifyX509Svid(chain, { bundles, now, crls });
+  if (spiffeId === id) return path[1] ?? authority;
   throw new InterlockError('untrusted', spiffeId, `${spiffeId} is not the parent, which is ${id}`);
 }
 
@@ -41,22 +50,24 @@ export interface MetParent {
  */
 export async function meetParent(address: string, pin: string, now: number): Promise<MetParent> {
   const chain = await shownChain(address);
-  const [leaf, issuer] = chain.map((der) => parseCertificate(der));
-  const root = chain.at(-1);
-  const id = leaf?.spiffeId;
-  if (issuer === undefined || root === undefined || id === undefined || !matchesPin(issuer.spki, pin)) {
-    throw new InterlockError(
+  const notPinned = () =>
+    new InterlockError(
       'untrusted',
       address,
       `${address} is not the control plane that the join token is from: it is not certified by the key that the token names`,
     );
-  }
+  const root = chain.at(-1);
+  const id = chain[0] === undefined ? undefined : parseCertificate(chain[0]).spiffeId;
+  if (root === undefined || id === undefined) throw notPinned();
   if (!id.endsWith(SERVER_PATH)) throw new InterlockError('untrusted', id, `${id} is not a control plane`);
   const trustDomain = trustDomainOf(id);
   const bundles: Bundles = new Map([
     [trustDomain, { trustDomain, x509Authorities: [root], jwtAuthorities: [] }],
   ]);
-  assertControlPlane(chain, id, bundles, now);
+  const issuer = assertControlPlane(chain, id, bundles, now);
+  // Anybody can show the pinned certificate among his own, with a root of his own at the end: what counts is whose key
+  // has signed the parent's certificate.
+  if (!matchesPin(issuer.spki, pin)) throw notPinned();
   return { id, bundles };
 }
 

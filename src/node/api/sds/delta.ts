@@ -1,9 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import { discovery } from '../../../proto/index.ts';
-import type { coreBase } from '../../../proto/index.ts';
 import type { WorkloadState } from '../../workloads/workload-book.ts';
-import { SECRET_TYPE, secretNames } from './secrets.ts';
-import { assertRequest, secretsOf, type Subscription } from './subscription.ts';
+import { SECRET_TYPE, secretNames, type SecretStyle, styleFor } from './secrets.ts';
+import { assertRequest, refusalOf, secretsOf, type Subscription } from './subscription.ts';
 
 /** A subscription to everything, under which its own names come and go. */
 const EVERYTHING = '*';
@@ -13,7 +12,7 @@ export class DeltaSubscription
   implements Subscription<discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse>
 {
   readonly #makeNonce: () => string;
-  #node: coreBase.Node | undefined;
+  #style: SecretStyle | undefined;
   readonly #names = new Set<string>();
   /** Versions that the proxy has, by name. */
   readonly #versions = new Map<string, string>();
@@ -26,14 +25,17 @@ export class DeltaSubscription
 
   request(request: discovery.DeltaDiscoveryRequest): string | undefined {
     const { node, resourceNamesSubscribe, resourceNamesUnsubscribe, typeUrl, errorDetail } = request;
-    assertRequest(typeUrl, this.#names.size + resourceNamesSubscribe.length);
-    this.#node ??= node;
+    assertRequest(typeUrl, resourceNamesSubscribe, this.#names.size);
+    this.#style ??= styleFor(node);
     if (this.#first) {
       this.#first = false;
       // A first request without names asks for everything (xDS protocol, wildcard subscriptions).
       if (resourceNamesSubscribe.length === 0) this.#names.add(EVERYTHING);
       // What the proxy kept from a stream before: it is not sent again while it is the same.
-      for (const [name, version] of Object.entries(request.initialResourceVersions)) {
+      const kept = Object.entries(request.initialResourceVersions);
+      // Names and versions: both are kept, and neither may be long.
+      assertRequest(typeUrl, kept.flat(), -kept.length);
+      for (const [name, version] of kept) {
         this.#versions.set(name, version);
       }
     }
@@ -46,13 +48,13 @@ export class DeltaSubscription
       this.#names.delete(name);
       this.#versions.delete(name);
     }
-    return errorDetail?.message;
+    return refusalOf(errorDetail);
   }
 
   response(state: WorkloadState): discovery.DeltaDiscoveryResponse | undefined {
     const own = [...this.#names].filter((name) => name !== EVERYTHING);
     const names = this.#names.has(EVERYTHING) ? [...new Set([...own, ...secretNames(state)])] : own;
-    const secrets = secretsOf(state, names, this.#node);
+    const secrets = secretsOf(state, names, this.#style ?? styleFor(undefined));
     if (secrets === undefined) return undefined;
     const changed = secrets.filter(({ name, version }) => this.#versions.get(name) !== version);
     const present = new Set(names);

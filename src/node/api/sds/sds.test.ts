@@ -176,6 +176,31 @@ describe('state-of-the-world SDS', () => {
     await expect(many.answers.next()).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   });
 
+  test('keeps no long names, and no more than a line of what a proxy says against an answer', async () => {
+    const { client, logged } = await fixture();
+    const long = converse(client, api.streamSecrets);
+    long.call.write(whole({ resourceNames: ['x'.repeat(2049)] }));
+    await expect(long.answers.next()).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
+    for (const initialResourceVersions of [
+      { ['x'.repeat(2049)]: '1' },
+      { x: '1'.repeat(2049) },
+      Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [String(i), '1'])),
+    ]) {
+      const kept = converse(client, api.deltaSecrets);
+      kept.call.write(delta({ resourceNamesSubscribe: ['ROOTCA'], initialResourceVersions }));
+      await expect(kept.answers.next()).rejects.toMatchObject({
+        details: expect.stringMatching(/too long|more than 1000|longer/),
+      });
+    }
+    const chatty = converse(client, api.streamSecrets);
+    chatty.call.write(whole({ resourceNames: ['ROOTCA'] }));
+    const { nonce: responseNonce } = await chatty.answers.next();
+    const errorDetail = { code: 3, message: 'no'.repeat(100_000) };
+    chatty.call.write(whole({ resourceNames: ['ROOTCA', 'default'], responseNonce, errorDetail }));
+    await chatty.answers.next();
+    expect(logged.at(-1)?.message.length).toBeLessThan(300);
+  });
+
   test('answers single requests, and workloads without identity', async () => {
     const { client, control } = await fixture();
     const response = await ask(client, api.fetchSecrets, whole({ resourceNames: ['default'] }));

@@ -100,7 +100,8 @@ function serve<Request, Response>(
   });
   call.on('cancelled', stop);
   call.on('error', stop);
-  callers.attributesOf(call).then((attributes) => {
+  const begin = async () => {
+    const attributes = await callers.attributesOf(call);
     if (over) return;
     const end = workloads.subscribe(attributes, (next) => {
       state = next;
@@ -108,7 +109,8 @@ function serve<Request, Response>(
     });
     if (over) end();
     else unsubscribe = end;
-  }, fail);
+  };
+  begin().catch(fail);
 }
 
 /** Waits for the workload's first state, and answers once. */
