@@ -20,7 +20,7 @@ describe('the published package', () => {
   afterAll(() => rmSync(place, { recursive: true, force: true }));
 
   beforeAll(() => {
-    run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], root);
+    run(process.execPath, ['scripts/build.ts'], root);
     const packed = run(
       'npm',
       ['pack', '--ignore-scripts', '--silent', '--pack-destination', place],

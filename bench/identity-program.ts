@@ -1,0 +1,29 @@
+// The command as it is run: from a checkout, and as a package holds it.
+import { spawnSync } from 'node:child_process';
+import { cpSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** A program to start, and what it is called here. */
+export interface Program {
+  readonly name: string;
+  /** What Node is to run. */
+  readonly main: string;
+}
+
+export const CHECKOUT: Program = {
+  name: 'from a checkout (TypeScript)',
+  main: join(ROOT, 'src', 'cli', 'main.ts'),
+};
+
+/** Builds what a package holds into a directory. */
+export function packaged(dir: string): Program {
+  const build = [join(ROOT, 'scripts', 'build.ts'), join(dir, 'dist')];
+  const built = spawnSync(process.execPath, build, { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
+  if (built.status !== 0) throw new Error('the build has failed');
+  cpSync(join(ROOT, 'package.json'), join(dir, 'package.json'));
+  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
+  return { name: 'as a package (npm run build)', main: join(dir, 'dist', 'cli', 'main.js') };
+}
