@@ -4,6 +4,7 @@ import type { Bundles, KeyAlgorithm, WorkloadAttributes } from '../../identity/i
 import { delegated, grpcService, sds, SpiffeWorkloadAPI } from '../../proto/index.ts';
 import { type ApiLog, type Call, type Callers } from '../api/callers.ts';
 import { delegatedApi } from '../api/delegated.ts';
+import { limitedLog } from '../api/limited-log.ts';
 import { sdsApi } from '../api/sds/sds.ts';
 import { workloadApi } from '../api/workload-api.ts';
 import { type AttestorOptions, Turns, WorkloadAttestor } from '../attestation/index.ts';
@@ -91,8 +92,9 @@ export class Agent {
 
   /** Reads the state from disk. Throws `io` where that cannot be used. */
   constructor(options: AgentOptions) {
-    const { timers, log, algorithm } = options;
-    this.#options = options;
+    const { timers, algorithm } = options;
+    const log = limitedLog(options.log, timers);
+    this.#options = { ...options, log };
     this.#state = new AgentState(options.stateDir, (file, error) =>
       log.warn(
         { file, error },
@@ -234,6 +236,15 @@ export class Agent {
         if (socket === undefined) throw new InterlockError('unavailable', path, 'the agent is starting');
         const { process, credentials, tenant } = socket.callerOf(call);
         return this.#turns.take(tenant, () => this.#attributesOf(process, credentials));
+      },
+      assertAlive: (call: Call) => {
+        const { process } = socket?.callerOf(call) ?? {};
+        if (process?.alive() === true) return;
+        throw new InterlockError(
+          'unavailable',
+          path,
+          `process ${process?.pid ?? 'unknown'} has ended: what holds its connection now has to connect itself`,
+        );
       },
     });
     this.#health.addTo(server);

@@ -11,6 +11,11 @@ export interface Call {
 export interface Callers {
   /** Attests the process at the other end. Rejects with `untrusted` when it is gone, and counts what failed. */
   attributesOf(call: Call): Promise<WorkloadAttributes>;
+  /**
+   * Throws `unavailable` where the process that was attested has ended: a child may hold its socket, and is somebody
+   * else. Asked before anything more is sent to it.
+   */
+  assertAlive(call: Call): void;
 }
 
 /** What the services write about calls: who, what, and how it ended. */

@@ -78,6 +78,7 @@ export function delegatedApi(parts: DelegatedParts): UntypedServiceImplementatio
 async function authorize({ callers, workloads, delegates }: DelegatedParts, call: Call): Promise<() => void> {
   const attributes = await callers.attributesOf(call);
   const check = () => {
+    callers.assertAlive(call);
     if (workloads.given(attributes).some(({ spiffeId }) => delegates.has(spiffeId))) return;
     throw fault(status.PERMISSION_DENIED, 'caller not configured as an authorized delegate');
   };

@@ -13,7 +13,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { parseSpiffeId, trustDomainOf } from '../../access/index.ts';
+import { InterlockError, parseSpiffeId, trustDomainOf } from '../../access/index.ts';
 import {
   type Bundle,
   createRequest,
@@ -110,6 +110,8 @@ export async function testParts() {
     rules: (() => [given('web')]) as (attributes: WorkloadAttributes) => readonly GivenIdentity[],
     revoked: new Set<string>(),
     refuse: undefined as Error | undefined,
+    /** The process that was attested has ended. */
+    ended: false,
   };
   const trust: { now: TrustState } = {
     now: {
@@ -153,7 +155,12 @@ export async function testParts() {
     logged,
     svids,
     parts: {
-      callers: { attributesOf: async () => control.attributes },
+      callers: {
+        attributesOf: async () => control.attributes,
+        assertAlive: () => {
+          if (control.ended) throw new InterlockError('unavailable', 'process 7', 'process 7 has ended');
+        },
+      },
       workloads,
       jwts,
       timers: systemTimers,

@@ -98,6 +98,15 @@ describe('FetchX509SVID', () => {
     await expect(states.next()).rejects.toMatchObject({ code: status.PERMISSION_DENIED });
   });
 
+  test('sends nothing more where the process that was attested has ended, whoever holds its socket', async () => {
+    const { client, control, svids } = await fixture();
+    const states = follow(client, api.fetchX509SVID, x509);
+    await states.next();
+    control.ended = true;
+    svids.revoke(() => true);
+    await expect(states.next()).rejects.toMatchObject({ code: status.UNAVAILABLE });
+  });
+
   test('answers PermissionDenied to a workload without a rule, and says who asked in the log', async () => {
     const { client, control, logged } = await fixture();
     control.rules = () => [];

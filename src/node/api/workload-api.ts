@@ -90,8 +90,14 @@ function stream<Request, Response>(
     if (over) return;
     const writer = new LatestWriter<Response>(call);
     const stop = parts.workloads.subscribe(attributes, (state) => {
-      if (state.svids.length === 0) return fail(state.missing === 'waiting' ? notYet() : noIdentity());
-      if (!over) writer.write(response(state));
+      try {
+        if (over) return;
+        parts.callers.assertAlive(call);
+        if (state.svids.length === 0) throw state.missing === 'waiting' ? notYet() : noIdentity();
+        writer.write(response(state));
+      } catch (error) {
+        fail(error);
+      }
     });
     if (over) stop();
     else unsubscribe = stop;

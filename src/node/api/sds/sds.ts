@@ -71,6 +71,7 @@ function serve<Request, Response>(
     // Nothing is computed for a proxy that has not read the last answer: it gets the newest state after it.
     if (over || blocked || !asked || state === undefined) return;
     try {
+      callers.assertAlive(call);
       if (state.svids.length === 0 && state.missing !== 'waiting') throw noIdentity();
       const response = subscription.response(state);
       if (response === undefined || call.write(response)) return;
