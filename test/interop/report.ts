@@ -33,8 +33,8 @@ export function faultsOf({ verdicts, paths, templates }: Findings): string[] {
   ];
 }
 
-/** docs/interop.md. */
-export function interopDocument(findings: Findings): string {
+/** The part of docs/interop.md about the rendered policies. */
+export function renderedPolicies(findings: Findings): string {
   const { version, date, verdicts, paths, templates, shadow } = findings;
   const count = (what: string) => verdicts.counts.get(what) ?? 0;
   const same = paths.filter(({ decide, guarded }) => decide === guarded && decide !== undefined);
@@ -45,13 +45,11 @@ export function interopDocument(findings: Findings): string {
     const fence = text.includes('`') ? '``' : '`';
     return `${fence}${text.replaceAll('|', '\\|')}${fence}`;
   };
-  return `# Interoperation with a real Envoy
-
-The last run of \`node test/interop/envoy-rbac.ts --write\`: ${date}, Envoy ${version}. It renders random policies with the
+  return `The last run of \`node test/interop/envoy-rbac.ts --write\`: ${date}, Envoy ${version}. It renders random policies with the
 envoy engine, starts Envoy on the loopback interface with the rendered filters as they are, and asks every case over
 TLS with client certificates of an authority of its own.
 
-## Verdicts
+### Verdicts
 
 | | |
 |---|---|
@@ -68,7 +66,7 @@ The cases are the corpus of decisions and random policies, moved to loopback add
 that is served as TCP, an HTTP request with an unsafe path is judged as the connection that it is. ${count('rewritten')} requests with
 paths that \`decide\` refuses were rewritten by Envoy before any filter, and are judged as what the upstream received.
 
-## Paths
+### Paths
 
 ${paths.length} paths that programs have disagreed about, sent raw:
 
@@ -84,12 +82,12 @@ ${stricter.map(({ path, guarded }) => `| ${code(path)} | ${code(guarded ?? '')} 
 Envoy's HTTP/1 codec refuses methods that it does not know, and those in lower case. \`OPTIONS *\` is refused by an Envoy that normalises paths; \`decide\` lets rules allow it. Paths of more than 8,192
 characters are refused by \`decide\`; Envoy judges them by the same rules.
 
-## Templates
+### Templates
 
 ${templates.cases} pairs of template and path. What is rendered (exact, prefix, regular expression) differs from the policy's
 templates in ${templates.rendered.length}; Envoy's own \`uri_template\` would in ${templates.uriTemplate.length}${templates.uriTemplate.length === 0 ? '' : `: ${templates.uriTemplate.map(code).join(', ')}`}.
 
-## Shadow
+### Shadow
 
 A shadow rendering denied nothing, and these counters rose for one request that is allowed, one that no rule allows, one
 that is denied, and one connection that is denied:

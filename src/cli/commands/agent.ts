@@ -111,7 +111,7 @@ export const agentCommand: CommandSpec<Options> = {
       firstTrust: () => firstTrust(options, now()),
       evidence,
       socketPath: socketPath(options),
-      adminSocketPath: options.adminSocket,
+      adminSocketPath: options.adminSocket === undefined ? undefined : resolve(options.adminSocket),
       delegates: new Set(options.delegate),
       attestor: {
         pods: options.pods === undefined ? undefined : podsOf(options.pods, options, now),

@@ -1,7 +1,7 @@
 import { Server } from '@grpc/grpc-js';
 import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
 import type { Bundles, KeyAlgorithm, WorkloadAttributes } from '../../identity/index.ts';
-import { delegated, grpcService, sds, SpiffeWorkloadAPI } from '../../proto/index.ts';
+import { delegated, grpcService, health, sds, SpiffeWorkloadAPI } from '../../proto/index.ts';
 import { type ApiLog, type Call, type Callers } from '../api/callers.ts';
 import { delegatedApi } from '../api/delegated.ts';
 import { limitedLog } from '../api/limited-log.ts';
@@ -53,7 +53,15 @@ export interface AgentOptions {
 
 /** Everyone may connect to the workloads' socket: who it is decides what they get. */
 const WORKLOAD_SOCKET_MODE = 0o777;
-const ADMIN_SOCKET_MODE = 0o600;
+/** The owner and his group, as SPIRE has it: a delegate that is another user is let in by the group. */
+const ADMIN_SOCKET_MODE = 0o660;
+/** What a question about health may name; "" is the agent as a whole. */
+const SERVICES = [
+  '',
+  SpiffeWorkloadAPI.typeName,
+  sds.SecretDiscoveryService.typeName,
+  delegated.DelegatedIdentity.typeName,
+];
 /** Callers that are attested at once, and of one tenant: each costs open files, and a megabyte while a program is hashed. */
 const MAX_ATTESTATIONS = 64;
 const MAX_ATTESTATIONS_EACH = 8;
@@ -187,13 +195,13 @@ export class Agent {
         const parts = { ...this.#parts(), callers };
         server.addService(grpcService(SpiffeWorkloadAPI), workloadApi(parts));
         server.addService(grpcService(sds.SecretDiscoveryService), sdsApi(parts));
-        addReflection(server, [SpiffeWorkloadAPI, sds.SecretDiscoveryService]);
+        addReflection(server, [SpiffeWorkloadAPI, sds.SecretDiscoveryService, health.Health]);
       });
       if (adminSocketPath !== undefined) {
         await this.#serve(adminSocketPath, ADMIN_SOCKET_MODE, (server, callers) => {
           const parts = { ...this.#parts(), callers };
           server.addService(grpcService(delegated.DelegatedIdentity), delegatedApi(parts));
-          addReflection(server, [delegated.DelegatedIdentity]);
+          addReflection(server, [delegated.DelegatedIdentity, health.Health]);
         });
       }
     } catch (error) {
@@ -201,7 +209,7 @@ export class Agent {
       throw error;
     }
     log.info({ socketPath, adminSocketPath }, 'the agent serves');
-    this.#health.set('', true);
+    for (const service of SERVICES) this.#health.set(service, true);
     this.#link.start();
   }
 
@@ -218,7 +226,7 @@ export class Agent {
 
   /** Stops to serve. What is on disk stays for the next start. */
   async close(): Promise<void> {
-    this.#health.set('', false);
+    for (const service of SERVICES) this.#health.set(service, false);
     this.#own.close();
     this.#link.close();
     this.#svids.close();

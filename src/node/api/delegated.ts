@@ -12,7 +12,7 @@ import type { JwtCache } from '../workloads/jwt-cache.ts';
 import type { ServedSvid, WorkloadBook, WorkloadState } from '../workloads/workload-book.ts';
 import type { ApiLog, Call, Callers } from './callers.ts';
 import { LatestWriter } from './latest-writer.ts';
-import { assertAudience, fault, faultOf, noIdentity } from './status.ts';
+import { assertAudience, fault, failureFields, faultOf, noIdentity } from './status.ts';
 
 /** What the Delegated Identity API is served from. */
 export interface DelegatedParts {
@@ -137,7 +137,7 @@ function serve<Request, Response>(
 
 function failed({ log }: DelegatedParts, call: Call, method: string, error: unknown) {
   const fault = faultOf(error);
-  log.warn({ method, peer: call.getPeer(), status: fault.code, error }, fault.details);
+  log.warn(failureFields(method, call.getPeer(), error), fault.details);
   return fault;
 }
 

@@ -20,6 +20,17 @@ export function faultOf(error: unknown): GrpcFault {
   return fault(status.INTERNAL, 'the agent failed; its log says why');
 }
 
+/** What a log line says of a call that failed. An answer that was meant says all in its text; a fault of ours needs its trace. */
+export function failureFields(
+  method: string,
+  peer: string,
+  error: unknown,
+): Readonly<Record<string, unknown>> {
+  const { code } = faultOf(error);
+  const isMeant = error instanceof Error && 'details' in error && 'code' in error;
+  return isMeant ? { method, peer, status: code } : { method, peer, status: code, error };
+}
+
 /** A workload that no rule gives an identity: the standard's answer, after which clients ask again. */
 export function noIdentity(): GrpcFault {
   return fault(status.PERMISSION_DENIED, 'no identity issued');

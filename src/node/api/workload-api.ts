@@ -33,7 +33,7 @@ import { assertSecurityHeader } from '../socket/index.ts';
 import type { Timers } from '../timers.ts';
 import type { ApiLog, Call, Callers } from './callers.ts';
 import { LatestWriter } from './latest-writer.ts';
-import { assertAudience, fault, faultOf, noIdentity, notYet } from './status.ts';
+import { assertAudience, fault, failureFields, faultOf, noIdentity, notYet } from './status.ts';
 
 /** What the Workload API is served from. */
 export interface WorkloadApiParts {
@@ -80,7 +80,7 @@ function stream<Request, Response>(
     if (over) return;
     end();
     const failed = faultOf(error);
-    parts.log.warn({ method, peer: call.getPeer(), status: failed.code, error }, failed.details);
+    parts.log.warn(failureFields(method, call.getPeer(), error), failed.details);
     call.emit('error', failed);
   };
   call.on('cancelled', end);
@@ -117,7 +117,7 @@ function unary<Request, Response>(
         (response) => answer(null, response),
         (error: unknown) => {
           const failed = faultOf(error);
-          parts.log.warn({ method, peer: call.getPeer(), status: failed.code, error }, failed.details);
+          parts.log.warn(failureFields(method, call.getPeer(), error), failed.details);
           answer(failed);
         },
       );

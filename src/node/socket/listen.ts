@@ -165,7 +165,10 @@ class Door {
       if (left === 0) this.#byTenant.delete(tenant);
       else this.#byTenant.set(tenant, left);
     });
-    this.#options.onCaller({ key: `pid ${pid} connection ${lastKey}`, credentials, tenant, process }, socket);
+    this.#options.onCaller(
+      { key: `uid ${credentials.uid} pid ${pid} connection ${lastKey}`, credentials, tenant, process },
+      socket,
+    );
   }
 
   #assertRoom(tenant: string): void {

@@ -9,7 +9,7 @@ import type { WorkloadAttributes } from '../../../identity/index.ts';
 import type { discovery } from '../../../proto/index.ts';
 import type { WorkloadBook, WorkloadState } from '../../workloads/workload-book.ts';
 import type { ApiLog, Callers } from '../callers.ts';
-import { faultOf, noIdentity, notYet } from '../status.ts';
+import { failureFields, faultOf, noIdentity, notYet } from '../status.ts';
 import { DeltaSubscription } from './delta.ts';
 import type { Subscription } from './subscription.ts';
 import { WholeSubscription } from './whole.ts';
@@ -64,7 +64,7 @@ function serve<Request, Response>(
     if (over) return;
     stop();
     const failed = faultOf(error);
-    log.warn({ method, peer: call.getPeer(), status: failed.code, error }, failed.details);
+    log.warn(failureFields(method, call.getPeer(), error), failed.details);
     call.emit('error', failed);
   };
   const push = () => {
