@@ -3,11 +3,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Bundle, type Bundles, verifyX509Svid, type WorkloadAttributes } from '../src/identity/index.ts';
+import { type Bundle, verifyX509Svid, type WorkloadAttributes } from '../src/identity/index.ts';
 import { Knowledge } from '../src/node/agent/knowledge.ts';
 import { x509Signing } from '../src/node/agent/signing.ts';
-import { bundlesByPin, joinTokenEvidence, systemTimers as timers } from '../src/node/index.ts';
+import { trustByPin, joinTokenEvidence, systemTimers as timers } from '../src/node/index.ts';
 import { Link } from '../src/node/link/link.ts';
+import { serverOf, type ServerTrust } from '../src/node/link/server-trust.ts';
 import { attest, type ServerAccess, streamOpener } from '../src/node/link/transport.ts';
 import { AgentState, type AgentSvid } from '../src/node/state/agent-state.ts';
 import { SvidCache } from '../src/node/svids/svid-cache.ts';
@@ -151,7 +152,7 @@ class Crowd {
     const [first] = agents;
     if (first === undefined) return;
     const pin = first.token.split('.')[1] ?? '';
-    const trust = await bundlesByPin(address, pin, timers.now());
+    const trust = await trustByPin(address, pin, timers.now());
     this.#agents = agents.length;
     const waiting = agents.values();
     const work = async () => {
@@ -202,7 +203,7 @@ class Crowd {
     return count;
   }
 
-  async #add(order: AgentOrder, address: string, dir: string, trust: Bundles): Promise<void> {
+  async #add(order: AgentOrder, address: string, dir: string, trust: ServerTrust): Promise<void> {
     const state = new AgentState(join(dir, order.name), (file) => {
       throw new Error(`${file} is damaged`);
     });
@@ -211,10 +212,15 @@ class Crowd {
       (what, error) => this.#tell({ is: 'fault', reason: `${what}: ${String(error)}` }),
       (save) => void timers.after(500, save),
     );
-    const access = (bundles: Bundles): ServerAccess => ({ address, bundles, crls: [], now: Date.now });
+    const access = (of: ServerTrust): ServerAccess => ({ address, trust: of, crls: [], now: Date.now });
     const { svid, bundles } = await attest(access(trust), joinTokenEvidence(order.token));
     knowledge.takeBundles(bundles);
-    const book = await this.#connect(state, knowledge, () => access(knowledge.trust().bundles), svid);
+    const book = await this.#connect(
+      state,
+      knowledge,
+      () => access({ bundles: knowledge.trust().bundles, server: serverOf(svid.spiffeId) }),
+      svid,
+    );
     for (const uid of order.uids) this.#listen(book, uid);
   }
 

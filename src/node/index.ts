@@ -14,6 +14,6 @@ export {
   type PodListOptions,
   type PodSource,
 } from './attestation/index.ts';
-export { bundlesByPin, hostAndPort } from './link/server-trust.ts';
+export { hostAndPort, type ServerTrust, trustByPin } from './link/server-trust.ts';
 export type { NodeEvidence } from './link/transport.ts';
 export { systemTimers, type Timers } from './timers.ts';

@@ -100,6 +100,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       ...options.listen,
       onEvent: (event) => logEvent(log, event),
       onRefused: (address, reason) => log.warn({ address, reason }, 'a connection was refused'),
+      onLeft: () => log.info({}, 'somebody looked at the certificates and left'),
       onFault,
       onChange: () => {
         void lifecycle.look();

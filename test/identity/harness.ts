@@ -6,7 +6,7 @@ import { Api } from '../../src/cli/control/api.ts';
 import { parseCertificates, readIdentityRules, readJoinToken } from '../../src/identity/index.ts';
 import {
   Agent,
-  bundlesByPin,
+  trustByPin,
   joinTokenEvidence,
   type NodeEvidence,
   systemTimers,
@@ -214,7 +214,7 @@ export class Node {
       version: 'test',
       stateDir: options.stateDir ?? join(dir, 'agent'),
       server: address,
-      firstTrust: () => bundlesByPin(address, pinOf(token), timers.now()),
+      firstTrust: () => trustByPin(address, pinOf(token), timers.now()),
       evidence: options.evidence ?? joinTokenEvidence(token ?? NO_TOKEN),
       socketPath: socketOf(dir),
       adminSocketPath: join(dir, 'admin.sock'),

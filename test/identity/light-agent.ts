@@ -1,8 +1,9 @@
 import { parseSpiffeId } from '../../src/access/index.ts';
 import type { Bundles, GivenIdentity } from '../../src/identity/index.ts';
-import { bundlesByPin, joinTokenEvidence, systemTimers, type Timers } from '../../src/node/index.ts';
+import { trustByPin, joinTokenEvidence, systemTimers, type Timers } from '../../src/node/index.ts';
 import { x509Signing } from '../../src/node/agent/signing.ts';
 import { Link } from '../../src/node/link/link.ts';
+import { serverOf } from '../../src/node/link/server-trust.ts';
 import { attest, type ServerAccess, streamOpener } from '../../src/node/link/transport.ts';
 import { readJoinToken } from '../../src/identity/index.ts';
 import type { AgentSvid } from '../../src/node/state/agent-state.ts';
@@ -69,15 +70,19 @@ export class LightAgent extends Watched {
   /** One that was attested before, and knows the control plane. */
   static known(options: LightOptions, svid: AgentSvid, bundles: Bundles): LightAgent {
     const { address, timers = systemTimers } = options;
-    return new LightAgent(options, { address, bundles, crls: [], now: () => timers.now() }, svid);
+    return new LightAgent(
+      options,
+      { address, trust: { bundles, server: serverOf(svid.spiffeId) }, crls: [], now: () => timers.now() },
+      svid,
+    );
   }
 
   /** Attests itself with the token. Rejects as the control plane refuses. */
   static async attest(options: LightOptions & { readonly token: string }): Promise<LightAgent> {
     const { address, token, timers = systemTimers } = options;
     const now = () => timers.now();
-    const bundles = await bundlesByPin(address, readJoinToken(token).pin ?? '', now());
-    const access = { address, bundles, crls: [], now };
+    const trust = await trustByPin(address, readJoinToken(token).pin ?? '', now());
+    const access = { address, trust, crls: [], now };
     const { svid } = await attest(access, joinTokenEvidence(token));
     return new LightAgent(options, access, svid);
   }

@@ -10,7 +10,6 @@ import {
 } from '../../identity/index.ts';
 import {
   Agent,
-  bundlesByPin,
   DockerEngine,
   githubEvidence,
   hostAndPort,
@@ -19,7 +18,9 @@ import {
   type NodeEvidence,
   oidcFileEvidence,
   PodList,
+  type ServerTrust,
   systemTimers,
+  trustByPin,
   x509Evidence,
 } from '../../node/index.ts';
 import {
@@ -181,10 +182,10 @@ function needed(value: string | undefined, option: string): string {
 }
 
 /** What to know the control plane by when it is met for the first time. */
-async function firstTrust(options: Options, now: number): Promise<Bundles> {
-  if (options.trustBundle !== undefined) return bundlesOfFile(options.trustBundle);
+async function firstTrust(options: Options, now: number): Promise<ServerTrust> {
+  if (options.trustBundle !== undefined) return { bundles: bundlesOfFile(options.trustBundle) };
   const pin = options.joinToken === undefined ? undefined : readJoinToken(options.joinToken).pin;
-  if (pin !== undefined) return bundlesByPin(options.server, pin, now);
+  if (pin !== undefined) return trustByPin(options.server, pin, now);
   throw new InterlockError(
     'usage',
     '--trust-bundle',

@@ -1,6 +1,6 @@
 import { Server } from '@grpc/grpc-js';
 import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
-import type { Bundles, KeyAlgorithm, WorkloadAttributes } from '../../identity/index.ts';
+import type { KeyAlgorithm, WorkloadAttributes } from '../../identity/index.ts';
 import { delegated, grpcService, health, sds, SpiffeWorkloadAPI } from '../../proto/index.ts';
 import { type ApiLog, type Call, type Callers } from '../api/callers.ts';
 import { delegatedApi } from '../api/delegated.ts';
@@ -9,6 +9,7 @@ import { sdsApi } from '../api/sds/sds.ts';
 import { workloadApi } from '../api/workload-api.ts';
 import { type AttestorOptions, Turns, WorkloadAttestor } from '../attestation/index.ts';
 import { Link } from '../link/link.ts';
+import { serverOf, type ServerTrust } from '../link/server-trust.ts';
 import { attest, type NodeEvidence, type ServerAccess, streamOpener } from '../link/transport.ts';
 import {
   addReflection,
@@ -36,7 +37,7 @@ export interface AgentOptions {
   /** HOST:PORT of the control plane. */
   readonly server: string;
   /** What is trusted before the first attestation. Asked only then. */
-  readonly firstTrust: () => Promise<Bundles>;
+  readonly firstTrust: () => Promise<ServerTrust>;
   readonly evidence: NodeEvidence;
   /** Where the Workload API and SDS are served. */
   readonly socketPath: string;
@@ -94,7 +95,7 @@ export class Agent {
   readonly #turns = new Turns(MAX_ATTESTATIONS, MAX_ATTESTATIONS_EACH);
   readonly #health = new HealthService();
   readonly #trustListeners = new Set<() => void>();
-  #firstTrust: Bundles | undefined;
+  #firstTrust: ServerTrust | undefined;
   #reason: string | undefined = 'it has not connected yet';
   readonly #sockets: GrpcSocket[] = [];
 
@@ -300,11 +301,19 @@ export class Agent {
 
   #access(): ServerAccess {
     const { bundles, crls, trustDomain } = this.#knowledge.trust();
+    const { server: address, timers } = this.#options;
     const own = bundles.get(trustDomain);
-    // The control plane is of the agent's own trust domain; no federated one may stand in for it.
-    const trusted: Bundles =
-      own === undefined ? (this.#firstTrust ?? new Map()) : new Map([[trustDomain, own]]);
-    return { address: this.#options.server, bundles: trusted, crls, now: () => this.#options.timers.now() };
+    const { id } = this.#own;
+    // The control plane is of the agent's own trust domain, and the one that gave it its SVID: no federated one, and no
+    // child authority of the same root, may stand in for it.
+    const trust =
+      own === undefined
+        ? (this.#firstTrust ?? { bundles: new Map() })
+        : {
+            bundles: new Map([[trustDomain, own]]),
+            server: id === undefined ? this.#firstTrust?.server : serverOf(id),
+          };
+    return { address, trust, crls, now: () => timers.now() };
   }
 
   async #attest() {

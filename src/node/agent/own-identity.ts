@@ -1,4 +1,4 @@
-import { isInterlockError } from '../../access/index.ts';
+import { isInterlockError, type SpiffeId } from '../../access/index.ts';
 import { type KeyAlgorithm, parseCertificate } from '../../identity/index.ts';
 import type { BundleState } from '../../proto/index.ts';
 import type { ApiLog } from '../api/callers.ts';
@@ -41,6 +41,11 @@ export class OwnIdentity {
     if (this.#svid === undefined) return undefined;
     const leaf = parseCertificate(this.#svid.chain[0] ?? Buffer.alloc(0));
     return leaf.notAfter > this.#options.timers.now() ? this.#svid : undefined;
+  }
+
+  /** The ID of the last SVID, whether or not it has ended. */
+  get id(): SpiffeId | undefined {
+    return this.#svid?.spiffeId;
   }
 
   /** The SVID, attested for where there is none that is valid. Rejects as the attestation does. */

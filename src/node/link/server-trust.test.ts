@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { certificateToPem, exportPkcs8, generateKey, pem, pinOf, signerOf } from '../../identity/index.ts';
 import { estate, forged, NOW, show } from '../../identity/x509/shown-pin.test-helper.ts';
-import { bundlesByPin } from './server-trust.ts';
+import { trustByPin } from './server-trust.ts';
 
 const undo: (() => void)[] = [];
 afterEach(() => {
@@ -19,8 +19,9 @@ describe('meeting the control plane by the pin of a join token', () => {
     const { root, child, server, serverKey } = await estate();
     const chain = [server, child, root].map(({ der }) => certificateToPem(der)).join('');
     const address = await listen(pem('PRIVATE KEY', exportPkcs8(serverKey)), chain);
-    const bundles = await meet(address, pinOf(child.spki));
+    const { bundles, server: met } = await meet(address, pinOf(child.spki));
     expect(bundles.get('example.org')?.x509Authorities).toEqual([root.der]);
+    expect(met).toBe(server.spiffeId);
     const another = pinOf(signerOf(generateKey('ec-p256')).spki);
     await expect(meet(address, another)).rejects.toMatchObject({ code: 'untrusted' });
   });
@@ -34,5 +35,5 @@ describe('meeting the control plane by the pin of a join token', () => {
 });
 
 function meet(address: string, pin: string) {
-  return bundlesByPin(address, pin, NOW);
+  return trustByPin(address, pin, NOW);
 }

@@ -10,10 +10,20 @@ import {
 
 /** The path of the control plane's own ID; below its prefix where it is a child authority limited to one. */
 const SERVER_PATH = '/interlock/server';
-/** Which control plane was met together with bundles that a join token's pin gave. */
-const MET = new WeakMap<Bundles, string>();
 const HANDSHAKE_MS = 10_000;
 const MAX_CHAIN = 8;
+
+/** What to know the control plane by. */
+export interface ServerTrust {
+  readonly bundles: Bundles;
+  /** Its ID; absent: that of the trust domain's root. A child authority, which has the same root, is another one. */
+  readonly server?: SpiffeId | undefined;
+}
+
+/** The control plane that gave an agent its SVID. */
+export function serverOf(agent: SpiffeId): SpiffeId {
+  return parseSpiffeId(agent.slice(0, agent.indexOf('/interlock/agent/')) + SERVER_PATH);
+}
 
 /** The host and port of HOST:PORT, [IPv6]:PORT. Throws `usage`. */
 export function hostAndPort(address: string): { host: string; port: number } {
@@ -25,11 +35,11 @@ export function hostAndPort(address: string): { host: string; port: number } {
 }
 
 /**
- * Meets the server for the first time, when nothing but a hash of its authority's key is known: connects, and gives the
- * bundles to trust it by. The pin is of the authority that certified the server itself: another authority below the
+ * Meets the server for the first time, when nothing but a hash of its authority's key is known: connects, and gives what
+ * to trust it by. The pin is of the authority that certified the server itself: another authority below the
  * same root is not taken for it. Throws `untrusted` for a server certified by another, `unavailable` where nobody answers.
  */
-export async function bundlesByPin(address: string, pin: string, now: number): Promise<Bundles> {
+export async function trustByPin(address: string, pin: string, now: number): Promise<ServerTrust> {
   const chain = await shownChain(address);
   const first = chain[0];
   const root = chain.at(-1);
@@ -40,32 +50,23 @@ export async function bundlesByPin(address: string, pin: string, now: number): P
     [trustDomain, { trustDomain, x509Authorities: [root], jwtAuthorities: [] }],
   ]);
   if (!id.endsWith(SERVER_PATH)) throw notServer(id);
-  MET.set(bundles, id);
-  const issuer = assertServer(chain, bundles, now, []);
+  const trust = { bundles, server: id };
+  const issuer = assertServer(chain, trust, now, []);
   // Anybody can show the pinned certificate among his own, with a root of his own at the end. What counts is whose key
   // has signed the server's certificate; who has that certificate's key is then believed about the root.
   if (!matchesPin(issuer.spki, pin)) throw notPinned(address);
-  return bundles;
+  return trust;
 }
 
-/**
- * Throws `untrusted` unless the chain is that of the agent's own control plane: the one that gave it its SVID (`agent`),
- * or that was met with the bundles, or else the one of the trust domain's root. A child authority, which has the same
- * root, is not taken for another one. Gives the authority that has signed its certificate.
- */
+/** Throws `untrusted` unless the chain is the control plane's own. Gives the authority that has signed its certificate. */
 export function assertServer(
   chain: readonly Buffer[],
-  bundles: Bundles,
+  { bundles, server }: ServerTrust,
   now: number,
   crls: readonly Buffer[],
-  agent?: SpiffeId,
 ): Certificate {
   const { spiffeId, chain: path, authority } = verifyX509Svid(chain, { bundles, now, crls });
-  const wanted =
-    agent === undefined
-      ? (MET.get(bundles) ?? `spiffe://${trustDomainOf(spiffeId)}${SERVER_PATH}`)
-      : agent.slice(0, agent.indexOf('/interlock/agent/')) + SERVER_PATH;
-  if (spiffeId !== wanted) throw notServer(spiffeId);
+  if (spiffeId !== (server ?? `spiffe://${trustDomainOf(spiffeId)}${SERVER_PATH}`)) throw notServer(spiffeId);
   return path[1] ?? authority;
 }
 

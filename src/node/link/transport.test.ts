@@ -25,7 +25,7 @@ describe('opening the stream to the control plane', () => {
     const own = { ...(await domain.svid(given('interlock/agent/join_token/n1'))), attestor: 'join_token' };
     const access = {
       address: `127.0.0.1:${port}`,
-      bundles: new Map([['example.org', domain.bundle]]),
+      trust: { bundles: new Map([['example.org', domain.bundle]]) },
       crls: [],
       now: Date.now,
     };

@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import { Client, type ClientDuplexStream, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { type ErrorCode, InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
 import {
-  type Bundles,
   createRequest,
   exportPkcs8,
   generateKey,
@@ -23,7 +22,7 @@ import {
 } from '../../proto/index.ts';
 import type { AgentSvid } from '../state/agent-state.ts';
 import type { OpenStream } from './link.ts';
-import { assertServer, chainOf } from './server-trust.ts';
+import { assertServer, chainOf, type ServerTrust } from './server-trust.ts';
 
 const service = grpcService(AgentService);
 const ATTEST_MS = 30_000;
@@ -33,7 +32,7 @@ const OPEN_MS = 30_000;
 /** How to reach the control plane and how to know it. */
 export interface ServerAccess {
   readonly address: string;
-  readonly bundles: Bundles;
+  readonly trust: ServerTrust;
   readonly crls: readonly Buffer[];
   readonly now: () => number;
 }
@@ -169,8 +168,8 @@ function missing({ address }: ServerAccess): never {
 }
 
 /** A connection of its own for each use: a new SVID, or new bundles, count from the next connection on. */
-function clientOf({ address, bundles, crls, now }: ServerAccess, svid: AgentSvid | undefined): Client {
-  const roots = Buffer.from([...bundles.values()].map(pemOf).join(''));
+function clientOf({ address, trust, crls, now }: ServerAccess, svid: AgentSvid | undefined): Client {
+  const roots = Buffer.from([...trust.bundles.values()].map(pemOf).join(''));
   const channel = credentials.createSsl(
     roots,
     svid === undefined ? null : Buffer.from(pem('PRIVATE KEY', svid.key)),
@@ -179,7 +178,7 @@ function clientOf({ address, bundles, crls, now }: ServerAccess, svid: AgentSvid
       // Called after Node found the chain good: what counts is who it is, by our own verifier.
       checkServerIdentity: (_, certificate) => {
         try {
-          assertServer(chainOf(certificate), bundles, now(), crls, svid?.spiffeId);
+          assertServer(chainOf(certificate), trust, now(), crls);
           return undefined;
         } catch (error) {
           return error instanceof Error ? error : new Error(String(error));

@@ -71,6 +71,8 @@ export interface AgentDesk {
   ruleNamesSince(version: number): ReadonlySet<string> | undefined;
   /** Whether the agent was attested since it last got all rules: what it is may have changed. Asked once. */
   takeFresh(id: SpiffeId): boolean;
+  /** Key IDs of authorities that are relied on no more and still trusted. */
+  tainted(): readonly string[];
   /** The agent of this ID, if it may act: attested, not evicted, not revoked. Throws `forbidden`. */
   agentOf(id: SpiffeId): AgentAttributes;
   attest(request: AttestRequest): Promise<SignedCertificate>;

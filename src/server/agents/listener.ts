@@ -44,6 +44,8 @@ export interface ListenerOptions {
   readonly verify: (chain: readonly Buffer[]) => PeerIdentity;
   /** Told of connections that came to nothing, for the log. */
   readonly onRefused: (address: string, reason: string) => void;
+  /** Told of those who left before the handshake had ended: agents do, when they meet the server for the first time. */
+  readonly onLeft?: (() => void) | undefined;
   /** Connections without a certificate at one time; 4,096 where absent. */
   readonly maxStrangers?: number;
 }
@@ -80,9 +82,11 @@ export class AgentListener {
     this.#tls.on('secureConnection', (socket) => {
       if (this.#accept(socket)) injector.injectConnection(socket);
     });
-    this.#tls.on('tlsClientError', (error, socket) =>
-      options.onRefused(socket.remoteAddress ?? 'unknown', error.message),
-    );
+    this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      // An agent that meets the server for the first time looks at its certificates and leaves.
+      if (error.code === 'ECONNRESET') options.onLeft?.();
+      else options.onRefused(socket.remoteAddress ?? 'unknown', error.message);
+    });
   }
 
   /** Starts to listen and gives the port. Throws `io`. */

@@ -22,6 +22,7 @@ export interface AgentServerOptions {
   readonly port: number;
   readonly onEvent: (event: AgentEvent) => void;
   readonly onRefused: (address: string, reason: string) => void;
+  readonly onLeft?: (() => void) | undefined;
   readonly onFault: (error: unknown) => void;
   /** An agent has come, gone or confirmed a state. */
   readonly onChange: () => void;
@@ -58,6 +59,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
     timers,
     verify: (chain) => verifiedPeer(plane, chain, timers.now()),
     onRefused: options.onRefused,
+    onLeft: options.onLeft,
   });
   const service = new AgentService({
     desk,

@@ -161,6 +161,7 @@ export class AgentService {
     const session = new AgentSession(call, agent, desk, {
       since: timers.now(),
       onConfirmed: onChange,
+      onRefused: (error) => onEvent({ event: 'refused', who, error }),
       onFault: (error) => onEvent({ event: 'fault', who, error }),
     });
     this.#sessions.set(session, peer);

@@ -10,6 +10,8 @@ export type AgentStream = ServerDuplexStream<FromAgent, FromServer>;
 
 /** Questions of one agent that are worked on at once; more of them wait in its connection. */
 const MAX_UNDER_WAY = 64;
+/** How long an agent that was away takes to replace the SVIDs of an authority that was tainted meanwhile. */
+const MISSED_TAINT_MS = 2000;
 /** Serials in one message of an agent. */
 const MAX_SERIALS = 100_000;
 
@@ -32,6 +34,7 @@ export class AgentSession {
   readonly #stream: AgentStream;
   readonly #desk: AgentDesk;
   readonly #onConfirmed: () => void;
+  readonly #onRefused: (error: InterlockError) => void;
   readonly #onFault: (error: unknown) => void;
   readonly #sent = { bundles: 0, rules: 0, revocations: 0 };
   readonly #unsubscribe: (() => void)[] = [];
@@ -44,13 +47,19 @@ export class AgentSession {
     stream: AgentStream,
     agent: AgentAttributes,
     desk: AgentDesk,
-    options: { since: number; onConfirmed: () => void; onFault: (error: unknown) => void },
+    options: {
+      since: number;
+      onConfirmed: () => void;
+      onRefused: (error: InterlockError) => void;
+      onFault: (error: unknown) => void;
+    },
   ) {
     this.agent = agent;
     this.since = options.since;
     this.#stream = stream;
     this.#desk = desk;
     this.#onConfirmed = options.onConfirmed;
+    this.#onRefused = options.onRefused;
     this.#onFault = options.onFault;
     stream.on('data', (message: FromAgent) => this.#take(message.message));
     stream.on('drain', () => {
@@ -182,6 +191,8 @@ export class AgentSession {
       this.#desk.revocations.subscribe(push),
     );
     this.#push();
+    // Those that were tainted while it was away. It spreads its requests by itself; there is no time to give.
+    for (const authority of this.#desk.tainted()) this.replace({ authority, overMs: MISSED_TAINT_MS });
   }
 
   /** Sends what the agent does not have: trust first, then who is out, then who gets what. */
@@ -212,6 +223,7 @@ export class AgentSession {
       answer = await work();
     } catch (error) {
       if (!isInterlockError(error) || error.code === 'io' || error.code === 'state') this.#onFault(error);
+      else this.#onRefused(error);
       const told = isInterlockError(error)
         ? error
         : new InterlockError(

@@ -47,6 +47,12 @@ export class IdentityDesk implements AgentDesk {
     return this.#parts.registry.ruleNamesSince(version);
   }
 
+  tainted(): readonly string[] {
+    return this.#parts.registry.slots.current.value
+      .filter(({ taintedAt, revokedAt }) => taintedAt !== undefined && revokedAt === undefined)
+      .map(({ id }) => id);
+  }
+
   takeFresh(id: SpiffeId): boolean {
     return this.#parts.agents.takeFresh(id);
   }

@@ -42,6 +42,8 @@ export class KeyVault {
       await syncDirectory(this.#dir);
       return keyId;
     } catch (error) {
+      // It may hold a part of the key, on a full disk say.
+      await rm(draft, { force: true });
       throw this.#failure(this.#file(keyId), error);
     }
   }
