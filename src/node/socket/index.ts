@@ -9,4 +9,4 @@ export {
 } from './listen.ts';
 export { addReflection } from './reflection.ts';
 export { assertSecurityHeader } from './security-header.ts';
-export { CallLimit, MAX_CALLS_PER_TENANT } from './call-limit.ts';
+export { CallLimit } from './call-limit.ts';
