@@ -29,8 +29,8 @@ const ANNOTATIONS = /^(udpa\/annotations|xds\/annotations|validate|envoy\/annota
 /** The generated files: path below src/proto/gen -> text. */
 export function protoFiles(): Map<string, string> {
   const files = compiled();
-  const used = [...ownFiles(), ...ENVOY_FILES];
-  const proto = withImports(files, used).map(bare);
+  const own = new Set(ownFiles());
+  const proto = withImports(files, [...own, ...ENVOY_FILES]).map((file) => bare(file, own));
   const request = create(CodeGeneratorRequestSchema, {
     fileToGenerate: proto.map(({ name }) => name).filter((name) => !name.startsWith('google/protobuf/')),
     parameter: 'target=ts,import_extension=ts',
@@ -86,11 +86,15 @@ function withImports(files: readonly FileDescriptorProto[], names: readonly stri
   return [...found.values()];
 }
 
-/** The file without options that are not protobuf's own, and without the imports that only those need. */
-function bare(file: FileDescriptorProto): FileDescriptorProto {
+/** The file without options that are not protobuf's own, without the imports that only those need, and others' comments. */
+function bare(file: FileDescriptorProto, own: ReadonlySet<string>): FileDescriptorProto {
   const dependency = file.dependency.filter((name) => !ANNOTATIONS.test(name));
   strip(file);
-  return { ...file, dependency, publicDependency: [], weakDependency: [] };
+  const rest = { ...file, dependency, publicDependency: [], weakDependency: [] };
+  if (own.has(file.name)) return rest;
+  // Comments of others stay where they are maintained.
+  const { sourceCodeInfo: _, ...silent } = rest;
+  return silent;
 }
 
 /** Drops unknown fields everywhere: options that others defined are unknown to protobuf itself. */

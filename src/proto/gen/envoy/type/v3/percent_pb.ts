@@ -13,8 +13,6 @@ export const file_envoy_type_v3_percent: GenFile = /*@__PURE__*/
   fileDesc("ChtlbnZveS90eXBlL3YzL3BlcmNlbnQucHJvdG8SDWVudm95LnR5cGUudjMiHAoHUGVyY2VudBIPCgV2YWx1ZRgBIAEoAUIAOgAisAEKEUZyYWN0aW9uYWxQZXJjZW50EhEKCW51bWVyYXRvchgBIAEoDRJHCgtkZW5vbWluYXRvchgCIAEoDjIwLmVudm95LnR5cGUudjMuRnJhY3Rpb25hbFBlcmNlbnQuRGVub21pbmF0b3JUeXBlQgAiPQoPRGVub21pbmF0b3JUeXBlEgsKB0hVTkRSRUQQABIQCgxURU5fVEhPVVNBTkQQARILCgdNSUxMSU9OEAI6AEJqChtpby5lbnZveXByb3h5LmVudm95LnR5cGUudjNCDFBlcmNlbnRQcm90b1ABWjtnaXRodWIuY29tL2Vudm95cHJveHkvZ28tY29udHJvbC1wbGFuZS9lbnZveS90eXBlL3YzO3R5cGV2M2IGcHJvdG8z");
 
 /**
- * Identifies a percentage, in the range [0.0, 100.0].
- *
  * @generated from message envoy.type.v3.Percent
  */
 export type Percent = Message<"envoy.type.v3.Percent"> & {
@@ -32,27 +30,15 @@ export const PercentSchema: GenMessage<Percent> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_percent, 0);
 
 /**
- * A fractional percentage is used in cases in which for performance reasons performing floating
- * point to integer conversions during randomness calculations is undesirable. The message includes
- * both a numerator and denominator that together determine the final fractional value.
- *
- * * **Example**: 1/100 = 1%.
- * * **Example**: 3/10000 = 0.03%.
- *
  * @generated from message envoy.type.v3.FractionalPercent
  */
 export type FractionalPercent = Message<"envoy.type.v3.FractionalPercent"> & {
   /**
-   * Specifies the numerator. Defaults to 0.
-   *
    * @generated from field: uint32 numerator = 1;
    */
   numerator: number;
 
   /**
-   * Specifies the denominator. If the denominator specified is less than the numerator, the final
-   * fractional percentage is capped at 1 (100%).
-   *
    * @generated from field: envoy.type.v3.FractionalPercent.DenominatorType denominator = 2;
    */
   denominator: FractionalPercent_DenominatorType;
@@ -66,34 +52,20 @@ export const FractionalPercentSchema: GenMessage<FractionalPercent> = /*@__PURE_
   messageDesc(file_envoy_type_v3_percent, 1);
 
 /**
- * Fraction percentages support several fixed denominator values.
- *
  * @generated from enum envoy.type.v3.FractionalPercent.DenominatorType
  */
 export const FractionalPercent_DenominatorType = {
   /**
-   * 100.
-   *
-   * **Example**: 1/100 = 1%.
-   *
    * @generated from enum value: HUNDRED = 0;
    */
   HUNDRED: 0,
 
   /**
-   * 10,000.
-   *
-   * **Example**: 1/10000 = 0.01%.
-   *
    * @generated from enum value: TEN_THOUSAND = 1;
    */
   TEN_THOUSAND: 1,
 
   /**
-   * 1,000,000.
-   *
-   * **Example**: 1/1000000 = 0.0001%.
-   *
    * @generated from enum value: MILLION = 2;
    */
   MILLION: 2,

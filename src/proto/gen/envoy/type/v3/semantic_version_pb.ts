@@ -13,10 +13,6 @@ export const file_envoy_type_v3_semantic_version: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS90eXBlL3YzL3NlbWFudGljX3ZlcnNpb24ucHJvdG8SDWVudm95LnR5cGUudjMiTgoPU2VtYW50aWNWZXJzaW9uEhQKDG1ham9yX251bWJlchgBIAEoDRIUCgxtaW5vcl9udW1iZXIYAiABKA0SDQoFcGF0Y2gYAyABKA06AEJyChtpby5lbnZveXByb3h5LmVudm95LnR5cGUudjNCFFNlbWFudGljVmVyc2lvblByb3RvUAFaO2dpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L3R5cGUvdjM7dHlwZXYzYgZwcm90bzM");
 
 /**
- * Envoy uses SemVer (https://semver.org/). Major/minor versions indicate
- * expected behaviors and APIs, the patch version field is used only
- * for security fixes and can be generally ignored.
- *
  * @generated from message envoy.type.v3.SemanticVersion
  */
 export type SemanticVersion = Message<"envoy.type.v3.SemanticVersion"> & {

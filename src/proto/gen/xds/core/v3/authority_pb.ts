@@ -13,8 +13,6 @@ export const file_xds_core_v3_authority: GenFile = /*@__PURE__*/
   fileDesc("Cht4ZHMvY29yZS92My9hdXRob3JpdHkucHJvdG8SC3hkcy5jb3JlLnYzIhsKCUF1dGhvcml0eRIOCgRuYW1lGAEgASgJQgBCTgoWY29tLmdpdGh1Yi54ZHMuY29yZS52M0IOQXV0aG9yaXR5UHJvdG9QAVoiZ2l0aHViLmNvbS9jbmNmL3hkcy9nby94ZHMvY29yZS92M2IGcHJvdG8z");
 
 /**
- * xDS authority information.
- *
  * @generated from message xds.core.v3.Authority
  */
 export type Authority = Message<"xds.core.v3.Authority"> & {

@@ -15,27 +15,15 @@ export const file_xds_core_v3_extension: GenFile = /*@__PURE__*/
   fileDesc("Cht4ZHMvY29yZS92My9leHRlbnNpb24ucHJvdG8SC3hkcy5jb3JlLnYzIlQKFFR5cGVkRXh0ZW5zaW9uQ29uZmlnEg4KBG5hbWUYASABKAlCABIsCgx0eXBlZF9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55QgBCTgoWY29tLmdpdGh1Yi54ZHMuY29yZS52M0IORXh0ZW5zaW9uUHJvdG9QAVoiZ2l0aHViLmNvbS9jbmNmL3hkcy9nby94ZHMvY29yZS92M2IGcHJvdG8z", [file_google_protobuf_any]);
 
 /**
- * Message type for extension configuration.
- *
  * @generated from message xds.core.v3.TypedExtensionConfig
  */
 export type TypedExtensionConfig = Message<"xds.core.v3.TypedExtensionConfig"> & {
   /**
-   * The name of an extension. This is not used to select the extension, instead
-   * it serves the role of an opaque identifier.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * The typed config for the extension. The type URL will be used to identify
-   * the extension. In the case that the type URL is *xds.type.v3.TypedStruct*
-   * (or, for historical reasons, *udpa.type.v1.TypedStruct*), the inner type
-   * URL of *TypedStruct* will be utilized. See the
-   * :ref:`extension configuration overview
-   * <config_overview_extension_configuration>` for further details.
-   *
    * @generated from field: google.protobuf.Any typed_config = 2;
    */
   typedConfig?: Any | undefined;

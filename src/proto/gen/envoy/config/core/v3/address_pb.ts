@@ -22,18 +22,11 @@ export const file_envoy_config_core_v3_address: GenFile = /*@__PURE__*/
  */
 export type Pipe = Message<"envoy.config.core.v3.Pipe"> & {
   /**
-   * Unix Domain Socket path. On Linux, paths starting with '@' will use the
-   * abstract namespace. The starting '@' is replaced by a null byte by Envoy.
-   * Paths starting with '@' will result in an error in environments other than
-   * Linux.
-   *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
-   * The mode for the Pipe. Not applicable for abstract sockets.
-   *
    * @generated from field: uint32 mode = 2;
    */
   mode: number;
@@ -47,9 +40,6 @@ export const PipeSchema: GenMessage<Pipe> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_address, 0);
 
 /**
- * The address represents an envoy internal listener.
- * [#comment: TODO(asraa): When address available, remove workaround from test/server/server_fuzz_test.cc:30.]
- *
  * @generated from message envoy.config.core.v3.EnvoyInternalAddress
  */
 export type EnvoyInternalAddress = Message<"envoy.config.core.v3.EnvoyInternalAddress"> & {
@@ -58,9 +48,6 @@ export type EnvoyInternalAddress = Message<"envoy.config.core.v3.EnvoyInternalAd
    */
   addressNameSpecifier: {
     /**
-     * Specifies the :ref:`name <envoy_v3_api_field_config.listener.v3.Listener.name>` of the
-     * internal listener.
-     *
      * @generated from field: string server_listener_name = 1;
      */
     value: string;
@@ -68,10 +55,6 @@ export type EnvoyInternalAddress = Message<"envoy.config.core.v3.EnvoyInternalAd
   } | { case: undefined; value?: undefined };
 
   /**
-   * Specifies an endpoint identifier to distinguish between multiple endpoints for the same internal listener in a
-   * single upstream pool. Only used in the upstream addresses for tracking changes to individual endpoints. This, for
-   * example, may be set to the final destination IP for the target internal listener.
-   *
    * @generated from field: string endpoint_id = 2;
    */
   endpointId: string;
@@ -85,8 +68,6 @@ export const EnvoyInternalAddressSchema: GenMessage<EnvoyInternalAddress> = /*@_
   messageDesc(file_envoy_config_core_v3_address, 1);
 
 /**
- * [#next-free-field: 7]
- *
  * @generated from message envoy.config.core.v3.SocketAddress
  */
 export type SocketAddress = Message<"envoy.config.core.v3.SocketAddress"> & {
@@ -96,18 +77,6 @@ export type SocketAddress = Message<"envoy.config.core.v3.SocketAddress"> & {
   protocol: SocketAddress_Protocol;
 
   /**
-   * The address for this socket. :ref:`Listeners <config_listeners>` will bind
-   * to the address. An empty address is not allowed. Specify ``0.0.0.0`` or ``::``
-   * to bind to any address. [#comment:TODO(zuercher) reinstate when implemented:
-   * It is possible to distinguish a Listener address via the prefix/suffix matching
-   * in :ref:`FilterChainMatch <envoy_v3_api_msg_config.listener.v3.FilterChainMatch>`.] When used
-   * within an upstream :ref:`BindConfig <envoy_v3_api_msg_config.core.v3.BindConfig>`, the address
-   * controls the source address of outbound connections. For :ref:`clusters
-   * <envoy_v3_api_msg_config.cluster.v3.Cluster>`, the cluster type determines whether the
-   * address must be an IP (``STATIC`` or ``EDS`` clusters) or a hostname resolved by DNS
-   * (``STRICT_DNS`` or ``LOGICAL_DNS`` clusters). Address resolution can be customized
-   * via :ref:`resolver_name <envoy_v3_api_field_config.core.v3.SocketAddress.resolver_name>`.
-   *
    * @generated from field: string address = 2;
    */
   address: string;
@@ -123,10 +92,6 @@ export type SocketAddress = Message<"envoy.config.core.v3.SocketAddress"> & {
     case: "portValue";
   } | {
     /**
-     * This is only valid if :ref:`resolver_name
-     * <envoy_v3_api_field_config.core.v3.SocketAddress.resolver_name>` is specified below and the
-     * named resolver is capable of named port resolution.
-     *
      * @generated from field: string named_port = 4;
      */
     value: string;
@@ -134,22 +99,11 @@ export type SocketAddress = Message<"envoy.config.core.v3.SocketAddress"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The name of the custom resolver. This must have been registered with Envoy. If
-   * this is empty, a context dependent default applies. If the address is a concrete
-   * IP address, no resolution will occur. If address is a hostname this
-   * should be set for resolution other than DNS. Specifying a custom resolver with
-   * ``STRICT_DNS`` or ``LOGICAL_DNS`` will generate an error at runtime.
-   *
    * @generated from field: string resolver_name = 5;
    */
   resolverName: string;
 
   /**
-   * When binding to an IPv6 address above, this enables `IPv4 compatibility
-   * <https://tools.ietf.org/html/rfc3493#page-11>`_. Binding to ``::`` will
-   * allow both IPv4 and IPv6 connections, with peer IPv4 addresses mapped into
-   * IPv6 space as ``::FFFF:<IPv4-address>``.
-   *
    * @generated from field: bool ipv4_compat = 6;
    */
   ipv4Compat: boolean;
@@ -189,27 +143,16 @@ export const SocketAddress_ProtocolSchema: GenEnum<SocketAddress_Protocol> = /*@
  */
 export type TcpKeepalive = Message<"envoy.config.core.v3.TcpKeepalive"> & {
   /**
-   * Maximum number of keepalive probes to send without response before deciding
-   * the connection is dead. Default is to use the OS level configuration (unless
-   * overridden, Linux defaults to 9.)
-   *
    * @generated from field: google.protobuf.UInt32Value keepalive_probes = 1;
    */
   keepaliveProbes?: number | undefined;
 
   /**
-   * The number of seconds a connection needs to be idle before keep-alive probes
-   * start being sent. Default is to use the OS level configuration (unless
-   * overridden, Linux defaults to 7200s (i.e., 2 hours.)
-   *
    * @generated from field: google.protobuf.UInt32Value keepalive_time = 2;
    */
   keepaliveTime?: number | undefined;
 
   /**
-   * The number of seconds between keep-alive probes. Default is to use the OS
-   * level configuration (unless overridden, Linux defaults to 75s.)
-   *
    * @generated from field: google.protobuf.UInt32Value keepalive_interval = 3;
    */
   keepaliveInterval?: number | undefined;
@@ -227,21 +170,11 @@ export const TcpKeepaliveSchema: GenMessage<TcpKeepalive> = /*@__PURE__*/
  */
 export type ExtraSourceAddress = Message<"envoy.config.core.v3.ExtraSourceAddress"> & {
   /**
-   * The additional address to bind.
-   *
    * @generated from field: envoy.config.core.v3.SocketAddress address = 1;
    */
   address?: SocketAddress | undefined;
 
   /**
-   * Additional socket options that may not be present in Envoy source code or
-   * precompiled binaries. If specified, this will override the
-   * :ref:`socket_options <envoy_v3_api_field_config.core.v3.BindConfig.socket_options>`
-   * in the BindConfig. If specified with no
-   * :ref:`socket_options <envoy_v3_api_field_config.core.v3.SocketOptionsOverride.socket_options>`
-   * or an empty list of :ref:`socket_options <envoy_v3_api_field_config.core.v3.SocketOptionsOverride.socket_options>`,
-   * it means no socket option will apply.
-   *
    * @generated from field: envoy.config.core.v3.SocketOptionsOverride socket_options = 2;
    */
   socketOptions?: SocketOptionsOverride | undefined;
@@ -255,64 +188,36 @@ export const ExtraSourceAddressSchema: GenMessage<ExtraSourceAddress> = /*@__PUR
   messageDesc(file_envoy_config_core_v3_address, 4);
 
 /**
- * [#next-free-field: 7]
- *
  * @generated from message envoy.config.core.v3.BindConfig
  */
 export type BindConfig = Message<"envoy.config.core.v3.BindConfig"> & {
   /**
-   * The address to bind to when creating a socket.
-   *
    * @generated from field: envoy.config.core.v3.SocketAddress source_address = 1;
    */
   sourceAddress?: SocketAddress | undefined;
 
   /**
-   * Whether to set the ``IP_FREEBIND`` option when creating the socket. When this
-   * flag is set to true, allows the :ref:`source_address
-   * <envoy_v3_api_field_config.core.v3.BindConfig.source_address>` to be an IP address
-   * that is not configured on the system running Envoy. When this flag is set
-   * to false, the option ``IP_FREEBIND`` is disabled on the socket. When this
-   * flag is not set (default), the socket is not modified, i.e. the option is
-   * neither enabled nor disabled.
-   *
    * @generated from field: google.protobuf.BoolValue freebind = 2;
    */
   freebind?: boolean | undefined;
 
   /**
-   * Additional socket options that may not be present in Envoy source code or
-   * precompiled binaries.
-   *
    * @generated from field: repeated envoy.config.core.v3.SocketOption socket_options = 3;
    */
   socketOptions: SocketOption[];
 
   /**
-   * Extra source addresses appended to the address specified in the ``source_address``
-   * field. This enables to specify multiple source addresses.
-   * The source address selection is determined by :ref:`local_address_selector
-   * <envoy_v3_api_field_config.core.v3.BindConfig.local_address_selector>`.
-   *
    * @generated from field: repeated envoy.config.core.v3.ExtraSourceAddress extra_source_addresses = 5;
    */
   extraSourceAddresses: ExtraSourceAddress[];
 
   /**
-   * Deprecated by
-   * :ref:`extra_source_addresses <envoy_v3_api_field_config.core.v3.BindConfig.extra_source_addresses>`
-   *
    * @generated from field: repeated envoy.config.core.v3.SocketAddress additional_source_addresses = 4 [deprecated = true];
    * @deprecated
    */
   additionalSourceAddresses: SocketAddress[];
 
   /**
-   * Custom local address selector to override the default (i.e.
-   * :ref:`DefaultLocalAddressSelector
-   * <envoy_v3_api_msg_config.upstream.local_address_selector.v3.DefaultLocalAddressSelector>`).
-   * [#extension-category: envoy.upstream.local_address_selector]
-   *
    * @generated from field: envoy.config.core.v3.TypedExtensionConfig local_address_selector = 6;
    */
   localAddressSelector?: TypedExtensionConfig | undefined;
@@ -326,10 +231,6 @@ export const BindConfigSchema: GenMessage<BindConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_address, 5);
 
 /**
- * Addresses specify either a logical or physical address and port, which are
- * used to tell Envoy where to bind/listen, connect to upstream and find
- * management servers.
- *
  * @generated from message envoy.config.core.v3.Address
  */
 export type Address = Message<"envoy.config.core.v3.Address"> & {
@@ -350,9 +251,6 @@ export type Address = Message<"envoy.config.core.v3.Address"> & {
     case: "pipe";
   } | {
     /**
-     * Specifies a user-space address handled by :ref:`internal listeners
-     * <envoy_v3_api_field_config.listener.v3.Listener.internal_listener>`.
-     *
      * @generated from field: envoy.config.core.v3.EnvoyInternalAddress envoy_internal_address = 3;
      */
     value: EnvoyInternalAddress;
@@ -368,22 +266,15 @@ export const AddressSchema: GenMessage<Address> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_address, 6);
 
 /**
- * CidrRange specifies an IP Address and a prefix length to construct
- * the subnet mask for a `CIDR <https://tools.ietf.org/html/rfc4632>`_ range.
- *
  * @generated from message envoy.config.core.v3.CidrRange
  */
 export type CidrRange = Message<"envoy.config.core.v3.CidrRange"> & {
   /**
-   * IPv4 or IPv6 address, e.g. ``192.0.0.0`` or ``2001:db8::``.
-   *
    * @generated from field: string address_prefix = 1;
    */
   addressPrefix: string;
 
   /**
-   * Length of prefix, e.g. 0, 32. Defaults to 0 when unset.
-   *
    * @generated from field: google.protobuf.UInt32Value prefix_len = 2;
    */
   prefixLen?: number | undefined;

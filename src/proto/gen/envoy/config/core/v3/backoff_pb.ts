@@ -15,27 +15,15 @@ export const file_envoy_config_core_v3_backoff: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS9jb25maWcvY29yZS92My9iYWNrb2ZmLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyJ6Cg9CYWNrb2ZmU3RyYXRlZ3kSMgoNYmFzZV9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIAEjEKDG1heF9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIAOgBCeAoiaW8uZW52b3lwcm94eS5lbnZveS5jb25maWcuY29yZS52M0IMQmFja29mZlByb3RvUAFaQmdpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L2NvbmZpZy9jb3JlL3YzO2NvcmV2M2IGcHJvdG8z", [file_google_protobuf_duration]);
 
 /**
- * Configuration defining a jittered exponential back off strategy.
- *
  * @generated from message envoy.config.core.v3.BackoffStrategy
  */
 export type BackoffStrategy = Message<"envoy.config.core.v3.BackoffStrategy"> & {
   /**
-   * The base interval to be used for the next back off computation. It should
-   * be greater than zero and less than or equal to :ref:`max_interval
-   * <envoy_v3_api_field_config.core.v3.BackoffStrategy.max_interval>`.
-   *
    * @generated from field: google.protobuf.Duration base_interval = 1;
    */
   baseInterval?: Duration | undefined;
 
   /**
-   * Specifies the maximum interval between retries. This parameter is optional,
-   * but must be greater than or equal to the :ref:`base_interval
-   * <envoy_v3_api_field_config.core.v3.BackoffStrategy.base_interval>` if set. The default
-   * is 10 times the :ref:`base_interval
-   * <envoy_v3_api_field_config.core.v3.BackoffStrategy.base_interval>`.
-   *
    * @generated from field: google.protobuf.Duration max_interval = 2;
    */
   maxInterval?: Duration | undefined;

@@ -23,89 +23,50 @@ export const file_envoy_config_core_v3_config_source: GenFile = /*@__PURE__*/
   fileDesc("CihlbnZveS9jb25maWcvY29yZS92My9jb25maWdfc291cmNlLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyKWBQoPQXBpQ29uZmlnU291cmNlEkEKCGFwaV90eXBlGAEgASgOMi0uZW52b3kuY29uZmlnLmNvcmUudjMuQXBpQ29uZmlnU291cmNlLkFwaVR5cGVCABJBChV0cmFuc3BvcnRfYXBpX3ZlcnNpb24YCCABKA4yIC5lbnZveS5jb25maWcuY29yZS52My5BcGlWZXJzaW9uQgASFQoNY2x1c3Rlcl9uYW1lcxgCIAMoCRI4Cg1ncnBjX3NlcnZpY2VzGAQgAygLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuR3JwY1NlcnZpY2USMAoNcmVmcmVzaF9kZWxheRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI0Cg9yZXF1ZXN0X3RpbWVvdXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CABJEChNyYXRlX2xpbWl0X3NldHRpbmdzGAYgASgLMicuZW52b3kuY29uZmlnLmNvcmUudjMuUmF0ZUxpbWl0U2V0dGluZ3MSJgoec2V0X25vZGVfb25fZmlyc3RfbWVzc2FnZV9vbmx5GAcgASgIEkUKEWNvbmZpZ192YWxpZGF0b3JzGAkgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcijAEKB0FwaVR5cGUSLQolREVQUkVDQVRFRF9BTkRfVU5BVkFJTEFCTEVfRE9fTk9UX1VTRRAAGgIIARIICgRSRVNUEAESCAoER1JQQxACEg4KCkRFTFRBX0dSUEMQAxITCg9BR0dSRUdBVEVEX0dSUEMQBRIZChVBR0dSRUdBVEVEX0RFTFRBX0dSUEMQBjoAIhoKFkFnZ3JlZ2F0ZWRDb25maWdTb3VyY2U6ACJXChBTZWxmQ29uZmlnU291cmNlEkEKFXRyYW5zcG9ydF9hcGlfdmVyc2lvbhgBIAEoDjIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkFwaVZlcnNpb25CADoAInoKEVJhdGVMaW1pdFNldHRpbmdzEjAKCm1heF90b2tlbnMYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSMQoJZmlsbF9yYXRlGAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLkRvdWJsZVZhbHVlQgA6ACJlChBQYXRoQ29uZmlnU291cmNlEg4KBHBhdGgYASABKAlCABJBChF3YXRjaGVkX2RpcmVjdG9yeRgCIAEoCzImLmVudm95LmNvbmZpZy5jb3JlLnYzLldhdGNoZWREaXJlY3Rvcnki6QMKDENvbmZpZ1NvdXJjZRIrCgthdXRob3JpdGllcxgHIAMoCzIWLnhkcy5jb3JlLnYzLkF1dGhvcml0eRISCgRwYXRoGAEgASgJQgIYAUgAEkQKEnBhdGhfY29uZmlnX3NvdXJjZRgIIAEoCzImLmVudm95LmNvbmZpZy5jb3JlLnYzLlBhdGhDb25maWdTb3VyY2VIABJCChFhcGlfY29uZmlnX3NvdXJjZRgCIAEoCzIlLmVudm95LmNvbmZpZy5jb3JlLnYzLkFwaUNvbmZpZ1NvdXJjZUgAEjsKA2FkcxgDIAEoCzIsLmVudm95LmNvbmZpZy5jb3JlLnYzLkFnZ3JlZ2F0ZWRDb25maWdTb3VyY2VIABI2CgRzZWxmGAUgASgLMiYuZW52b3kuY29uZmlnLmNvcmUudjMuU2VsZkNvbmZpZ1NvdXJjZUgAEjgKFWluaXRpYWxfZmV0Y2hfdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJAChRyZXNvdXJjZV9hcGlfdmVyc2lvbhgGIAEoDjIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkFwaVZlcnNpb25CADoAQhsKF2NvbmZpZ19zb3VyY2Vfc3BlY2lmaWVyEgAixQEKFUV4dGVuc2lvbkNvbmZpZ1NvdXJjZRI7Cg1jb25maWdfc291cmNlGAEgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlQgASLAoOZGVmYXVsdF9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EiwKJGFwcGx5X2RlZmF1bHRfY29uZmlnX3dpdGhvdXRfd2FybWluZxgDIAEoCBITCgl0eXBlX3VybHMYBCADKAlCACoqCgpBcGlWZXJzaW9uEggKBEFVVE8QABIKCgJWMhABGgIIARIGCgJWMxACQn0KImlvLmVudm95cHJveHkuZW52b3kuY29uZmlnLmNvcmUudjNCEUNvbmZpZ1NvdXJjZVByb3RvUAFaQmdpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L2NvbmZpZy9jb3JlL3YzO2NvcmV2M2IGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_grpc_service, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers, file_xds_core_v3_authority]);
 
 /**
- * API configuration source. This identifies the API type and cluster that Envoy
- * will use to fetch an xDS API.
- * [#next-free-field: 10]
- *
  * @generated from message envoy.config.core.v3.ApiConfigSource
  */
 export type ApiConfigSource = Message<"envoy.config.core.v3.ApiConfigSource"> & {
   /**
-   * API type (gRPC, REST, delta gRPC)
-   *
    * @generated from field: envoy.config.core.v3.ApiConfigSource.ApiType api_type = 1;
    */
   apiType: ApiConfigSource_ApiType;
 
   /**
-   * API version for xDS transport protocol. This describes the xDS gRPC/REST
-   * endpoint and version of [Delta]DiscoveryRequest/Response used on the wire.
-   *
    * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 8;
    */
   transportApiVersion: ApiVersion;
 
   /**
-   * Cluster names should be used only with REST. If > 1
-   * cluster is defined, clusters will be cycled through if any kind of failure
-   * occurs.
-   *
-   * .. note::
-   *
-   *  The cluster with name ``cluster_name`` must be statically defined and its
-   *  type must not be ``EDS``.
-   *
    * @generated from field: repeated string cluster_names = 2;
    */
   clusterNames: string[];
 
   /**
-   * Multiple gRPC services be provided for GRPC. If > 1 cluster is defined,
-   * services will be cycled through if any kind of failure occurs.
-   *
    * @generated from field: repeated envoy.config.core.v3.GrpcService grpc_services = 4;
    */
   grpcServices: GrpcService[];
 
   /**
-   * For REST APIs, the delay between successive polls.
-   *
    * @generated from field: google.protobuf.Duration refresh_delay = 3;
    */
   refreshDelay?: Duration | undefined;
 
   /**
-   * For REST APIs, the request timeout. If not set, a default value of 1s will be used.
-   *
    * @generated from field: google.protobuf.Duration request_timeout = 5;
    */
   requestTimeout?: Duration | undefined;
 
   /**
-   * For GRPC APIs, the rate limit settings. If present, discovery requests made by Envoy will be
-   * rate limited.
-   *
    * @generated from field: envoy.config.core.v3.RateLimitSettings rate_limit_settings = 6;
    */
   rateLimitSettings?: RateLimitSettings | undefined;
 
   /**
-   * Skip the node identifier in subsequent discovery requests for streaming gRPC config types.
-   *
    * @generated from field: bool set_node_on_first_message_only = 7;
    */
   setNodeOnFirstMessageOnly: boolean;
 
   /**
-   * A list of config validators that will be executed when a new update is
-   * received from the ApiConfigSource. Note that each validator handles a
-   * specific xDS service type, and only the validators corresponding to the
-   * type url (in ``:ref: DiscoveryResponse`` or ``:ref: DeltaDiscoveryResponse``)
-   * will be invoked.
-   * If the validator returns false or throws an exception, the config will be rejected by
-   * the client, and a NACK will be sent.
-   * [#extension-category: envoy.config.validators]
-   *
    * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig config_validators = 9;
    */
   configValidators: TypedExtensionConfig[];
@@ -119,59 +80,36 @@ export const ApiConfigSourceSchema: GenMessage<ApiConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 0);
 
 /**
- * APIs may be fetched via either REST or gRPC.
- *
  * @generated from enum envoy.config.core.v3.ApiConfigSource.ApiType
  */
 export const ApiConfigSource_ApiType = {
   /**
-   * Ideally this would be 'reserved 0' but one can't reserve the default
-   * value. Instead we throw an exception if this is ever used.
-   *
    * @generated from enum value: DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE = 0 [deprecated = true];
    * @deprecated
    */
   DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: 0,
 
   /**
-   * REST-JSON v2 API. The `canonical JSON encoding
-   * <https://developers.google.com/protocol-buffers/docs/proto3#json>`_ for
-   * the v2 protos is used.
-   *
    * @generated from enum value: REST = 1;
    */
   REST: 1,
 
   /**
-   * SotW gRPC service.
-   *
    * @generated from enum value: GRPC = 2;
    */
   GRPC: 2,
 
   /**
-   * Using the delta xDS gRPC service, i.e. DeltaDiscovery{Request,Response}
-   * rather than Discovery{Request,Response}. Rather than sending Envoy the entire state
-   * with every update, the xDS server only sends what has changed since the last update.
-   *
    * @generated from enum value: DELTA_GRPC = 3;
    */
   DELTA_GRPC: 3,
 
   /**
-   * SotW xDS gRPC with ADS. All resources which resolve to this configuration source will be
-   * multiplexed on a single connection to an ADS endpoint.
-   * [#not-implemented-hide:]
-   *
    * @generated from enum value: AGGREGATED_GRPC = 5;
    */
   AGGREGATED_GRPC: 5,
 
   /**
-   * Delta xDS gRPC with ADS. All resources which resolve to this configuration source will be
-   * multiplexed on a single connection to an ADS endpoint.
-   * [#not-implemented-hide:]
-   *
    * @generated from enum value: AGGREGATED_DELTA_GRPC = 6;
    */
   AGGREGATED_DELTA_GRPC: 6,
@@ -185,10 +123,6 @@ export const ApiConfigSource_ApiTypeSchema: GenEnum<ApiConfigSource_ApiType> = /
   enumDesc(file_envoy_config_core_v3_config_source, 0, 0);
 
 /**
- * Aggregated Discovery Service (ADS) options. This is currently empty, but when
- * set in :ref:`ConfigSource <envoy_v3_api_msg_config.core.v3.ConfigSource>` can be used to
- * specify that ADS is to be used.
- *
  * @generated from message envoy.config.core.v3.AggregatedConfigSource
  */
 export type AggregatedConfigSource = Message<"envoy.config.core.v3.AggregatedConfigSource"> & {
@@ -202,18 +136,10 @@ export const AggregatedConfigSourceSchema: GenMessage<AggregatedConfigSource> = 
   messageDesc(file_envoy_config_core_v3_config_source, 1);
 
 /**
- * [#not-implemented-hide:]
- * Self-referencing config source options. This is currently empty, but when
- * set in :ref:`ConfigSource <envoy_v3_api_msg_config.core.v3.ConfigSource>` can be used to
- * specify that other data can be obtained from the same server.
- *
  * @generated from message envoy.config.core.v3.SelfConfigSource
  */
 export type SelfConfigSource = Message<"envoy.config.core.v3.SelfConfigSource"> & {
   /**
-   * API version for xDS transport protocol. This describes the xDS gRPC/REST
-   * endpoint and version of [Delta]DiscoveryRequest/Response used on the wire.
-   *
    * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 1;
    */
   transportApiVersion: ApiVersion;
@@ -227,24 +153,15 @@ export const SelfConfigSourceSchema: GenMessage<SelfConfigSource> = /*@__PURE__*
   messageDesc(file_envoy_config_core_v3_config_source, 2);
 
 /**
- * Rate Limit settings to be applied for discovery requests made by Envoy.
- *
  * @generated from message envoy.config.core.v3.RateLimitSettings
  */
 export type RateLimitSettings = Message<"envoy.config.core.v3.RateLimitSettings"> & {
   /**
-   * Maximum number of tokens to be used for rate limiting discovery request calls. If not set, a
-   * default value of 100 will be used.
-   *
    * @generated from field: google.protobuf.UInt32Value max_tokens = 1;
    */
   maxTokens?: number | undefined;
 
   /**
-   * Rate at which tokens will be filled per second. If not set, a default fill rate of 10 tokens
-   * per second will be used. The minimal fill rate is once per year. Lower
-   * fill rates will be set to once per year.
-   *
    * @generated from field: google.protobuf.DoubleValue fill_rate = 2;
    */
   fillRate?: number | undefined;
@@ -258,48 +175,15 @@ export const RateLimitSettingsSchema: GenMessage<RateLimitSettings> = /*@__PURE_
   messageDesc(file_envoy_config_core_v3_config_source, 3);
 
 /**
- * Local filesystem path configuration source.
- *
  * @generated from message envoy.config.core.v3.PathConfigSource
  */
 export type PathConfigSource = Message<"envoy.config.core.v3.PathConfigSource"> & {
   /**
-   * Path on the filesystem to source and watch for configuration updates.
-   * When sourcing configuration for a :ref:`secret <envoy_v3_api_msg_extensions.transport_sockets.tls.v3.Secret>`,
-   * the certificate and key files are also watched for updates.
-   *
-   * .. note::
-   *
-   *  The path to the source must exist at config load time.
-   *
-   * .. note::
-   *
-   *   If ``watched_directory`` is *not* configured, Envoy will watch the file path for *moves*.
-   *   This is because in general only moves are atomic. The same method of swapping files as is
-   *   demonstrated in the :ref:`runtime documentation <config_runtime_symbolic_link_swap>` can be
-   *   used here also. If ``watched_directory`` is configured, no watch will be placed directly on
-   *   this path. Instead, the configured ``watched_directory`` will be used to trigger reloads of
-   *   this path. This is required in certain deployment scenarios. See below for more information.
-   *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
-   * If configured, this directory will be watched for *moves*. When an entry in this directory is
-   * moved to, the ``path`` will be reloaded. This is required in certain deployment scenarios.
-   *
-   * Specifically, if trying to load an xDS resource using a
-   * `Kubernetes ConfigMap <https://kubernetes.io/docs/concepts/configuration/configmap/>`_, the
-   * following configuration might be used:
-   * 1. Store xds.yaml inside a ConfigMap.
-   * 2. Mount the ConfigMap to ``/config_map/xds``
-   * 3. Configure path ``/config_map/xds/xds.yaml``
-   * 4. Configure watched directory ``/config_map/xds``
-   *
-   * The above configuration will ensure that Envoy watches the owning directory for moves which is
-   * required due to how Kubernetes manages ConfigMap symbolic links during atomic updates.
-   *
    * @generated from field: envoy.config.core.v3.WatchedDirectory watched_directory = 2;
    */
   watchedDirectory?: WatchedDirectory | undefined;
@@ -313,23 +197,10 @@ export const PathConfigSourceSchema: GenMessage<PathConfigSource> = /*@__PURE__*
   messageDesc(file_envoy_config_core_v3_config_source, 4);
 
 /**
- * Configuration for :ref:`listeners <config_listeners>`, :ref:`clusters
- * <config_cluster_manager>`, :ref:`routes
- * <envoy_v3_api_msg_config.route.v3.RouteConfiguration>`, :ref:`endpoints
- * <arch_overview_service_discovery>` etc. may either be sourced from the
- * filesystem or from an xDS API source. Filesystem configs are watched with
- * inotify for updates.
- * [#next-free-field: 9]
- *
  * @generated from message envoy.config.core.v3.ConfigSource
  */
 export type ConfigSource = Message<"envoy.config.core.v3.ConfigSource"> & {
   /**
-   * Authorities that this config source may be used for. An authority specified in a xdstp:// URL
-   * is resolved to a ``ConfigSource`` prior to configuration fetch. This field provides the
-   * association between authority name and configuration source.
-   * [#not-implemented-hide:]
-   *
    * @generated from field: repeated xds.core.v3.Authority authorities = 7;
    */
   authorities: Authority[];
@@ -339,8 +210,6 @@ export type ConfigSource = Message<"envoy.config.core.v3.ConfigSource"> & {
    */
   configSourceSpecifier: {
     /**
-     * Deprecated in favor of ``path_config_source``. Use that field instead.
-     *
      * @generated from field: string path = 1 [deprecated = true];
      * @deprecated
      */
@@ -348,43 +217,24 @@ export type ConfigSource = Message<"envoy.config.core.v3.ConfigSource"> & {
     case: "path";
   } | {
     /**
-     * Local filesystem path configuration source.
-     *
      * @generated from field: envoy.config.core.v3.PathConfigSource path_config_source = 8;
      */
     value: PathConfigSource;
     case: "pathConfigSource";
   } | {
     /**
-     * API configuration source.
-     *
      * @generated from field: envoy.config.core.v3.ApiConfigSource api_config_source = 2;
      */
     value: ApiConfigSource;
     case: "apiConfigSource";
   } | {
     /**
-     * When set, ADS will be used to fetch resources. The ADS API configuration
-     * source in the bootstrap configuration is used.
-     *
      * @generated from field: envoy.config.core.v3.AggregatedConfigSource ads = 3;
      */
     value: AggregatedConfigSource;
     case: "ads";
   } | {
     /**
-     * [#not-implemented-hide:]
-     * When set, the client will access the resources from the same server it got the
-     * ConfigSource from, although not necessarily from the same stream. This is similar to the
-     * :ref:`ads<envoy_v3_api_field.ConfigSource.ads>` field, except that the client may use a
-     * different stream to the same server. As a result, this field can be used for things
-     * like LRS that cannot be sent on an ADS stream. It can also be used to link from (e.g.)
-     * LDS to RDS on the same server without requiring the management server to know its name
-     * or required credentials.
-     * [#next-major-version: In xDS v3, consider replacing the ads field with this one, since
-     * this field can implicitly mean to use the same stream in the case where the ConfigSource
-     * is provided via ADS and the specified data can also be obtained via ADS.]
-     *
      * @generated from field: envoy.config.core.v3.SelfConfigSource self = 5;
      */
     value: SelfConfigSource;
@@ -392,23 +242,11 @@ export type ConfigSource = Message<"envoy.config.core.v3.ConfigSource"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * When this timeout is specified, Envoy will wait no longer than the specified time for first
-   * config response on this xDS subscription during the :ref:`initialization process
-   * <arch_overview_initialization>`. After reaching the timeout, Envoy will move to the next
-   * initialization phase, even if the first config is not delivered yet. The timer is activated
-   * when the xDS API subscription starts, and is disarmed on first config update or on error. 0
-   * means no timeout - Envoy will wait indefinitely for the first xDS config (unless another
-   * timeout applies). The default is 15s.
-   *
    * @generated from field: google.protobuf.Duration initial_fetch_timeout = 4;
    */
   initialFetchTimeout?: Duration | undefined;
 
   /**
-   * API version for xDS resources. This implies the type URLs that the client
-   * will request for resources and the resource type that the client will in
-   * turn expect to be delivered.
-   *
    * @generated from field: envoy.config.core.v3.ApiVersion resource_api_version = 6;
    */
   resourceApiVersion: ApiVersion;
@@ -422,18 +260,6 @@ export const ConfigSourceSchema: GenMessage<ConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 5);
 
 /**
- * Configuration source specifier for a late-bound extension configuration. The
- * parent resource is warmed until all the initial extension configurations are
- * received, unless the flag to apply the default configuration is set.
- * Subsequent extension updates are atomic on a per-worker basis. Once an
- * extension configuration is applied to a request or a connection, it remains
- * constant for the duration of processing. If the initial delivery of the
- * extension configuration fails, due to a timeout for example, the optional
- * default configuration is applied. Without a default configuration, the
- * extension is disabled, until an extension configuration is received. The
- * behavior of a disabled extension depends on the context. For example, a
- * filter chain with a disabled extension filter rejects all incoming streams.
- *
  * @generated from message envoy.config.core.v3.ExtensionConfigSource
  */
 export type ExtensionConfigSource = Message<"envoy.config.core.v3.ExtensionConfigSource"> & {
@@ -443,27 +269,16 @@ export type ExtensionConfigSource = Message<"envoy.config.core.v3.ExtensionConfi
   configSource?: ConfigSource | undefined;
 
   /**
-   * Optional default configuration to use as the initial configuration if
-   * there is a failure to receive the initial extension configuration or if
-   * ``apply_default_config_without_warming`` flag is set.
-   *
    * @generated from field: google.protobuf.Any default_config = 2;
    */
   defaultConfig?: Any | undefined;
 
   /**
-   * Use the default config as the initial configuration without warming and
-   * waiting for the first discovery response. Requires the default configuration
-   * to be supplied.
-   *
    * @generated from field: bool apply_default_config_without_warming = 3;
    */
   applyDefaultConfigWithoutWarming: boolean;
 
   /**
-   * A set of permitted extension type URLs. Extension configuration updates are rejected
-   * if they do not match any type URL in the set.
-   *
    * @generated from field: repeated string type_urls = 4;
    */
   typeUrls: string[];
@@ -477,30 +292,21 @@ export const ExtensionConfigSourceSchema: GenMessage<ExtensionConfigSource> = /*
   messageDesc(file_envoy_config_core_v3_config_source, 6);
 
 /**
- * xDS API and non-xDS services version. This is used to describe both resource and transport
- * protocol versions (in distinct configuration fields).
- *
  * @generated from enum envoy.config.core.v3.ApiVersion
  */
 export const ApiVersion = {
   /**
-   * When not specified, we assume v3; it is the only supported version.
-   *
    * @generated from enum value: AUTO = 0;
    */
   AUTO: 0,
 
   /**
-   * Use xDS v2 API. This is no longer supported.
-   *
    * @generated from enum value: V2 = 1 [deprecated = true];
    * @deprecated
    */
   V2: 1,
 
   /**
-   * Use xDS v3 API.
-   *
    * @generated from enum value: V3 = 2;
    */
   V3: 2,

@@ -15,28 +15,15 @@ export const file_envoy_config_core_v3_extension: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS9jb25maWcvY29yZS92My9leHRlbnNpb24ucHJvdG8SFGVudm95LmNvbmZpZy5jb3JlLnYzIlQKFFR5cGVkRXh0ZW5zaW9uQ29uZmlnEg4KBG5hbWUYASABKAlCABIsCgx0eXBlZF9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55QgBCegoiaW8uZW52b3lwcm94eS5lbnZveS5jb25maWcuY29yZS52M0IORXh0ZW5zaW9uUHJvdG9QAVpCZ2l0aHViLmNvbS9lbnZveXByb3h5L2dvLWNvbnRyb2wtcGxhbmUvZW52b3kvY29uZmlnL2NvcmUvdjM7Y29yZXYzYgZwcm90bzM", [file_google_protobuf_any]);
 
 /**
- * Message type for extension configuration.
- * [#next-major-version: revisit all existing typed_config that doesn't use this wrapper.].
- *
  * @generated from message envoy.config.core.v3.TypedExtensionConfig
  */
 export type TypedExtensionConfig = Message<"envoy.config.core.v3.TypedExtensionConfig"> & {
   /**
-   * The name of an extension. This is not used to select the extension, instead
-   * it serves the role of an opaque identifier.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * The typed config for the extension. The type URL will be used to identify
-   * the extension. In the case that the type URL is ``xds.type.v3.TypedStruct``
-   * (or, for historical reasons, ``udpa.type.v1.TypedStruct``), the inner type
-   * URL of ``TypedStruct`` will be utilized. See the
-   * :ref:`extension configuration overview
-   * <config_overview_extension_configuration>` for further details.
-   *
    * @generated from field: google.protobuf.Any typed_config = 2;
    */
   typedConfig?: Any | undefined;

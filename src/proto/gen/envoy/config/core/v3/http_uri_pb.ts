@@ -15,45 +15,19 @@ export const file_envoy_config_core_v3_http_uri: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9jb25maWcvY29yZS92My9odHRwX3VyaS5wcm90bxIUZW52b3kuY29uZmlnLmNvcmUudjMidQoHSHR0cFVyaRINCgN1cmkYASABKAlCABITCgdjbHVzdGVyGAIgASgJQgBIABIsCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgA6AEIWChJodHRwX3Vwc3RyZWFtX3R5cGUSAEJ4CiJpby5lbnZveXByb3h5LmVudm95LmNvbmZpZy5jb3JlLnYzQgxIdHRwVXJpUHJvdG9QAVpCZ2l0aHViLmNvbS9lbnZveXByb3h5L2dvLWNvbnRyb2wtcGxhbmUvZW52b3kvY29uZmlnL2NvcmUvdjM7Y29yZXYzYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
- * Envoy external URI descriptor
- *
  * @generated from message envoy.config.core.v3.HttpUri
  */
 export type HttpUri = Message<"envoy.config.core.v3.HttpUri"> & {
   /**
-   * The HTTP server URI. It should be a full FQDN with protocol, host and path.
-   *
-   * Example:
-   *
-   * .. code-block:: yaml
-   *
-   *    uri: https://www.googleapis.com/oauth2/v1/certs
-   *
-   *
    * @generated from field: string uri = 1;
    */
   uri: string;
 
   /**
-   * Specify how ``uri`` is to be fetched. Today, this requires an explicit
-   * cluster, but in the future we may support dynamic cluster creation or
-   * inline DNS resolution. See `issue
-   * <https://github.com/envoyproxy/envoy/issues/1606>`_.
-   *
    * @generated from oneof envoy.config.core.v3.HttpUri.http_upstream_type
    */
   httpUpstreamType: {
     /**
-     * A cluster is created in the Envoy "cluster_manager" config
-     * section. This field specifies the cluster name.
-     *
-     * Example:
-     *
-     * .. code-block:: yaml
-     *
-     *    cluster: jwks_cluster
-     *
-     *
      * @generated from field: string cluster = 2;
      */
     value: string;
@@ -61,8 +35,6 @@ export type HttpUri = Message<"envoy.config.core.v3.HttpUri"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * Sets the maximum duration in milliseconds that a response can take to arrive upon request.
-   *
    * @generated from field: google.protobuf.Duration timeout = 3;
    */
   timeout?: Duration | undefined;

@@ -13,51 +13,20 @@ export const file_envoy_config_core_v3_socket_option: GenFile = /*@__PURE__*/
   fileDesc("CihlbnZveS9jb25maWcvY29yZS92My9zb2NrZXRfb3B0aW9uLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyKAAgoMU29ja2V0T3B0aW9uEhMKC2Rlc2NyaXB0aW9uGAEgASgJEg0KBWxldmVsGAIgASgDEgwKBG5hbWUYAyABKAMSEwoJaW50X3ZhbHVlGAQgASgDSAASEwoJYnVmX3ZhbHVlGAUgASgMSAASPwoFc3RhdGUYBiABKA4yLi5lbnZveS5jb25maWcuY29yZS52My5Tb2NrZXRPcHRpb24uU29ja2V0U3RhdGVCACJGCgtTb2NrZXRTdGF0ZRIRCg1TVEFURV9QUkVCSU5EEAASDwoLU1RBVEVfQk9VTkQQARITCg9TVEFURV9MSVNURU5JTkcQAjoAQgkKBXZhbHVlEgAiUwoVU29ja2V0T3B0aW9uc092ZXJyaWRlEjoKDnNvY2tldF9vcHRpb25zGAEgAygLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0T3B0aW9uQn0KImlvLmVudm95cHJveHkuZW52b3kuY29uZmlnLmNvcmUudjNCEVNvY2tldE9wdGlvblByb3RvUAFaQmdpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L2NvbmZpZy9jb3JlL3YzO2NvcmV2M2IGcHJvdG8z");
 
 /**
- * Generic socket option message. This would be used to set socket options that
- * might not exist in upstream kernels or precompiled Envoy binaries.
- *
- * For example:
- *
- * .. code-block:: json
- *
- *  {
- *    "description": "support tcp keep alive",
- *    "state": 0,
- *    "level": 1,
- *    "name": 9,
- *    "int_value": 1,
- *  }
- *
- * 1 means SOL_SOCKET and 9 means SO_KEEPALIVE on Linux.
- * With the above configuration, `TCP Keep-Alives <https://www.freesoft.org/CIE/RFC/1122/114.htm>`_
- * can be enabled in socket with Linux, which can be used in
- * :ref:`listener's<envoy_v3_api_field_config.listener.v3.Listener.socket_options>` or
- * :ref:`admin's <envoy_v3_api_field_config.bootstrap.v3.Admin.socket_options>` socket_options etc.
- *
- * It should be noted that the name or level may have different values on different platforms.
- * [#next-free-field: 7]
- *
  * @generated from message envoy.config.core.v3.SocketOption
  */
 export type SocketOption = Message<"envoy.config.core.v3.SocketOption"> & {
   /**
-   * An optional name to give this socket option for debugging, etc.
-   * Uniqueness is not required and no special meaning is assumed.
-   *
    * @generated from field: string description = 1;
    */
   description: string;
 
   /**
-   * Corresponding to the level value passed to setsockopt, such as IPPROTO_TCP
-   *
    * @generated from field: int64 level = 2;
    */
   level: bigint;
 
   /**
-   * The numeric name as passed to setsockopt
-   *
    * @generated from field: int64 name = 3;
    */
   name: bigint;
@@ -67,16 +36,12 @@ export type SocketOption = Message<"envoy.config.core.v3.SocketOption"> & {
    */
   value: {
     /**
-     * Because many sockopts take an int value.
-     *
      * @generated from field: int64 int_value = 4;
      */
     value: bigint;
     case: "intValue";
   } | {
     /**
-     * Otherwise it's a byte buffer.
-     *
      * @generated from field: bytes buf_value = 5;
      */
     value: Uint8Array;
@@ -84,9 +49,6 @@ export type SocketOption = Message<"envoy.config.core.v3.SocketOption"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The state in which the option will be applied. When used in BindConfig
-   * STATE_PREBIND is currently the only valid value.
-   *
    * @generated from field: envoy.config.core.v3.SocketOption.SocketState state = 6;
    */
   state: SocketOption_SocketState;
@@ -104,22 +66,16 @@ export const SocketOptionSchema: GenMessage<SocketOption> = /*@__PURE__*/
  */
 export const SocketOption_SocketState = {
   /**
-   * Socket options are applied after socket creation but before binding the socket to a port
-   *
    * @generated from enum value: STATE_PREBIND = 0;
    */
   STATE_PREBIND: 0,
 
   /**
-   * Socket options are applied after binding the socket to a port but before calling listen()
-   *
    * @generated from enum value: STATE_BOUND = 1;
    */
   STATE_BOUND: 1,
 
   /**
-   * Socket options are applied after calling listen()
-   *
    * @generated from enum value: STATE_LISTENING = 2;
    */
   STATE_LISTENING: 2,

@@ -14,8 +14,6 @@ export const file_envoy_type_matcher_v3_regex: GenFile = /*@__PURE__*/
   fileDesc("CiFlbnZveS90eXBlL21hdGNoZXIvdjMvcmVnZXgucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyLEAQoMUmVnZXhNYXRjaGVyEkcKCmdvb2dsZV9yZTIYASABKAsyLS5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaGVyLkdvb2dsZVJFMkICGAFIABIPCgVyZWdleBgCIAEoCUIAGkkKCUdvb2dsZVJFMhI6ChBtYXhfcHJvZ3JhbV9zaXplGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlQgIYAToAOgBCDQoLZW5naW5lX3R5cGUiawoXUmVnZXhNYXRjaEFuZFN1YnN0aXR1dGUSNgoHcGF0dGVybhgBIAEoCzIjLmVudm95LnR5cGUubWF0Y2hlci52My5SZWdleE1hdGNoZXJCABIWCgxzdWJzdGl0dXRpb24YAiABKAlCADoAQnsKI2lvLmVudm95cHJveHkuZW52b3kudHlwZS5tYXRjaGVyLnYzQgpSZWdleFByb3RvUAFaRmdpdGh1Yi5jb20vZW52b3lwcm94eS9nby1jb250cm9sLXBsYW5lL2Vudm95L3R5cGUvbWF0Y2hlci92MzttYXRjaGVydjNiBnByb3RvMw", [file_google_protobuf_wrappers]);
 
 /**
- * A regex matcher designed for safety when used with untrusted input.
- *
  * @generated from message envoy.type.matcher.v3.RegexMatcher
  */
 export type RegexMatcher = Message<"envoy.type.matcher.v3.RegexMatcher"> & {
@@ -24,8 +22,6 @@ export type RegexMatcher = Message<"envoy.type.matcher.v3.RegexMatcher"> & {
    */
   engineType: {
     /**
-     * Google's RE2 regex engine.
-     *
      * @generated from field: envoy.type.matcher.v3.RegexMatcher.GoogleRE2 google_re2 = 1 [deprecated = true];
      * @deprecated
      */
@@ -34,9 +30,6 @@ export type RegexMatcher = Message<"envoy.type.matcher.v3.RegexMatcher"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The regex match string. The string must be supported by the configured engine. The regex is matched
-   * against the full string, not as a partial match.
-   *
    * @generated from field: string regex = 2;
    */
   regex: string;
@@ -50,38 +43,10 @@ export const RegexMatcherSchema: GenMessage<RegexMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_regex, 0);
 
 /**
- * Google's `RE2 <https://github.com/google/re2>`_ regex engine. The regex string must adhere to
- * the documented `syntax <https://github.com/google/re2/wiki/Syntax>`_. The engine is designed
- * to complete execution in linear time as well as limit the amount of memory used.
- *
- * Envoy supports program size checking via runtime. The runtime keys ``re2.max_program_size.error_level``
- * and ``re2.max_program_size.warn_level`` can be set to integers as the maximum program size or
- * complexity that a compiled regex can have before an exception is thrown or a warning is
- * logged, respectively. ``re2.max_program_size.error_level`` defaults to 100, and
- * ``re2.max_program_size.warn_level`` has no default if unset (will not check/log a warning).
- *
- * Envoy emits two stats for tracking the program size of regexes: the histogram ``re2.program_size``,
- * which records the program size, and the counter ``re2.exceeded_warn_level``, which is incremented
- * each time the program size exceeds the warn level threshold.
- *
  * @generated from message envoy.type.matcher.v3.RegexMatcher.GoogleRE2
  */
 export type RegexMatcher_GoogleRE2 = Message<"envoy.type.matcher.v3.RegexMatcher.GoogleRE2"> & {
   /**
-   * This field controls the RE2 "program size" which is a rough estimate of how complex a
-   * compiled regex is to evaluate. A regex that has a program size greater than the configured
-   * value will fail to compile. In this case, the configured max program size can be increased
-   * or the regex can be simplified. If not specified, the default is 100.
-   *
-   * This field is deprecated; regexp validation should be performed on the management server
-   * instead of being done by each individual client.
-   *
-   * .. note::
-   *
-   *  Although this field is deprecated, the program size will still be checked against the
-   *  global ``re2.max_program_size.error_level`` runtime value.
-   *
-   *
    * @generated from field: google.protobuf.UInt32Value max_program_size = 1 [deprecated = true];
    * @deprecated
    */
@@ -96,38 +61,15 @@ export const RegexMatcher_GoogleRE2Schema: GenMessage<RegexMatcher_GoogleRE2> = 
   messageDesc(file_envoy_type_matcher_v3_regex, 0, 0);
 
 /**
- * Describes how to match a string and then produce a new string using a regular
- * expression and a substitution string.
- *
  * @generated from message envoy.type.matcher.v3.RegexMatchAndSubstitute
  */
 export type RegexMatchAndSubstitute = Message<"envoy.type.matcher.v3.RegexMatchAndSubstitute"> & {
   /**
-   * The regular expression used to find portions of a string (hereafter called
-   * the "subject string") that should be replaced. When a new string is
-   * produced during the substitution operation, the new string is initially
-   * the same as the subject string, but then all matches in the subject string
-   * are replaced by the substitution string. If replacing all matches isn't
-   * desired, regular expression anchors can be used to ensure a single match,
-   * so as to replace just one occurrence of a pattern. Capture groups can be
-   * used in the pattern to extract portions of the subject string, and then
-   * referenced in the substitution string.
-   *
    * @generated from field: envoy.type.matcher.v3.RegexMatcher pattern = 1;
    */
   pattern?: RegexMatcher | undefined;
 
   /**
-   * The string that should be substituted into matching portions of the
-   * subject string during a substitution operation to produce a new string.
-   * Capture groups in the pattern can be referenced in the substitution
-   * string. Note, however, that the syntax for referring to capture groups is
-   * defined by the chosen regular expression engine. Google's `RE2
-   * <https://github.com/google/re2>`_ regular expression engine uses a
-   * backslash followed by the capture group number to denote a numbered
-   * capture group. E.g., ``\1`` refers to capture group 1, and ``\2`` refers
-   * to capture group 2.
-   *
    * @generated from field: string substitution = 2;
    */
   substitution: string;

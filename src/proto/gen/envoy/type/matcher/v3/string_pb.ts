@@ -17,9 +17,6 @@ export const file_envoy_type_matcher_v3_string: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS90eXBlL21hdGNoZXIvdjMvc3RyaW5nLnByb3RvEhVlbnZveS50eXBlLm1hdGNoZXIudjMihwIKDVN0cmluZ01hdGNoZXISDwoFZXhhY3QYASABKAlIABISCgZwcmVmaXgYAiABKAlCAEgAEhIKBnN1ZmZpeBgDIAEoCUIASAASOwoKc2FmZV9yZWdleBgFIAEoCzIjLmVudm95LnR5cGUubWF0Y2hlci52My5SZWdleE1hdGNoZXJCAEgAEhQKCGNvbnRhaW5zGAcgASgJQgBIABIzCgZjdXN0b20YCCABKAsyIS54ZHMuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZ0gAEhMKC2lnbm9yZV9jYXNlGAYgASgIOgBCEQoNbWF0Y2hfcGF0dGVybhIASgQIBBAFUgVyZWdleCJPChFMaXN0U3RyaW5nTWF0Y2hlchI4CghwYXR0ZXJucxgBIAMoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyQgA6AEJ8CiNpby5lbnZveXByb3h5LmVudm95LnR5cGUubWF0Y2hlci52M0ILU3RyaW5nUHJvdG9QAVpGZ2l0aHViLmNvbS9lbnZveXByb3h5L2dvLWNvbnRyb2wtcGxhbmUvZW52b3kvdHlwZS9tYXRjaGVyL3YzO21hdGNoZXJ2M2IGcHJvdG8z", [file_envoy_type_matcher_v3_regex, file_xds_core_v3_extension]);
 
 /**
- * Specifies the way to match a string.
- * [#next-free-field: 9]
- *
  * @generated from message envoy.type.matcher.v3.StringMatcher
  */
 export type StringMatcher = Message<"envoy.type.matcher.v3.StringMatcher"> & {
@@ -28,68 +25,36 @@ export type StringMatcher = Message<"envoy.type.matcher.v3.StringMatcher"> & {
    */
   matchPattern: {
     /**
-     * The input string must match exactly the string specified here.
-     *
-     * Examples:
-     *
-     * * ``abc`` only matches the value ``abc``.
-     *
      * @generated from field: string exact = 1;
      */
     value: string;
     case: "exact";
   } | {
     /**
-     * The input string must have the prefix specified here.
-     * Note: empty prefix is not allowed, please use regex instead.
-     *
-     * Examples:
-     *
-     * * ``abc`` matches the value ``abc.xyz``
-     *
      * @generated from field: string prefix = 2;
      */
     value: string;
     case: "prefix";
   } | {
     /**
-     * The input string must have the suffix specified here.
-     * Note: empty prefix is not allowed, please use regex instead.
-     *
-     * Examples:
-     *
-     * * ``abc`` matches the value ``xyz.abc``
-     *
      * @generated from field: string suffix = 3;
      */
     value: string;
     case: "suffix";
   } | {
     /**
-     * The input string must match the regular expression specified here.
-     *
      * @generated from field: envoy.type.matcher.v3.RegexMatcher safe_regex = 5;
      */
     value: RegexMatcher;
     case: "safeRegex";
   } | {
     /**
-     * The input string must have the substring specified here.
-     * Note: empty contains match is not allowed, please use regex instead.
-     *
-     * Examples:
-     *
-     * * ``abc`` matches the value ``xyz.abc.def``
-     *
      * @generated from field: string contains = 7;
      */
     value: string;
     case: "contains";
   } | {
     /**
-     * Use an extension as the matcher type.
-     * [#extension-category: envoy.string_matcher]
-     *
      * @generated from field: xds.core.v3.TypedExtensionConfig custom = 8;
      */
     value: TypedExtensionConfig;
@@ -97,10 +62,6 @@ export type StringMatcher = Message<"envoy.type.matcher.v3.StringMatcher"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * If true, indicates the exact/prefix/suffix/contains matching should be case insensitive. This
-   * has no effect for the safe_regex match.
-   * For example, the matcher ``data`` will match both input string ``Data`` and ``data`` if set to true.
-   *
    * @generated from field: bool ignore_case = 6;
    */
   ignoreCase: boolean;
@@ -114,8 +75,6 @@ export const StringMatcherSchema: GenMessage<StringMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_string, 0);
 
 /**
- * Specifies a list of ways to match a string.
- *
  * @generated from message envoy.type.matcher.v3.ListStringMatcher
  */
 export type ListStringMatcher = Message<"envoy.type.matcher.v3.ListStringMatcher"> & {

@@ -23,8 +23,6 @@ export const file_envoy_extensions_transport_sockets_tls_v3_secret: GenFile = /*
  */
 export type GenericSecret = Message<"envoy.extensions.transport_sockets.tls.v3.GenericSecret"> & {
   /**
-   * Secret of generic type and is available to filters.
-   *
    * @generated from field: envoy.config.core.v3.DataSource secret = 1;
    */
   secret?: DataSource | undefined;
@@ -42,10 +40,6 @@ export const GenericSecretSchema: GenMessage<GenericSecret> = /*@__PURE__*/
  */
 export type SdsSecretConfig = Message<"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig"> & {
   /**
-   * Name by which the secret can be uniquely referred to. When both name and config are specified,
-   * then secret can be fetched and/or reloaded via SDS. When only name is specified, then secret
-   * will be loaded from static resources.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -64,14 +58,10 @@ export const SdsSecretConfigSchema: GenMessage<SdsSecretConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_secret, 1);
 
 /**
- * [#next-free-field: 6]
- *
  * @generated from message envoy.extensions.transport_sockets.tls.v3.Secret
  */
 export type Secret = Message<"envoy.extensions.transport_sockets.tls.v3.Secret"> & {
   /**
-   * Name (FQDN, UUID, SPKI, SHA256, etc.) by which the secret can be uniquely referred to.
-   *
    * @generated from field: string name = 1;
    */
   name: string;
