@@ -35,7 +35,9 @@ export class WorkloadApiError extends InterlockError {
 
   constructor(endpoint: string, grpcStatus: number, details: string, cause?: unknown) {
     const { code, what, final } = MEANINGS.get(grpcStatus) ?? OTHER;
-    const clipped = details.length > KEPT_OF_DETAILS ? `${details.slice(0, KEPT_OF_DETAILS)}...` : details;
+    // grpc-js ends what it says of a connection with an empty remark.
+    const text = details.replace(/ ?Resolution note: ?$/, '');
+    const clipped = text.length > KEPT_OF_DETAILS ? `${text.slice(0, KEPT_OF_DETAILS)}...` : text;
     const said = clipped === '' ? '' : ` (${status[grpcStatus] ?? grpcStatus}: ${clipped})`;
     super(code, endpoint, `the Workload API at ${endpoint}: ${what}${said}`, { cause });
     this.name = 'WorkloadApiError';

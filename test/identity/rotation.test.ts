@@ -59,7 +59,7 @@ describe('an authority that is rotated', () => {
     const activate = () => plane.api.post<AuthorityShown>(`/v1/authorities/${next.id}/activate`);
     await expect(activate()).rejects.toMatchObject({
       code: 'conflict',
-      message: expect.stringContaining('1 agents have not confirmed it'),
+      message: expect.stringContaining('1 agent has not confirmed it'),
     });
     expect((await active(plane)).id).not.toBe(next.id);
 

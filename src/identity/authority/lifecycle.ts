@@ -103,7 +103,7 @@ function unconfirmed(
 ): AuthorityStep {
   const who =
     behind.length > 0
-      ? `${behind.length} agents have not confirmed ${prepared.id}: ${behind.slice(0, 5).join(', ')}${behind.length > 5 ? ', ...' : ''}`
+      ? namesOf(behind, prepared.id)
       : now < since + SETTLE_MS
         ? 'agents are still coming back after the start'
         : `${prepared.id} is not confirmed`;
@@ -144,6 +144,12 @@ export function isConfirmed(
   return now >= since + SETTLE_MS && (oldest === undefined || oldest >= slot.publishedIn);
 }
 
+/** Who has not confirmed an authority: their number, and the first of them. */
+function namesOf(behind: readonly string[], what: string): string {
+  const who = `${behind.slice(0, 5).join(', ')}${behind.length > 5 ? ', ...' : ''}`;
+  return `${behind.length} ${behind.length === 1 ? 'agent has' : 'agents have'} not confirmed ${what}: ${who}`;
+}
+
 /** How an authority is made active by hand: as it should be, or although agents have not confirmed it. */
 export interface ActivateOptions {
   readonly now: number;
@@ -164,8 +170,7 @@ export function activated<T extends AuthoritySlot>(
   if (now >= slot.notAfter) throw conflict(id, 'it has expired');
   if (!force && !isConfirmed(slot, now, confirmations)) {
     const { behind } = confirmations;
-    const who =
-      behind.length === 0 ? 'agents are still coming back' : `${behind.length} agents have not confirmed it`;
+    const who = behind.length === 0 ? 'agents are still coming back' : namesOf(behind, 'it');
     throw conflict(id, `${who}: its SVIDs would be refused there. Wait, or force it`);
   }
   return slots.map((each) => {
