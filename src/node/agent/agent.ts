@@ -328,6 +328,9 @@ export class Agent {
     this.#svids.setOnline(online);
     if (online) {
       log.info({ server }, 'connected to the control plane');
+      // What it has from before is not sent again, and has to be confirmed all the same.
+      const { rulesVersion, bundlesVersion, revocationsVersion } = this.#knowledge;
+      this.#link.confirm({ rulesVersion, bundlesVersion, revocationsVersion });
       this.#own.renewOver(this.#link);
       return;
     }
