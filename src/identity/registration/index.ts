@@ -16,7 +16,7 @@ export {
   matchRule,
   type NoMatch,
 } from './match.ts';
-export { arePrefixesInside, isInside, isReservedPath, prefixFault } from './prefixes.ts';
+export { arePrefixesInside, isInside, isReservedPath, prefixFault } from '../prefixes.ts';
 export { identityRuleOf, MAX_RULE_BYTES, MAX_RULES, parseIdentityRule, readIdentityRules } from './read.ts';
 export { identityRuleJsonSchema } from './rule-schema.ts';
 export {

@@ -1,7 +1,7 @@
 import { InterlockError, parseSpiffeId, pathOf, type SpiffeId } from '../../access/index.ts';
 import { type Bindings, celOf, type Expression } from '../cel.ts';
 import type { CompiledRule } from './compile.ts';
-import { isReservedPath } from './prefixes.ts';
+import { isReservedPath } from '../prefixes.ts';
 import { selectorsOf } from './selectors.ts';
 import { fill } from './template.ts';
 import type { AgentAttributes, GivenAuthority, GivenIdentity, WorkloadAttributes } from './types.ts';

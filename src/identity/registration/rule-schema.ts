@@ -4,7 +4,7 @@ import { MAX_EXPRESSION_LENGTH, parseExpression, type Vocabulary } from '../cel.
 import { NODE_VOCABULARY, WORKLOAD_VOCABULARY } from './attributes.ts';
 import { durationOf, formatDuration } from './duration.ts';
 import { nodeSelectorFault, selectorFault } from './selectors.ts';
-import { isReservedPath, prefixFault } from './prefixes.ts';
+import { isReservedPath, prefixFault } from '../prefixes.ts';
 import { isOfWorkload, parsePieces, type Piece, pieceFault } from './template.ts';
 import {
   IDENTITY_API_VERSION,

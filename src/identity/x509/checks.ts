@@ -1,7 +1,7 @@
 import { parseSpiffeId, pathOf, type SpiffeId, trustDomainOf } from '../../access/index.ts';
 import { OID } from '../der/index.ts';
 import { keyIdOf } from '../keys/index.ts';
-import { arePrefixesInside, isInside } from '../registration/prefixes.ts';
+import { arePrefixesInside, isInside } from '../prefixes.ts';
 import type { Certificate } from './certificate.ts';
 import { KEY_USAGE } from './extensions.ts';
 import { CertificateError, type X509Fault } from './fault.ts';

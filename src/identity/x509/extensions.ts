@@ -1,5 +1,5 @@
 import { type DerReader, decodeOid, encodeOid, OID, type OidKey, oidKey, TAG } from '../der/index.ts';
-import { prefixFault } from '../registration/prefixes.ts';
+import { prefixFault } from '../prefixes.ts';
 import { type NameConstraints, readNameConstraints } from './name-constraints.ts';
 
 /** Bits of keyUsage (RFC 5280 section 4.2.1.3). */

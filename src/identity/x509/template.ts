@@ -8,7 +8,7 @@ import {
 } from '../../access/index.ts';
 import { bufferOf, MAX_TIME } from '../der/index.ts';
 import { keyIdBytes, type RandomBytes, rowOfSpki } from '../keys/index.ts';
-import { arePrefixesInside, isInside, prefixFault } from '../registration/prefixes.ts';
+import { arePrefixesInside, isInside, prefixFault } from '../prefixes.ts';
 import { MAX_PREFIXES } from './extensions.ts';
 import type { IssuerInfo } from './issuer.ts';
 import { encodeName, MAX_COMMON_NAME } from './name.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseSpiffeId } from '../../access/index.ts';
+import { parseSpiffeId } from '../access/index.ts';
 import { arePrefixesInside, isInside, isReservedPath, prefixFault } from './prefixes.ts';
 
 const segment = fc.constantFrom('a', 'b', 'ab');

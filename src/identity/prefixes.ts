@@ -1,4 +1,4 @@
-import { pathOf, type SpiffeId } from '../../access/index.ts';
+import { pathOf, type SpiffeId } from '../access/index.ts';
 
 const PREFIX = /^\/(?:[A-Za-z0-9._-]+\/)+$/;
 
