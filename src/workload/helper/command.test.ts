@@ -73,11 +73,14 @@ describe('the command after a renewal', () => {
   });
 
   it('is ended after its time, with all that it started, even where it ignores the polite signal', async () => {
+    // What the command started says its own number, once it does not mind the polite signal any more.
+    const started = `
+      process.on("SIGTERM", () => {});
+      require("fs").writeFileSync(process.argv[1], String(process.pid));
+      setInterval(() => {}, 1e6);`;
     const script = `
       process.on('SIGTERM', () => {});
-      const child = require('child_process').spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1e6)'], { stdio: 'inherit' });
-      console.log(child.pid);
-      require('fs').writeFileSync(process.argv[1], String(child.pid));
+      require('child_process').spawn(process.execPath, ['-e', ${JSON.stringify(started)}, process.argv[1]], { stdio: 'inherit' });
       setInterval(() => {}, 1e6);`;
     const pidFile = join(dir, 'pid');
     const done = command(node(script, pidFile)).run();
