@@ -8,7 +8,8 @@ import { Knowledge } from '../src/node/agent/knowledge.ts';
 import { x509Signing } from '../src/node/agent/signing.ts';
 import { trustByPin, joinTokenEvidence, systemTimers as timers } from '../src/node/index.ts';
 import { Link } from '../src/node/link/link.ts';
-import { serverOf, type ServerTrust } from '../src/node/link/server-trust.ts';
+import type { ServerTrust } from '../src/node/index.ts';
+import { controlPlaneOf } from '../src/workload/index.ts';
 import { attest, type ServerAccess, streamOpener } from '../src/node/link/transport.ts';
 import { AgentState, type AgentSvid } from '../src/node/state/agent-state.ts';
 import { SvidCache } from '../src/node/svids/svid-cache.ts';
@@ -218,7 +219,7 @@ class Crowd {
     const book = await this.#connect(
       state,
       knowledge,
-      () => access({ bundles: knowledge.trust().bundles, server: serverOf(svid.spiffeId) }),
+      () => access({ bundles: knowledge.trust().bundles, server: controlPlaneOf(svid.spiffeId) }),
       svid,
     );
     for (const uid of order.uids) this.#listen(book, uid);

@@ -1,6 +1,6 @@
 // The command as it is run: from a checkout, and as a package holds it.
 import { spawnSync } from 'node:child_process';
-import { cpSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,21 +9,25 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** A program to start, and what it is called here. */
 export interface Program {
   readonly name: string;
-  /** What Node is to run. */
+  /** What Node is to run: what a user starts. */
   readonly main: string;
 }
 
 export const CHECKOUT: Program = {
   name: 'from a checkout (TypeScript)',
-  main: join(ROOT, 'src', 'cli', 'main.ts'),
+  main: join(ROOT, 'bin', 'interlock.mjs'),
 };
 
-/** Builds what a package holds into a directory. */
+/** Installs what a package holds into a directory. */
 export function packaged(dir: string): Program {
   const build = [join(ROOT, 'scripts', 'build.ts'), join(dir, 'dist')];
   const built = spawnSync(process.execPath, build, { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
   if (built.status !== 0) throw new Error('the build has failed');
-  cpSync(join(ROOT, 'package.json'), join(dir, 'package.json'));
-  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
-  return { name: 'as a package (npm run build)', main: join(dir, 'dist', 'cli', 'main.js') };
+  const folder = join(dir, 'node_modules', 'interlock');
+  mkdirSync(folder, { recursive: true });
+  renameSync(join(dir, 'dist'), join(folder, 'dist'));
+  for (const name of ['package.json', 'bin'])
+    cpSync(join(ROOT, name), join(folder, name), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  return { name: 'as a package (npm run build)', main: join(folder, 'bin', 'interlock.mjs') };
 }

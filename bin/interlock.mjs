@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { keepCompiled } from './compile-cache.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = join(root, 'src', 'cli', 'main.ts');
@@ -13,6 +14,7 @@ const main = existsSync(source) ? source : join(root, 'dist', 'cli', 'main.js');
 const REQUIRED_MAJOR = 26;
 
 if (Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR) {
+  keepCompiled(root);
   await import(main);
 } else {
   let runtime;
@@ -29,7 +31,7 @@ if (Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR) {
     );
     process.exit(1);
   }
-  const args = [main, ...process.argv.slice(2)];
+  const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   // In the place of this process where that can be done; else beside it, with its signals passed on.
   if (typeof process.execve === 'function') process.execve(runtime, [runtime, ...args], process.env);
   const child = spawn(runtime, args, { stdio: 'inherit' });

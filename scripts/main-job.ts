@@ -1,7 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { main } from '../src/cli/cli.ts';
 import { EXIT } from '../src/cli/exit.ts';
-import { type Terminal, WIDTH, wrap } from '../src/cli/terminal.ts';
+import { type Terminal, WIDTH } from '../src/cli/terminal.ts';
+import { wrap } from '../src/cli/wrap.ts';
 
 const OUT = '.interlock/start';
 const EXAMPLE = [

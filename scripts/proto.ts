@@ -20,11 +20,30 @@ const ENVOY = join(root, 'node_modules/@grpc/grpc-js-xds/deps');
 /** Envoy's folders of .proto files, and the files of them that we use. They bring what they import. */
 const ENVOY_ROOTS = ['envoy-api', 'xds', 'googleapis', 'protoc-gen-validate'];
 const ENVOY_FILES = [
+  'envoy/service/discovery/v3/ads.proto',
+  'envoy/service/accesslog/v3/als.proto',
+  'envoy/config/bootstrap/v3/bootstrap.proto',
+  'envoy/config/listener/v3/listener.proto',
+  'envoy/config/route/v3/route.proto',
+  'envoy/config/cluster/v3/cluster.proto',
+  'envoy/config/endpoint/v3/endpoint.proto',
+  'envoy/extensions/access_loggers/grpc/v3/als.proto',
+  'envoy/extensions/filters/http/rbac/v3/rbac.proto',
+  'envoy/extensions/filters/http/router/v3/router.proto',
+  'envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto',
+  'envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto',
+  'envoy/extensions/filters/listener/original_dst/v3/original_dst.proto',
+  'envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto',
+  'envoy/extensions/filters/network/rbac/v3/rbac.proto',
+  'envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto',
+  'envoy/extensions/transport_sockets/tls/v3/tls.proto',
+  'envoy/extensions/upstreams/http/v3/http_protocol_options.proto',
   'envoy/service/secret/v3/sds.proto',
   'envoy/extensions/transport_sockets/tls/v3/secret.proto',
   'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
 ];
-const ANNOTATIONS = /^(udpa\/annotations|xds\/annotations|validate|envoy\/annotations|google\/api)\//;
+const ANNOTATIONS =
+  /^(udpa\/annotations|xds\/annotations|validate|envoy\/annotations|google\/api(?!\/expr\/))\//;
 
 /** The generated files: path below src/proto/gen -> text. */
 export function protoFiles(): Map<string, string> {

@@ -1,4 +1,5 @@
 export * from './action.ts';
+export * from './duration.ts';
 export { buildGraph, type Recorded } from './graph/build-graph.ts';
 export { type Declared, Directory, type Resolved, type Undeclared } from './inventory/directory.ts';
 export * from './endpoint.ts';

@@ -4,9 +4,10 @@ import type { CommandSpec, Context } from './command.ts';
 import { commandsFor } from './commands.ts';
 import { EXIT } from './exit.ts';
 import { GROUPS } from './groups.ts';
-import { DEFAULT_STATE } from './state.ts';
-import { printable, WIDTH, wrap } from './terminal.ts';
+import { DEFAULT_STATE } from './default-state.ts';
+import { printable, WIDTH } from './terminal.ts';
 import { VERSION } from './version.ts';
+import { wrap } from './wrap.ts';
 
 /** Runs the command line and returns the exit code. Never throws. */
 export async function main(argv: readonly string[], context: Context): Promise<number> {
@@ -25,7 +26,7 @@ export async function main(argv: readonly string[], context: Context): Promise<n
     .showHelpAfterError('(add --help for more)')
     .addHelpText('after', `\n${exitTable()}`);
   const groupOf = groupsOf(program);
-  for (const spec of await commandsFor(argv[0])) {
+  for (const spec of await commandsFor(argv)) {
     const words = spec.name.split(' ');
     const last = words.pop() ?? '';
     const command = groupOf(words)

@@ -2,39 +2,12 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSy
 import { createHash } from 'node:crypto';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { InterlockError } from '../access/index.ts';
-import { type AccessPolicy, readPolicies } from '../policy/index.ts';
 
 /** Largest policy file that is read, in bytes. */
 const MAX_POLICY_FILE = 4 * 1024 * 1024;
 
-/** The AccessPolicy documents of a directory (its `*.yaml` and `*.yml`, not below it) or of one file, by name. */
-export function readPolicyDirectory(path: string): AccessPolicy[] {
-  const files = policyFiles(path);
-  const policies: AccessPolicy[] = [];
-  const places = new Map<string, string>();
-  for (const file of files) {
-    for (const policy of readPolicies(readText(file), file)) {
-      const { metadata, spec } = policy;
-      const key = `${spec.protects.workload}\n${metadata.name}`;
-      const other = places.get(key);
-      if (other !== undefined) {
-        throw new InterlockError(
-          'invalid_document',
-          metadata.name,
-          `${file} and ${other} both hold a policy "${metadata.name}" for ${spec.protects.workload}: give one another name or remove it`,
-        );
-      }
-      places.set(key, file);
-      policies.push(policy);
-    }
-  }
-  if (policies.length === 0) {
-    throw new InterlockError('not_found', path, `there is no AccessPolicy document in "${path}"`);
-  }
-  return policies;
-}
-
-function policyFiles(path: string): string[] {
+/** The policy files of a directory (its `*.yaml` and `*.yml`, not below it), or the one file. Throws `not_found`, `io`. */
+export function policyFiles(path: string): string[] {
   try {
     if (statSync(path).isFile()) return [path];
     return readdirSync(path)

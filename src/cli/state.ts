@@ -1,13 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AccessGraph, buildGraph, type Fact, InterlockError, type SpiffeId } from '../access/index.ts';
-import { openSqliteStore, STATE_FILE, type Store } from '../store/index.ts';
+import { openSqliteStore, STATE_FILE, type Store, TRUST_DOMAIN_SETTING } from '../store/index.ts';
 
-/** Where the state is when no `--state` is given. */
-export const DEFAULT_STATE = '.interlock';
 /** The trust domain of an estate that was never told another. */
 export const DEFAULT_TRUST_DOMAIN = 'example.org';
-const TRUST_DOMAIN_SETTING = 'trust-domain';
 
 /** Whether there is a state in the directory. */
 export function stateExists(dir: string): boolean {

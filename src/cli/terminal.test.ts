@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { printable, Terminal, WIDTH, wrap } from './terminal.ts';
+import { printable, Terminal, WIDTH } from './terminal.ts';
+import { wrap } from './wrap.ts';
 
 function printed(print: (terminal: Terminal) => void, tty = false): string {
   let text = '';

@@ -1,12 +1,17 @@
 import { once } from 'node:events';
 import { styleText } from 'node:util';
+import { type ListingOptions, listingLines } from './listing.ts';
+import { wrap } from './wrap.ts';
 
 /** Widest line of human output, in characters. */
 export const WIDTH = 100;
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
-type Output = NodeJS.WritableStream & { isTTY?: boolean; writableNeedDrain?: boolean };
+/** A terminal that says it is narrower is taken for one that does not know. */
+const LEAST_WIDTH = 40;
+
+type Output = NodeJS.WritableStream & { isTTY?: boolean; columns?: number; writableNeedDrain?: boolean };
 
 /**
  * Where a command prints. `out` takes the result, `err` takes progress and remarks, so that a pipe gets the
@@ -57,14 +62,29 @@ export class Terminal {
     this.line(this.paint('bold', printable(text)));
   }
 
-  /** Prose, wrapped at {@link WIDTH}, every line indented. */
+  /** Prose, wrapped at {@link WIDTH} or the terminal's where that is less, every line indented. */
   prose(text: string, indent = 0): void {
-    for (const line of wrap(printable(text), WIDTH - indent)) this.line(' '.repeat(indent) + line);
+    const width = Math.min(WIDTH, columnsOf(this.out) ?? WIDTH);
+    for (const line of wrap(printable(text), width - indent)) this.line(' '.repeat(indent) + line);
   }
 
-  /** What went wrong, wrapped at {@link WIDTH}, on `err`. */
+  /** What went wrong, on `err`. */
   complain(message: string): void {
-    this.err.write(`${wrap(`interlock: ${printable(message)}`, WIDTH).join('\n')}\n`);
+    this.remark(`interlock: ${message}`);
+  }
+
+  /** What a person should know beside the result, on `err`, wrapped as {@link prose} is. */
+  remark(text: string): void {
+    const width = Math.min(WIDTH, columnsOf(this.err) ?? WIDTH);
+    this.err.write(`${wrap(printable(text), width).join('\n')}\n`);
+  }
+
+  /** A list of named things under a heading: as wide as the terminal, and one line a row for a pipe. */
+  listing(rows: readonly (readonly string[])[], options: ListingOptions = {}): void {
+    const cells = rows.map((row) => row.map((cell) => printable(cell)));
+    const room = columnsOf(this.out) ?? Number.POSITIVE_INFINITY;
+    for (const [i, lines] of listingLines(cells, room, options).entries())
+      for (const line of lines) this.line(i === 0 ? this.paint('dim', line) : line);
   }
 
   /** A table: the first row is the heading, unless `heading` is false. Columns that do not fit are wrapped, never cut. */
@@ -94,30 +114,10 @@ export function printable(text: string): string {
   );
 }
 
-/** `text` in lines of at most `width` characters: broken at spaces, and long words after a separator. */
-export function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = '';
-  for (let word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = '';
-    }
-    while (word.length > width) {
-      const cut = breakOf(word, width);
-      lines.push(word.slice(0, cut));
-      word = word.slice(cut);
-    }
-    line = line === '' ? word : `${line} ${word}`;
-  }
-  lines.push(line);
-  return lines;
-}
-
-/** Where a word that is too long is broken: after the last separator that leaves a good part of the line. */
-function breakOf(word: string, width: number): number {
-  for (let i = width; i > width / 3; i--) if ('/.-_:='.includes(word[i - 1] ?? '')) return i;
-  return width;
+/** How wide a terminal is, in characters; undefined for a pipe or file. */
+function columnsOf({ isTTY, columns = 0 }: Output): number | undefined {
+  if (isTTY !== true) return undefined;
+  return columns < LEAST_WIDTH ? WIDTH : columns;
 }
 
 function tableLines(

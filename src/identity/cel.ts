@@ -1,4 +1,6 @@
 import { type CelInput, celEnv, isCelError, isCelList, isCelMap, parse, plan } from '@bufbuild/cel';
+import { meter, metered, workFault } from './cel-meter.ts';
+import { meterLoops, spendTurn } from './cel-loops.ts';
 import { boundedStrings } from './cel-strings.ts';
 
 /** Longest expression, in UTF-16 units, and deepest nesting of brackets in one. */
@@ -33,7 +35,7 @@ export type ParsedExpression =
   | { readonly ok: true; readonly expression: Expression }
   | { readonly ok: false; readonly reason: string };
 
-const ENV = celEnv({ funcs: boundedStrings });
+const ENV = celEnv({ funcs: [...metered(celEnv({ funcs: boundedStrings }).funcs), spendTurn] });
 const TYPES = new Set([
   'bool',
   'int',
@@ -62,6 +64,7 @@ export function parseExpression(text: string, vocabulary: Vocabulary): ParsedExp
     const checker = new Checker(vocabulary);
     const reason = checker.fault(parsed.expr, []);
     if (reason !== undefined) return no(reason);
+    meterLoops(parsed.expr);
     return { ok: true, expression: expressionOf(text, [...checker.names], plan(ENV, parsed)) };
   } catch (error) {
     // A stack that overflows on a long chain of operators ends here as well.
@@ -86,8 +89,11 @@ function bracketDepth(text: string): number {
 
 function expressionOf(text: string, names: readonly string[], run: ReturnType<typeof plan>): Expression {
   const result = (bindings: Bindings): unknown => {
+    meter.begin();
     try {
-      return run(bindings);
+      const value = run(bindings);
+      // A loop that was stopped leaves what it had: no value of it counts.
+      return meter.isUsedUp ? new Error(workFault) : value;
     } catch (error) {
       return error;
     }
@@ -104,6 +110,7 @@ function expressionOf(text: string, names: readonly string[], run: ReturnType<ty
       if (isCelError(value) || value instanceof Error)
         return { ok: false, reason: value.message.slice(0, 160) };
       const plain = plainOf(value, 0);
+      if (meter.isUsedUp) return { ok: false, reason: workFault };
       return plain === undefined
         ? { ok: false, reason: 'its value is neither text, number, boolean, list nor map' }
         : { ok: true, value: plain };
@@ -187,7 +194,9 @@ function patternFault(name: string, args: readonly Expr[]): string | undefined {
   if (name !== 'matches' || last?.case !== 'constExpr' || last.value.constantKind.case !== 'stringValue')
     return undefined;
   const pattern = last.value.constantKind.value;
+  meter.begin();
   const result = plan(ENV, parse(`"".matches(${JSON.stringify(pattern)})`))();
+  if (meter.isUsedUp) return `"${pattern}" is too large a pattern`;
   return isCelError(result) ? `"${pattern}" is not an RE2 pattern` : undefined;
 }
 
@@ -204,13 +213,18 @@ export function celOf(value: unknown): CelInput {
 
 /** A CEL value as JSON data, or undefined where it is none of ours. */
 function plainOf(value: unknown, depth: number): Plain | undefined {
-  if (depth > 8) return undefined;
+  if (depth > 8 || !meter.spend(1)) return undefined;
   if (typeof value === 'string' || typeof value === 'boolean') return value;
   if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (Array.isArray(value) || isCelList(value)) {
-    const items = [...(value as Iterable<unknown>)].map((item) => plainOf(item, depth + 1));
-    return items.includes(undefined) ? undefined : items.filter((item) => item !== undefined);
+    const items: Plain[] = [];
+    for (const item of value as Iterable<unknown>) {
+      const plain = plainOf(item, depth + 1);
+      if (plain === undefined) return undefined;
+      items.push(plain);
+    }
+    return items;
   }
   if (value instanceof Map || isCelMap(value)) return plainMap(value, depth);
   return undefined;

@@ -14,6 +14,7 @@ export {
   type PodListOptions,
   type PodSource,
 } from './attestation/index.ts';
-export { hostAndPort, type ServerTrust, trustByPin } from './link/server-trust.ts';
+export { type ServerTrust, trustByPin } from './link/server-trust.ts';
+export { hostAndPort, readControlPlaneId } from '../workload/index.ts';
 export type { NodeEvidence } from './link/transport.ts';
 export { systemTimers, type Timers } from './timers.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InterlockError, parseSpiffeId } from '../access/index.ts';
+import { durationOf, InterlockError, parseSpiffeId } from '../access/index.ts';
 import { parseCaller } from './caller.ts';
 import { MAX_CONDITION_LENGTH, parseCondition } from './condition.ts';
 import { parseTemplate } from './template.ts';
@@ -133,6 +133,11 @@ const spec = z
     stage: z.enum(STAGES).default('draft'),
     rules: z.array(rule).default([]),
     deny: z.array(rule).default([]).describe('The same shape as rules; wins over them.'),
+    connectionGrace: text(
+      (value) =>
+        durationOf(value) === undefined ? `"${clip(value)}" is no duration: 30s, 10m, 1h` : undefined,
+      'How long an open connection stays that the policy, once it changes, no longer allows; 30s where absent.',
+    ).optional(),
   })
   .superRefine(({ rules, deny }, context) => {
     const seen = new Set<string>();

@@ -77,5 +77,7 @@ export interface AccessPolicy {
     readonly rules: readonly Rule[];
     /** Same shape as `rules`; wins over them. */
     readonly deny: readonly Rule[];
+    /** How long an open connection stays that the policy, once it changes, no longer allows: `30s`, `10m`. */
+    readonly connectionGrace?: string;
   };
 }

@@ -13,7 +13,7 @@ export function writePolicies(policies: readonly AccessPolicy[]): string {
 
 /** Fields in the order in which people read them, absent ones left out. */
 function inOrder({ apiVersion, kind, metadata, spec }: AccessPolicy): Record<string, unknown> {
-  const { protects, tier, stage, rules, deny } = spec;
+  const { protects, tier, stage, rules, deny, connectionGrace } = spec;
   return {
     apiVersion,
     kind,
@@ -23,7 +23,14 @@ function inOrder({ apiVersion, kind, metadata, spec }: AccessPolicy): Record<str
       labels: metadata.labels,
       annotations: metadata.annotations,
     }),
-    spec: { protects, tier, stage, rules: rules.map(ruleInOrder), deny: deny.map(ruleInOrder) },
+    spec: compact({
+      protects,
+      tier,
+      stage,
+      rules: rules.map(ruleInOrder),
+      deny: deny.map(ruleInOrder),
+      connectionGrace,
+    }),
   };
 }
 

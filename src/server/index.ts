@@ -13,5 +13,5 @@ export {
 } from './serve.ts';
 export { realTimers, type Timers } from './timers.ts';
 export { attestorsFrom } from './attestors/config.ts';
-export { makeOfflineRoot, signOffline } from './identity/offline-root.ts';
-export { prepareFirst } from './identity/prepare-first.ts';
+export { signOffline } from './identity/offline-root.ts';
+export { setUp } from './identity/set-up.ts';

@@ -164,12 +164,57 @@ describe('the API', () => {
       422,
       'invalid_document',
     ],
+    ['POST', '/v1/identities/revoke', { serial: 'abcdef' }, 404, 'not_found'],
   ])('answers %s %s %j with %i as a problem', async (method, path, body, status, code) => {
     const state = await shared();
     const answer = await call(state, method, path, body);
     expect(answer).toMatchObject({ status, type: 'application/problem+json', body: { status, code } });
   });
 });
+
+describe('federation', () => {
+  const ID = 'spiffe://peer.example/interlock/server';
+  // Nothing listens there.
+  const peer = { trustDomain: 'peer.example', endpointUrl: 'https://127.0.0.1:1/bundle' };
+  const spiffe = { ...peer, profile: 'https_spiffe', endpointSpiffeId: ID };
+
+  test('with an https_spiffe endpoint needs a bundle that its ID can be checked by', async () => {
+    const state = await domain('example.org');
+    await serve(state);
+    const put = (body: object) => call(state, 'PUT', '/v1/federation', body);
+    expect(await put(spiffe)).toMatchObject({
+      status: 422,
+      body: { code: 'invalid_document', detail: expect.stringContaining('give its first one with --bundle') },
+    });
+    const elsewhere = { ...spiffe, endpointSpiffeId: 'spiffe://hub.example/server' };
+    const bundle = formatBundle({ trustDomain: 'peer.example', x509Authorities: [], jwtAuthorities: [] });
+    expect(await put({ ...elsewhere, bundle })).toMatchObject({
+      status: 422,
+      body: { detail: expect.stringContaining('federate with hub.example first') },
+    });
+    expect((await call(state, 'GET', '/v1/federation')).body).toMatchObject({ peers: [] });
+    expect(await put({ ...spiffe, bundle })).toMatchObject({ status: 200 });
+    // Its bundle is known by now, and our own is always.
+    await until(async () => (await put(spiffe)).status === 200);
+    expect(await put({ ...spiffe, endpointSpiffeId: 'spiffe://example.org/hub' })).toMatchObject({
+      status: 200,
+    });
+  });
+
+  test('does not call fresh what was never fetched', async () => {
+    const state = await domain('example.org');
+    await serve(state);
+    const added = await call(state, 'PUT', '/v1/federation', { ...peer, profile: 'https_web' });
+    expect(added.body).toMatchObject({ state: 'not_fetched', authorities: 0 });
+    const looked = await call(state, 'POST', '/v1/federation/peer.example/refresh');
+    expect(looked.body).toMatchObject({ state: 'failing', authorities: 0 });
+  });
+});
+
+/** Waits for what follows by itself. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setImmediate(resolve));
+}
 
 describe('the public endpoints', () => {
   test('show the bundle, and the OpenID documents where there is an issuer', async () => {
@@ -205,10 +250,6 @@ describe('a child authority', () => {
     const { token } = body as unknown as { token: string };
     return [state, await serve(state, { parent: { address: `127.0.0.1:${port}`, joinToken: token } })];
   }
-  const until = async (holds: () => boolean) => {
-    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-  };
-
   test('is limited to its prefixes, and follows the bundle and the revocations of its parent', async () => {
     const state = await domain('example.org');
     const parent = await serve(state);

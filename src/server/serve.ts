@@ -4,15 +4,21 @@ import { startAgentServer } from './agents/server.ts';
 import type { AgentEvent } from './agents/service.ts';
 import type { ServerIdentity } from './agents/listener.ts';
 import { type Endpoints, listenEndpoints } from './endpoints/listen.ts';
+import { Enforcing } from './enforcement/enforcing.ts';
+import { openEvidence } from './enforcement/evidence/open.ts';
+import { addEnforcementServices } from './enforcement/services.ts';
 import { Federation } from './federation/federation.ts';
 import { bundleFetcher } from './federation/fetch.ts';
 import { type ControlPlane, openControlPlane } from './identity/control-plane.ts';
 import { Lifecycle } from './identity/lifecycle.ts';
+import { serverId } from './identity/server-identity.ts';
 import type { UsedTokens } from '../identity/index.ts';
+import type { CanaryPlan } from '../rollout/index.ts';
 import { openIdentityStore } from '../store/index.ts';
 import { KeyVault } from './keys/key-vault.ts';
 import type { Timers } from './timers.ts';
 import { readChildState } from './upstream/child-state.ts';
+import { JoinedAuthorities } from './upstream/joined.ts';
 import { joinParent } from './upstream/join-parent.ts';
 import { Parent } from './upstream/parent.ts';
 
@@ -26,8 +32,8 @@ export interface ListenAddress {
 export interface ParentAddress {
   /** HOST:PORT. */
   readonly address: string;
-  /** For the first time. */
-  readonly joinToken?: string | undefined;
+  /** For the first time; read then. */
+  readonly joinToken?: string | (() => string) | undefined;
 }
 
 /** What happens, as sentences with fields. */
@@ -59,6 +65,12 @@ export interface ServeOptions {
   readonly federationCa?: readonly string[] | undefined;
   /** Makes this control plane a child authority of another one. */
   readonly parent?: ParentAddress | undefined;
+  /** SPIFFE IDs (or all below one, ending in `/*`) that may enforce for every workload: node proxies. */
+  readonly nodeProxies?: readonly string[] | undefined;
+  /** How canaries widen; the default plan where absent. */
+  readonly canary?: CanaryPlan | undefined;
+  /** How long an authority that is due waits for agents to confirm it, milliseconds; half of the time left where absent. */
+  readonly patience?: number | undefined;
   readonly timers: Timers;
   readonly log: ServerLog;
   readonly version: string;
@@ -69,6 +81,7 @@ export interface Serving {
   readonly port: number;
   readonly endpointsPort: number | undefined;
   readonly plane: ControlPlane;
+  readonly enforcing: Enforcing;
   /** Asks agents to come back later, ends what is under way, and closes the state. */
   close(): Promise<void>;
 }
@@ -88,14 +101,37 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       await plane.authorities.prepare('system');
     let endpoints: Endpoints | undefined;
     let own: ServerIdentity | undefined;
+    let joined: JoinedAuthorities | undefined;
     const lifecycle = new Lifecycle({
       plane,
       timers,
+      patience: options.patience,
       onWarning: (message) => log.warn({}, message),
       onFault,
     });
+    const enforcing = await Enforcing.open({
+      state,
+      plane,
+      timers,
+      openEvidence: () =>
+        openEvidence({ state, trustDomain: plane.registry.domain.trustDomain, timers, onFault }),
+      nodeProxies: options.nodeProxies,
+      canary: options.canary,
+      onStep: (workload, step) => log.info({ workload, step }, 'a canary has moved'),
+      onFault,
+    });
+    undo.push(() => enforcing.close());
+    for (const [rollout, reason] of enforcing.rollouts.unreadable)
+      log.error({ rollout, reason }, 'a rollout cannot be read: its workload is not enforced');
     const server = await startAgentServer({
       plane,
+      addServices(grpc, listener) {
+        const onPointEvent = (event: string, who: string, error?: unknown) =>
+          event === 'fault' || event === 'refused'
+            ? log.warn({ proxy: who, error }, `a proxy was ${event === 'fault' ? 'failed' : 'refused'}`)
+            : log.info({ proxy: who }, event === 'connected' ? 'a proxy has connected' : 'a proxy has left');
+        undo.push(addEnforcementServices({ plane, enforcing, timers, onPointEvent }, grpc, listener));
+      },
       timers,
       ...options.listen,
       onEvent: (event) => logEvent(log, event),
@@ -105,6 +141,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onChange: () => {
         void lifecycle.look();
         parent?.confirmBelow();
+        joined?.confirmBelow();
       },
       onIdentity(identity) {
         own = identity;
@@ -138,6 +175,9 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     }
     parent?.start(plane);
     undo.push(() => parent?.stop());
+    joined = await JoinedAuthorities.open({ plane, state, timers, log, version: options.version });
+    const followed = joined;
+    undo.push(() => followed.stop());
     await lifecycle.start();
     undo.push(() => lifecycle.stop());
     const admin = await listenAdmin(state, {
@@ -146,6 +186,8 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       server,
       lifecycle,
       federation,
+      enforcing,
+      joined: followed,
       version: options.version,
       startedAt: timers.now(),
       onFault,
@@ -154,13 +196,20 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     log.info(
       {
         trustDomain: registry.domain.trustDomain,
+        id: serverId(registry.domain),
         host: options.listen.host,
         port: server.port,
         endpoints: endpoints?.port,
       },
       'the control plane serves',
     );
-    return { port: server.port, endpointsPort: endpoints?.port, plane, close: () => undoAll(undo) };
+    return {
+      port: server.port,
+      endpointsPort: endpoints?.port,
+      plane,
+      enforcing,
+      close: () => undoAll(undo),
+    };
   } catch (error) {
     await undoAll(undo);
     throw error;
@@ -172,7 +221,7 @@ async function openParent(
   { state, timers, log, version }: ServeOptions,
   { address, joinToken }: ParentAddress,
 ): Promise<Parent> {
-  await joinParent({ state, address, joinToken, who: 'system', timers });
+  await joinParent({ state, address, joinToken, who: 'system', timers, log });
   const store = await openIdentityStore(state);
   try {
     const child = await readChildState(store);

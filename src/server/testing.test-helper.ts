@@ -65,9 +65,10 @@ export class TestPlane {
   static async make(
     domain: Partial<Domain> = {},
     options: Partial<ControlPlaneOptions> = {},
+    now: number = Date.now(),
   ): Promise<TestPlane> {
     const dir = mkdtempSync(join(tmpdir(), 'interlock-server-'));
-    const test = new TestPlane(dir, new ManualTimers(Date.now()));
+    const test = new TestPlane(dir, new ManualTimers(now));
     const whole: Domain = {
       trustDomain: 'example.org',
       algorithm: 'ec-p256',
@@ -208,8 +209,16 @@ export class TestAgent {
     }).finally(() => client.close());
   }
 
-  connect(options: { rulesVersion?: bigint; to?: TestPlane } = {}): TestConnection {
-    return new TestConnection(this.client(options.to), options.rulesVersion ?? 0n);
+  connect(
+    options: { rulesVersion?: bigint; to?: TestPlane; takesTargets?: boolean; held?: string[] } = {},
+  ): TestConnection {
+    const held = options.held?.map((serial) => Buffer.from(serial, 'hex'));
+    return new TestConnection(
+      this.client(options.to),
+      options.rulesVersion ?? 0n,
+      options.takesTargets,
+      held,
+    );
   }
 }
 
@@ -228,7 +237,7 @@ export class TestConnection {
   #request = 1n;
   readonly #taken = new Set<Message>();
 
-  constructor(client: Client, rulesVersion: bigint) {
+  constructor(client: Client, rulesVersion: bigint, takesTargets = true, held: Buffer[] = []) {
     this.#client = client;
     this.#call = client.makeBidiStreamRequest(
       service.connect.path,
@@ -252,7 +261,7 @@ export class TestConnection {
     });
     this.send({
       case: 'hello',
-      value: { $typeName: 'interlock.agent.v1.Hello', version: 'test', rulesVersion, held: [] },
+      value: { $typeName: 'interlock.agent.v1.Hello', version: 'test', rulesVersion, held, takesTargets },
     });
   }
 

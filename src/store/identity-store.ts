@@ -4,7 +4,20 @@ import type { AuditEntry, AuditFault, NewAuditEntry } from './audit.ts';
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** What is kept as one document for each name: the control plane reads all of a kind when it starts. */
-export const DOCUMENT_KINDS = ['authority', 'rule', 'peer', 'bundle', 'cutover', 'child', 'setting'] as const;
+export const DOCUMENT_KINDS = [
+  'authority',
+  'rule',
+  'peer',
+  'bundle',
+  'cutover',
+  'child',
+  'below',
+  'joined',
+  'region',
+  'setting',
+  'rollout',
+  'proxy',
+] as const;
 export type DocumentKind = (typeof DOCUMENT_KINDS)[number];
 
 export interface StoredDocument {

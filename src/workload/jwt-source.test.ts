@@ -114,6 +114,51 @@ describe('a JwtSource', () => {
     await expect(source.fetchJwtSvid('db')).rejects.toMatchObject({ code: 'unavailable' });
   });
 
+  it('asks anew for a token whose key left the bundle, and gives the old one to nobody', async () => {
+    const source = await open();
+    const old = root;
+    const kept = new TestAuthority('example.org', { now: clock.now });
+    const authorities = (...all: TestAuthority[]) => ({
+      ...old.bundle(),
+      jwtAuthorities: all.flatMap((each) => each.bundle().jwtAuthorities),
+    });
+    api.set({ svids: [], bundles: [authorities(old, kept)] });
+    const first = await source.fetchJwtSvid('db');
+    const updated = new Promise((resolve) => source.onUpdate(resolve));
+    root = kept;
+    const second = await source.fetchJwtSvid('cache');
+    api.set({ svids: [], bundles: [authorities(kept)] });
+    await updated;
+    api.refusal = { code: status.UNAVAILABLE, details: 'busy' };
+    await expect(source.fetchJwtSvid('db')).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await source.fetchJwtSvid('cache')).toBe(second);
+    api.refusal = undefined;
+    const third = await source.fetchJwtSvid('db');
+    expect([first.keyId, third.keyId]).toEqual([old.signer.keyId, kept.signer.keyId]);
+  });
+
+  it('asks anew for every token when told to, and keeps the old ones while the agent is away', async () => {
+    const source = await open();
+    const first = await source.fetchJwtSvid('db');
+    source.renewAll();
+    const second = await source.fetchJwtSvid('db');
+    expect(second.token).not.toBe(first.token);
+    expect(await source.fetchJwtSvid('db')).toBe(second);
+    source.renewAll();
+    api.refusal = { code: status.UNAVAILABLE, details: 'busy' };
+    expect(await source.fetchJwtSvid('db')).toBe(second);
+    expect(asked).toHaveLength(2);
+  });
+
+  it('takes no token that was asked for before it was told to renew all for a new one', async () => {
+    const source = await open();
+    const early = source.fetchJwtSvid('db');
+    source.renewAll();
+    const [first, second] = await Promise.all([early, source.fetchJwtSvid('db')]);
+    expect(second.token).not.toBe(first.token);
+    expect(await source.fetchJwtSvid('db')).toBe(second);
+  });
+
   it('refuses a token of another than asked for', async () => {
     const source = await open();
     api.tokens = ({ audience }) => ({ spiffeId: web, svid: root.token('/web', audience) });

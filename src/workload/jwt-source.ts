@@ -1,5 +1,5 @@
-import { InterlockError, type SpiffeId } from '../access/index.ts';
-import { type Bundles, type VerifiedJwtSvid, verifyJwtSvid } from '../identity/index.ts';
+import { InterlockError, type SpiffeId, trustDomainOf } from '../access/index.ts';
+import { type Bundle, type Bundles, type VerifiedJwtSvid, verifyJwtSvid } from '../identity/index.ts';
 import { interlockErrorOf } from './api-error.ts';
 import { readJwtBundles } from './bundle-map.ts';
 import { type ClientOptions, WorkloadApiClient } from './client.ts';
@@ -29,6 +29,8 @@ export class JwtSource {
   readonly #watch: { close(): void };
   readonly #cache = new JwtCache();
   readonly #asked = new Map<string, Promise<JwtSvid>>();
+  /** What is asked for before the tokens are renewed all at once is not fresh when it comes. */
+  #round = 0;
 
   private constructor(options: JwtSourceOptions) {
     this.#ownsClient = options.client === undefined;
@@ -38,6 +40,7 @@ export class JwtSource {
     this.#watch = this.#client.watchJwtBundles({
       onMessage: ({ bundles }) => {
         const state = readJwtBundles(bundles, this.#latest.current, this.#onError);
+        this.#takeKeys(state);
         this.#latest.set(state, (error) => this.#onError(interlockErrorOf('a listener', error)));
       },
       onError: (error) => {
@@ -71,6 +74,7 @@ export class JwtSource {
   /**
    * A token for one or several audiences, as the workload's first identity or as `subject`. Kept and given out again
    * until half of its life is over; after that a new one, or where the agent does not answer, the old one to its end.
+   * One whose key left the bundle is not given out again.
    */
   async fetchJwtSvid(audience: string | readonly string[], subject?: SpiffeId): Promise<JwtSvid> {
     const names = [...new Set(typeof audience === 'string' ? [audience] : audience)].toSorted();
@@ -80,14 +84,25 @@ export class JwtSource {
     const key = JSON.stringify([subject ?? '', ...names]);
     const now = this.#clock.now();
     const held = this.#cache.get(key, now);
-    if (held !== undefined && now < renewAt(held)) return held;
+    if (held !== undefined && now < held.freshUntil) return held.svid;
     try {
       return await this.#ask(key, names, subject);
     } catch (error) {
-      if (held === undefined || held.expiresAt <= this.#clock.now()) throw error;
-      this.#onError(interlockErrorOf(held.spiffeId, error));
-      return held;
+      const kept = this.#cache.get(key, this.#clock.now())?.svid;
+      if (kept === undefined) throw error;
+      this.#onError(interlockErrorOf(kept.spiffeId, error));
+      return kept;
     }
+  }
+
+  /**
+   * Has every token asked for anew when it is wanted next, and not only at half of its life. To be called when the
+   * workload's X509-SVID was replaced: the authority that signed both may be relied on no more.
+   */
+  renewAll(): void {
+    this.#round += 1;
+    this.#asked.clear();
+    this.#cache.age();
   }
 
   /** Judges a token of another by the bundles held here; nothing is asked of the agent. Throws as `verifyJwtSvid`. */
@@ -109,12 +124,24 @@ export class JwtSource {
   #ask(key: string, audience: readonly string[], subject: SpiffeId | undefined): Promise<JwtSvid> {
     const asked = this.#asked.get(key);
     if (asked !== undefined) return asked;
-    const answer = this.#fetch(key, audience, subject).finally(() => this.#asked.delete(key));
+    const answer = this.#fetch(key, audience, subject).finally(() => {
+      if (this.#asked.get(key) === answer) this.#asked.delete(key);
+    });
     this.#asked.set(key, answer);
     return answer;
   }
 
+  /** Tokens of keys that are gone are accepted nowhere any more. */
+  #takeKeys(bundles: Bundles): void {
+    const before = this.#latest.current;
+    if (before === undefined || !lostKeys(before, bundles)) return;
+    this.#round += 1;
+    this.#asked.clear();
+    this.#cache.drop(({ spiffeId, keyId }) => !hasKey(bundles.get(trustDomainOf(spiffeId)), keyId));
+  }
+
   async #fetch(key: string, audience: readonly string[], subject: SpiffeId | undefined): Promise<JwtSvid> {
+    const round = this.#round;
     const [first] = await this.#client.fetchJwtSvids(audience, { subject });
     if (first === undefined) {
       throw new InterlockError('not_found', 'JWT-SVID', 'the Workload API answered without a JWT-SVID');
@@ -127,9 +154,20 @@ export class JwtSource {
         `asked for a token of ${subject}, the agent gave one of ${svid.spiffeId}`,
       );
     }
-    this.#cache.set(key, svid);
+    // Of a round that is over: the caller gets it, and who asks next something newer.
+    if (round === this.#round) this.#cache.set(key, { svid, freshUntil: renewAt(svid) });
     return svid;
   }
+}
+
+function lostKeys(before: Bundles, now: Bundles): boolean {
+  return [...before].some(([trustDomain, { jwtAuthorities }]) =>
+    jwtAuthorities.some(({ keyId }) => !hasKey(now.get(trustDomain), keyId)),
+  );
+}
+
+function hasKey(bundle: Bundle | undefined, keyId: string | undefined): boolean {
+  return bundle?.jwtAuthorities.some((authority) => authority.keyId === keyId) === true;
 }
 
 /** When half of a token's life is over, in milliseconds since 1970. */

@@ -1,4 +1,4 @@
-import { decodeJwt, type JWTPayload } from 'jose';
+import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose';
 import { InterlockError, parseSpiffeId, type SpiffeId } from '../access/index.ts';
 import { MAX_JWT_BYTES } from '../identity/index.ts';
 import type { JWTSVID } from '../proto/index.ts';
@@ -14,6 +14,8 @@ export interface JwtSvid {
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
   readonly hint: string;
+  /** Which of the bundle's keys signed it. */
+  readonly keyId: string | undefined;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface JwtSvid {
  */
 export function readOwnJwtSvid(svid: JWTSVID, audience: readonly string[], now: number): JwtSvid {
   const spiffeId = parseSpiffeId(svid.spiffeId);
-  const claims = claimsOf(svid.svid, spiffeId);
+  const { claims, keyId } = contentOf(svid.svid, spiffeId);
   const { sub, exp, iat } = claims;
   const aud = Array.isArray(claims.aud) ? claims.aud : claims.aud === undefined ? [] : [claims.aud];
   if (sub !== spiffeId) throw bad(spiffeId, 'its subject is another identity');
@@ -32,13 +34,14 @@ export function readOwnJwtSvid(svid: JWTSVID, audience: readonly string[], now: 
   if (exp * 1000 <= now) throw bad(spiffeId, 'it has expired');
   // JWT-SVID.md does not require "iat"; without it the life left counts as the whole.
   const issuedAt = Math.min(iat === undefined ? now : iat * 1000, now);
-  return { spiffeId, token: svid.svid, audience: aud, issuedAt, expiresAt: exp * 1000, hint: svid.hint };
+  const expiresAt = exp * 1000;
+  return { spiffeId, token: svid.svid, audience: aud, issuedAt, expiresAt, hint: svid.hint, keyId };
 }
 
-function claimsOf(token: string, subject: string): JWTPayload {
+function contentOf(token: string, subject: string): { claims: JWTPayload; keyId: string | undefined } {
   if (token.length > MAX_JWT_BYTES) throw bad(subject, `it is larger than ${MAX_JWT_BYTES} bytes`);
   try {
-    return decodeJwt(token);
+    return { claims: decodeJwt(token), keyId: decodeProtectedHeader(token).kid };
   } catch {
     // The cause may quote the token.
     throw bad(subject, 'it is no JWT');

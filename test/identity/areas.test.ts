@@ -165,7 +165,7 @@ describe('the stolen key of an area', () => {
     const refusals = {
       '/area/shop/interlock/server': OUTSIDE,
       '/interlock/server': OUTSIDE,
-      '/area/pay/interlock/server': /is not the control plane of this agent/,
+      '/area/pay/interlock/server': /is not the control plane that is expected/,
     };
     for (const [path, reason] of Object.entries(refusals)) {
       const impostor = await tlsServer(mint(path));

@@ -9,6 +9,7 @@ import {
   trustByPin,
   joinTokenEvidence,
   type NodeEvidence,
+  type ServerTrust,
   systemTimers,
   type Timers,
 } from '../../src/node/index.ts';
@@ -181,6 +182,8 @@ export interface NodeOptions {
   /** For the first attestation. */
   readonly token?: string;
   readonly evidence?: NodeEvidence;
+  /** What the control plane is known by, where that is no token's pin. */
+  readonly trust?: ServerTrust;
   /** The state, and so the identity, of a node that ran before. */
   readonly dir?: string;
   readonly stateDir?: string;
@@ -214,7 +217,8 @@ export class Node {
       version: 'test',
       stateDir: options.stateDir ?? join(dir, 'agent'),
       server: address,
-      firstTrust: () => trustByPin(address, pinOf(token), timers.now()),
+      firstTrust: async () => options.trust ?? trustByPin(address, pinOf(token), timers.now()),
+      serverId: options.trust?.server,
       evidence: options.evidence ?? joinTokenEvidence(token ?? NO_TOKEN),
       socketPath: socketOf(dir),
       adminSocketPath: join(dir, 'admin.sock'),

@@ -3,12 +3,12 @@ import type { Bundles, GivenIdentity } from '../../src/identity/index.ts';
 import { trustByPin, joinTokenEvidence, systemTimers, type Timers } from '../../src/node/index.ts';
 import { x509Signing } from '../../src/node/agent/signing.ts';
 import { Link } from '../../src/node/link/link.ts';
-import { serverOf } from '../../src/node/link/server-trust.ts';
 import { attest, type ServerAccess, streamOpener } from '../../src/node/link/transport.ts';
 import { readJoinToken } from '../../src/identity/index.ts';
 import type { AgentSvid } from '../../src/node/state/agent-state.ts';
 import type { HeldSvid } from '../../src/node/svids/svid.ts';
 import type { BundleState, RevocationState, RuleState } from '../../src/proto/index.ts';
+import { controlPlaneOf } from '../../src/workload/index.ts';
 import { Watched } from './watched.ts';
 
 export interface LightOptions {
@@ -72,7 +72,12 @@ export class LightAgent extends Watched {
     const { address, timers = systemTimers } = options;
     return new LightAgent(
       options,
-      { address, trust: { bundles, server: serverOf(svid.spiffeId) }, crls: [], now: () => timers.now() },
+      {
+        address,
+        trust: { bundles, server: controlPlaneOf(svid.spiffeId) },
+        crls: [],
+        now: () => timers.now(),
+      },
       svid,
     );
   }

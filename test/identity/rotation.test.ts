@@ -174,7 +174,13 @@ describe('a cutover between two authorities', () => {
     expect(first).toBe(planned?.willMove);
     expect(first).toBeGreaterThan(0);
     expect(first).toBeLessThan(20);
-    expect(await shown()).toEqual({ atFrom: 20 - first, atTo: first, willMove: 0, willReturn: 0 });
+    expect(await shown()).toEqual({
+      atFrom: 20 - first,
+      atTo: first,
+      willMove: 0,
+      willReturn: 0,
+      staying: {},
+    });
 
     expect((await act('/to-b/raise', { share: 1 })).progress.willMove).toBe(20 - first);
     expect((await act('/to-b/pause')).state).toBe('paused');
@@ -184,7 +190,7 @@ describe('a cutover between two authorities', () => {
 
     expect((await act('/to-b/back')).progress).toMatchObject({ atTo: 20, willReturn: 20 });
     expect(await renewAll()).toBe(0);
-    expect(await shown()).toEqual({ atFrom: 20, atTo: 0, willMove: 0, willReturn: 0 });
+    expect(await shown()).toEqual({ atFrom: 20, atTo: 0, willMove: 0, willReturn: 0, staying: {} });
     expect(await act('/to-b/finish')).toEqual({ id: 'to-b', state: 'undone' });
   });
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { InterlockError, parseTrustDomain, type SpiffeId } from '../../access/index.ts';
+import { InterlockError, isInterlockError, parseTrustDomain, type SpiffeId } from '../../access/index.ts';
 import {
   type Bundles,
   certificatesFromPem,
@@ -18,6 +18,7 @@ import {
   type NodeEvidence,
   oidcFileEvidence,
   PodList,
+  readControlPlaneId,
   type ServerTrust,
   systemTimers,
   trustByPin,
@@ -31,22 +32,23 @@ import {
   spiffeIdOption,
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
+import { type JoinTokenOptions, joinTokenOf, joinTokenOptions } from '../join-token.ts';
 import { openLog } from '../log.ts';
 import { untilStopped } from '../until-stopped.ts';
 import { VERSION } from '../version.ts';
 
 const ATTESTORS = ['join-token', 'kubernetes', 'x509', 'oidc', 'github'] as const;
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, JoinTokenOptions {
   readonly server: string;
   readonly attest: (typeof ATTESTORS)[number];
-  readonly joinToken?: string;
   readonly tokenFile?: string;
   readonly cluster: string;
   readonly cert?: string;
   readonly key?: string;
   readonly audience: string;
   readonly trustBundle?: string;
+  readonly serverId?: SpiffeId;
   readonly socket?: string;
   readonly adminSocket?: string;
   readonly delegate?: readonly SpiffeId[];
@@ -69,9 +71,7 @@ export const agentCommand: CommandSpec<Options> = {
     new Option('--attest <how>', 'how the node proves what it is, the first time')
       .choices(ATTESTORS)
       .default('join-token'),
-    new Option('--join-token <token>', 'the token of "interlock authority token"').env(
-      'INTERLOCK_JOIN_TOKEN',
-    ),
+    ...joinTokenOptions('the token of "interlock authority token"'),
     new Option('--token-file <file>', `the token, for kubernetes (default: ${K8S_TOKEN}) and oidc`),
     new Option(
       '--cluster <name>',
@@ -84,6 +84,10 @@ export const agentCommand: CommandSpec<Options> = {
       '--trust-bundle <file>',
       "the control plane's authorities (PEM, or a SPIFFE bundle), where no join token names them",
     ),
+    new Option(
+      '--server-id <id>',
+      "the control plane's own SPIFFE ID, where it is a child authority and no join token names it (default: that of the trust domain's root)",
+    ).argParser(serverIdOption),
     new Option(
       '--socket <path>',
       'where workloads connect (default: /run/interlock/agent.sock for root, else agent.sock in the state)',
@@ -100,7 +104,8 @@ export const agentCommand: CommandSpec<Options> = {
     new Option('--pods-ca <file>', 'its authority, PEM').default(`${SERVICE_ACCOUNT}/ca.crt`),
     new Option('--docker <socket>', "the Docker Engine's socket, to know containers by their labels"),
   ],
-  example: 'interlock agent --server 127.0.0.1:8443 --join-token "$TOKEN" --socket /run/interlock/agent.sock',
+  example:
+    'interlock agent --server 127.0.0.1:8443 --join-token-file node.token --socket /run/interlock/agent.sock',
   json: 'log lines on standard error: {level, time, msg, ...}',
   async run({ terminal, now }, _, options) {
     const log = openLog(terminal, now);
@@ -110,6 +115,7 @@ export const agentCommand: CommandSpec<Options> = {
       stateDir: join(options.state, 'agent'),
       server: options.server,
       firstTrust: () => firstTrust(options, now()),
+      serverId: options.serverId,
       evidence,
       socketPath: socketPath(options),
       adminSocketPath: options.adminSocket === undefined ? undefined : resolve(options.adminSocket),
@@ -122,11 +128,15 @@ export const agentCommand: CommandSpec<Options> = {
       timers: systemTimers,
       log,
     });
-    if (evidence === NO_EVIDENCE && !agent.isAttested) throw noToken();
+    if (!agent.isAttested && options.attest === 'join-token') joinTokenNow(options);
     await agent.start();
-    const signal = await untilStopped();
-    log.info({ signal }, 'the agent stops');
-    await agent.close();
+    try {
+      const signal = await untilStopped(agent.refused);
+      if (isInterlockError(signal)) throw refused(signal);
+      log.info({ signal }, 'the agent stops');
+    } finally {
+      await agent.close();
+    }
     return EXIT.done.code;
   },
 };
@@ -140,6 +150,14 @@ function addressOption(text: string): string {
   }
 }
 
+function serverIdOption(text: string): SpiffeId {
+  try {
+    return readControlPlaneId(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
 function socketPath({ socket, state }: Options): string {
   if (socket !== undefined) return resolve(socket);
   return process.getuid?.() === 0 ? '/run/interlock/agent.sock' : resolve(state, 'agent.sock');
@@ -148,7 +166,7 @@ function socketPath({ socket, state }: Options): string {
 function evidenceOf(options: Options): NodeEvidence {
   switch (options.attest) {
     case 'join-token':
-      return options.joinToken === undefined ? NO_EVIDENCE : joinTokenEvidence(options.joinToken);
+      return joinTokenEvidence(() => joinTokenNow(options));
     case 'kubernetes':
       return kubernetesEvidence(options.cluster, options.tokenFile ?? K8S_TOKEN);
     case 'x509':
@@ -160,20 +178,23 @@ function evidenceOf(options: Options): NodeEvidence {
   }
 }
 
-/** For an agent that was attested before. One that was not is refused at its start. */
-const NO_EVIDENCE: NodeEvidence = {
-  attestor: 'join_token',
-  payload: async () => {
-    throw noToken();
-  },
-};
+/** The join token, looked at when it is needed: an agent that is attested goes on without. Throws `usage`, `io`. */
+function joinTokenNow(options: Options): string {
+  const token = joinTokenOf(options)?.();
+  if (token === undefined) {
+    throw new InterlockError(
+      'usage',
+      'join token',
+      'this node is not attested: give --join-token-file or --join-token, from "interlock authority token" on the control plane',
+    );
+  }
+  readJoinToken(token);
+  return token;
+}
 
-function noToken(): InterlockError {
-  return new InterlockError(
-    'usage',
-    'join token',
-    'this node is not attested: give --join-token, from "interlock authority token" on the control plane',
-  );
+function refused({ code, subject, message, cause }: InterlockError): InterlockError {
+  const text = `the control plane does not take this node for an agent: ${message}. The same join token is not tried again: start the agent with a new one, from "interlock authority token" on the control plane`;
+  return new InterlockError(code === 'usage' ? 'invalid_token' : code, subject, text, { cause });
 }
 
 function needed(value: string | undefined, option: string): string {
@@ -184,7 +205,8 @@ function needed(value: string | undefined, option: string): string {
 /** What to know the control plane by when it is met for the first time. */
 async function firstTrust(options: Options, now: number): Promise<ServerTrust> {
   if (options.trustBundle !== undefined) return { bundles: bundlesOfFile(options.trustBundle) };
-  const pin = options.joinToken === undefined ? undefined : readJoinToken(options.joinToken).pin;
+  const token = joinTokenOf(options)?.();
+  const pin = token === undefined ? undefined : readJoinToken(token).pin;
   if (pin !== undefined) return trustByPin(options.server, pin, now);
   throw new InterlockError(
     'usage',

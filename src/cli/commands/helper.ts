@@ -17,6 +17,7 @@ interface Options extends CommonOptions {
   readonly keyMode?: string;
   readonly hint?: string;
   readonly combined?: string;
+  readonly crl?: string;
   readonly pkcs12?: string;
   readonly passwordFile?: string;
   readonly jwt?: readonly { audience: string[]; file: string }[];
@@ -51,6 +52,7 @@ export const helperCommand: CommandSpec<Options> = {
     new Option('--key-mode <mode>', 'permissions of key files, 0600 where not said'),
     new Option('--hint <hint>', 'which of several identities'),
     new Option('--combined <file>', 'key and certificates in one file as well'),
+    new Option('--crl <file>', 'the revocation lists as well, PEM; no file while there are none'),
     new Option('--pkcs12 <file>', 'as PKCS#12 as well; needs --password-file'),
     new Option('--password-file <path>', 'holds the password of the PKCS#12 file'),
     new Option(
@@ -71,7 +73,10 @@ export const helperCommand: CommandSpec<Options> = {
     new Option('--pid-file <path>', 'holds the process to signal'),
     new Option('--health-file <path>', 'the state of health as JSON, after each attempt'),
     new Option('--health-port <port>', 'answers /live and /ready on 127.0.0.1').argParser(numberOption),
-    new Option('--once', 'write, run the command or send the signal, and end').conflicts('init'),
+    new Option(
+      '--once',
+      "write, run the command or send the signal, and end, with the command's exit code",
+    ).conflicts('init'),
     new Option('--init', 'wait for the agent as long as it takes, write, and end'),
     new Option(
       '--timeout <seconds>',
@@ -90,8 +95,11 @@ export const helperCommand: CommandSpec<Options> = {
     });
     try {
       if (options.init) print(terminal, options, config, await helper.writeOnce());
-      else if (config.once) print(terminal, options, config, await once(helper, options));
-      else await daemon(helper);
+      else if (config.once) {
+        const { written, code } = await once(helper, options);
+        print(terminal, options, config, written);
+        return code;
+      } else await daemon(helper);
     } finally {
       await helper.close();
     }
@@ -112,7 +120,7 @@ function configOf(
       '--pkcs12 and --password-file are given together or not at all',
     );
   }
-  const { endpoint, dir, owner, keyMode, hint, combined, jwt, jwtBundle, federated, shell } = given;
+  const { endpoint, dir, owner, keyMode, hint, combined, crl, jwt, jwtBundle, federated, shell } = given;
   const { commandTimeout, signal, pid, pidFile, healthFile, healthPort, once } = given;
   const flags = {
     endpoint,
@@ -121,6 +129,7 @@ function configOf(
     keyMode,
     hint,
     combined,
+    crl,
     jwt,
     jwtBundle,
     federated,
@@ -149,7 +158,7 @@ function readFile(file: string): string {
   }
 }
 
-async function once(helper: Helper, { timeout = ONCE_TIMEOUT_S }: Options): Promise<Written> {
+async function once(helper: Helper, { timeout = ONCE_TIMEOUT_S }: Options): ReturnType<Helper['runOnce']> {
   const signal = AbortSignal.timeout(timeout * 1000);
   try {
     return await helper.runOnce(signal);

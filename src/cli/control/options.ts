@@ -1,4 +1,4 @@
-import { durationOf } from '../../identity/index.ts';
+import { durationOf } from '../../access/index.ts';
 import { InvalidArgumentError } from '../command.ts';
 
 /** Reads an option's value as a duration: 30s, 10m, 1h30m, 7d. Milliseconds. */

@@ -25,5 +25,5 @@ export {
 } from './k8s-psat.ts';
 export { OidcAttestor, type OidcIssuer, type OidcOptions } from './oidc.ts';
 export type { UsedTokens } from './token-evidence.ts';
-export type { FetchText } from './token-keys.ts';
+export { discovery, type FetchText } from './token-keys.ts';
 export { answerChallenge, X509PopAttestor, type X509PopOptions } from './x509-pop.ts';

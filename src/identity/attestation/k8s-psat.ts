@@ -105,15 +105,22 @@ export class K8sPsatAttestor implements NodeAttestor {
     try {
       status = await review(token, audience);
     } catch (cause) {
+      // Why is for the log: whoever asks is not known yet.
       throw new InterlockError('unavailable', name, `cluster ${name} does not answer for its tokens`, {
         cause,
       });
     }
     // An API server that does not know audiences leaves them out: its answer would be for any audience.
-    if (status.authenticated !== true || status.audiences?.includes(audience) !== true)
-      throw refused(name, `the cluster does not accept it for "${audience}"`);
+    const { audiences } = status;
+    if (status.authenticated !== true || !Array.isArray(audiences) || !audiences.includes(audience))
+      throw refused(name, `the cluster does not accept it for "${audience}"${saidBy(status)}`);
     return bearerOfReview(name, status);
   }
+}
+
+/** The cluster's own reason: "service account token has expired". */
+function saidBy({ error }: TokenReviewStatus): string {
+  return typeof error === 'string' && error !== '' ? `: ${error.slice(0, 200)}` : '';
 }
 
 function keysOf(cluster: KubernetesCluster, now: () => number): KeyFinder | undefined {
@@ -122,7 +129,11 @@ function keysOf(cluster: KubernetesCluster, now: () => number): KeyFinder | unde
     throw unusable(name, 'its name is no path segment');
   if (serviceAccounts.length === 0) throw unusable(name, 'name the service accounts that agents run as');
   const ways = [jwks, loadJwks, review].filter((way) => way !== undefined).length;
-  if (ways !== 1) throw unusable(name, 'give it exactly one of keys, an address of keys, and a review');
+  if (ways !== 1)
+    throw unusable(
+      name,
+      'give it exactly one of keys (jwks), where to get them (keysFrom) and whom to ask (apiServer)',
+    );
   if (review !== undefined) {
     if (once === true) throw unusable(name, 'a review cannot tell the first use of a token from the second');
     return undefined;

@@ -22,6 +22,8 @@ export interface OidcIssuer extends ClaimTexts {
   readonly agent: string;
   /** Keys that are given; without them they are found by discovery. */
   readonly jwks?: unknown;
+  /** Gets this issuer's documents, where its servers have an authority of their own. */
+  readonly fetchText?: FetchText;
   /** How long an agent's identity lasts at most, milliseconds: a job's longest time. Absent for no end. */
   readonly life?: number;
 }
@@ -101,7 +103,7 @@ function issuerOf(options: OidcIssuer, fetchText: FetchText, now: () => number):
     options,
     keys:
       jwks === undefined
-        ? new FetchedKeys(issuer, discovery(issuer, fetchText), now).find
+        ? new FetchedKeys(issuer, discovery(issuer, options.fetchText ?? fetchText), now).find
         : givenKeys(jwks, issuer),
     rules: compileClaimRules(options, issuer, { name: agent, when }),
   };

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type CompactJWSHeaderParameters, compactVerify, errors, type FlattenedJWSInput } from 'jose';
-import { InterlockError, isInterlockError } from '../../access/index.ts';
-import { formatDuration } from '../registration/duration.ts';
+import { formatDuration, InterlockError, isInterlockError } from '../../access/index.ts';
 
 /** Largest token, in characters; those of CI systems and clouds have 1 to 4 KiB. */
 export const MAX_TOKEN_LENGTH = 16 * 1024;

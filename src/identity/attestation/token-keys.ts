@@ -82,6 +82,7 @@ export class FetchedKeys {
     } catch (cause) {
       // With keys at hand, an issuer that does not answer is no reason to refuse its tokens.
       if (this.#keys !== undefined && this.#now() - this.#loadedAt <= STALE) return;
+      // Why is for the log: whoever asks is not known yet.
       throw new InterlockError('unavailable', this.#issuer, `the keys of ${this.#issuer} cannot be had`, {
         cause,
       });

@@ -33,17 +33,47 @@ const steps = (slots: readonly AuthoritySlot[], now: number, confirmations = ALL
       ? `prepare ${step.name}`
       : step.step === 'warn'
         ? `warn ${step.warning}`
-        : `${step.step} ${step.id}`,
+        : `${step.step} ${step.id}${'unconfirmed' in step ? ' without' : ''}`,
   );
 
 describe('nextSteps', () => {
+  test('goes on without agents after the time that was set, and never later than the end of the old one', () => {
+    const at = (now: number, patience: number) =>
+      nextSteps([slot('a'), next], now, NONE, patience).map(({ step }) => step);
+    expect(at(26 * DAY - 1, DAY)).toEqual(['warn']);
+    expect(at(26 * DAY, DAY)).toEqual(['activate']);
+    expect(at(30 * DAY - 1, 90 * DAY)).toEqual(['warn']);
+    expect(at(30 * DAY, 90 * DAY)).toEqual(['activate']);
+    expect(at(25 * DAY, 0)).toEqual(['warn']);
+  });
+
   test.each<[string, readonly AuthoritySlot[], number, Confirmations, string[]]>([
     ['before half of its life, nothing', [slot('a')], 15 * DAY - 1, ALL, []],
     ['at half of its life, prepare another', [slot('a')], 15 * DAY, ALL, ['prepare default']],
     ['another is prepared: wait', [slot('a'), next], 20 * DAY, ALL, []],
     ['with a sixth left, and confirmed: activate', [slot('a'), next], 25 * DAY, ALL, ['activate b']],
     ['with a sixth left, unconfirmed: only warn', [slot('a'), next], 25 * DAY, NONE, ['warn unconfirmed']],
-    ['ended and unconfirmed: still only warn', [slot('a'), next], 30 * DAY, NONE, ['warn expired']],
+    [
+      'a moment before half of that sixth, unconfirmed: only warn',
+      [slot('a'), next],
+      27.5 * DAY - 1,
+      NONE,
+      ['warn unconfirmed'],
+    ],
+    [
+      'with half of that sixth left: go on without them',
+      [slot('a'), next],
+      27.5 * DAY,
+      NONE,
+      ['activate b without'],
+    ],
+    [
+      'ended, and the control plane has just come back: agents have their time',
+      [slot('a'), next],
+      30 * DAY,
+      { ...NONE, since: 30 * DAY - 1 },
+      ['warn expired'],
+    ],
     [
       'no agent connected: activate',
       [slot('a'), next],

@@ -35,13 +35,19 @@ export interface Confirmations {
 /** A new authority is prepared at this part of the active one's life, and takes over with this part left. */
 export const PREPARE_AT: number = 1 / 2;
 export const ACTIVATE_WITH_LEFT: number = 1 / 6;
+/**
+ * Which part of the time that is then left agents have to confirm it, where no other time is set. One that is connected
+ * and does not answer must not let everybody's authority end.
+ */
+export const PATIENCE: number = 1 / 2;
 /** How long agents have to come back after a start of the control plane before their absence means anything. */
 export const SETTLE_MS = 60_000;
 
 /** What is to be done now. */
 export type AuthorityStep =
   | { readonly step: 'prepare'; readonly name: string }
-  | { readonly step: 'activate'; readonly id: string }
+  /** `unconfirmed`: agents had their time, and it goes on without those that have not confirmed it. */
+  | { readonly step: 'activate'; readonly id: string; readonly unconfirmed?: true }
   | { readonly step: 'prune'; readonly id: string }
   | {
       readonly step: 'warn';
@@ -54,16 +60,20 @@ export type AuthorityStep =
 export const AUTHORITY_WARNINGS = ['unconfirmed', 'not prepared', 'expired'] as const;
 export type AuthorityWarning = (typeof AUTHORITY_WARNINGS)[number];
 
-/** Everything that is due for these authorities: the same for the same arguments, safe to be asked for at any time. */
+/**
+ * Everything that is due for these authorities: the same for the same arguments, safe to be asked for at any time.
+ * `patience`: how long a takeover that is due waits for agents, milliseconds; {@link PATIENCE} where absent.
+ */
 export function nextSteps(
   slots: readonly AuthoritySlot[],
   now: number,
   confirmations: Confirmations,
+  patience?: number,
 ): AuthorityStep[] {
   const steps: AuthorityStep[] = [];
   for (const name of [...new Set(slots.map((slot) => slot.name))].sort()) {
     const own = slots.filter((slot) => slot.name === name);
-    steps.push(...takeOver(name, own, now, confirmations));
+    steps.push(...takeOver(name, own, now, confirmations, patience));
     for (const slot of own) if (isOver(slot, now)) steps.push({ step: 'prune', id: slot.id });
   }
   return steps;
@@ -74,6 +84,7 @@ function takeOver(
   slots: readonly AuthoritySlot[],
   now: number,
   confirmations: Confirmations,
+  patience: number | undefined,
 ): AuthorityStep[] {
   const active = slots.find((slot) => slot.state === 'active');
   const prepared = slots.find((slot) => canTakeOver(slot, now));
@@ -82,10 +93,14 @@ function takeOver(
     return isConfirmed(prepared, now, confirmations) ? [{ step: 'activate', id: prepared.id }] : [];
   }
   const life = active.notAfter - active.notBefore;
-  const isDue = now >= active.notAfter - life * ACTIVATE_WITH_LEFT;
+  const left = life * ACTIVATE_WITH_LEFT;
+  const isDue = now >= active.notAfter - left;
   if (prepared !== undefined) {
     if (!isDue) return [];
     if (isConfirmed(prepared, now, confirmations)) return [{ step: 'activate', id: prepared.id }];
+    const waited = now - Math.max(active.notAfter - left, confirmations.since);
+    if (waited >= Math.max(SETTLE_MS, Math.min(patience ?? left * PATIENCE, left)))
+      return [{ step: 'activate', id: prepared.id, unconfirmed: true }];
     return [unconfirmed(active, prepared, now, confirmations)];
   }
   if (now < active.notBefore + life * PREPARE_AT) return [];
@@ -94,7 +109,7 @@ function takeOver(
   return steps;
 }
 
-/** Loud, and nothing more: an authority that is not in every bundle breaks every connection of what it signs. */
+/** Loud, and nothing more for a while: what an authority signs is refused wherever it is not in the bundle. */
 function unconfirmed(
   active: AuthoritySlot,
   prepared: AuthoritySlot,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { bundleWith, jwtKey, rootOf } from './authorities.test-helper.ts';
-import { type Bundle, newerBundle, sameBundle } from './index.ts';
+import { type Bundle, joinBundles, newerBundle, sameBundle, withoutAuthorities } from './index.ts';
 
 const ROOTS = [rootOf('example.org').der, rootOf('example.org').der];
 const [ROOT = Buffer.alloc(0), OTHER = Buffer.alloc(0)] = ROOTS;
@@ -49,5 +49,27 @@ describe('which of two bundles is held', () => {
     expect(sameBundle(one, two)).toBe(true);
     expect(sameBundle(one, { ...two, jwtAuthorities: KEYS.slice(1) })).toBe(false);
     expect(sameBundle(one, { ...two, refreshHint: 1 })).toBe(false);
+  });
+});
+
+describe('bundles of one trust domain from several control planes', () => {
+  const whole = bundleWith({ x509Authorities: ROOTS, jwtAuthorities: KEYS });
+  const one = bundleWith({ x509Authorities: [ROOT], jwtAuthorities: KEYS.slice(0, 1) });
+
+  test('hold each authority once, and can be taken apart again', () => {
+    const { trustDomain } = whole;
+    const both = joinBundles(trustDomain, [one, whole, one]);
+    expect(both.x509Authorities).toEqual(ROOTS);
+    expect(both.jwtAuthorities).toEqual(KEYS);
+    const rest = withoutAuthorities(both, one);
+    expect(rest.x509Authorities).toEqual([OTHER]);
+    expect(rest.jwtAuthorities).toEqual(KEYS.slice(1));
+    expect(withoutAuthorities(both, undefined)).toBe(both);
+    expect(joinBundles(trustDomain, []).x509Authorities).toEqual([]);
+  });
+
+  test('are never of two domains', () => {
+    const other = { ...whole, trustDomain: 'other.example' };
+    expect(() => joinBundles(whole.trustDomain, [whole, other])).toThrow('says nothing of');
   });
 });

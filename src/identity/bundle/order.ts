@@ -38,6 +38,38 @@ export function sameAuthorities(a: Bundle, b: Bundle): boolean {
   return authoritiesOf(a) === authoritiesOf(b);
 }
 
+/** What a bundle says without what another one says of the same trust domain. */
+export function withoutAuthorities(bundle: Bundle, other: Bundle | undefined): Bundle {
+  if (other === undefined) return bundle;
+  const x509 = new Set(other.x509Authorities.map((der) => der.toString('base64')));
+  const jwt = new Set(other.jwtAuthorities.map(({ keyId }) => keyId));
+  return {
+    ...bundle,
+    x509Authorities: bundle.x509Authorities.filter((der) => !x509.has(der.toString('base64'))),
+    jwtAuthorities: bundle.jwtAuthorities.filter(({ keyId }) => !jwt.has(keyId)),
+  };
+}
+
+/** The authorities of several bundles of one trust domain, each once. Throws `conflict` where one is of another. */
+export function joinBundles(trustDomain: string, bundles: readonly Bundle[]): Bundle {
+  let all: Bundle = { trustDomain, x509Authorities: [], jwtAuthorities: [] };
+  for (const bundle of bundles) {
+    if (bundle.trustDomain !== trustDomain)
+      throw new InterlockError(
+        'conflict',
+        bundle.trustDomain,
+        `the bundle of ${bundle.trustDomain} says nothing of ${trustDomain}`,
+      );
+    const { x509Authorities, jwtAuthorities } = withoutAuthorities(bundle, all);
+    all = {
+      ...all,
+      x509Authorities: [...all.x509Authorities, ...x509Authorities],
+      jwtAuthorities: [...all.jwtAuthorities, ...jwtAuthorities],
+    };
+  }
+  return all;
+}
+
 function authoritiesOf(bundle: Bundle): string {
   const x509 = bundle.x509Authorities.map((der) => der.toString('base64'));
   const jwt = bundle.jwtAuthorities.map(({ keyId, algorithm, jwk }) =>

@@ -81,8 +81,8 @@ describe('a cutover', () => {
   test('in a pause everybody stays where they are, and newcomers follow the share', () => {
     const paused = pauseCutover(running(0.5), 3);
     for (let n = 0; n < 50; n++) {
-      expect(authorityFor(id(n), 'a', [paused], 'a')).toBe('a');
-      expect(authorityFor(id(n), 'a', [paused], 'b')).toBe('b');
+      expect(authorityFor(id(n), 'a', [paused], { current: 'a' })).toBe('a');
+      expect(authorityFor(id(n), 'a', [paused], { current: 'b' })).toBe('b');
       expect(authorityFor(id(n), 'a', [paused])).toBe(moved(running(0.5), n) ? 'b' : 'a');
     }
   });
@@ -102,12 +102,14 @@ describe('a cutover', () => {
       atTo: 500,
       willMove: 500,
       willReturn: 0,
+      staying: {},
     });
     expect(progressOf(turnBack(all, 3), live)).toEqual({
       atFrom: 500,
       atTo: 500,
       willMove: 0,
       willReturn: 500,
+      staying: {},
     });
     expect(progressOf(pauseCutover(all, 3), live)).toMatchObject({ willMove: 0, willReturn: 0 });
     const half = progressOf(running(0.5), live);
@@ -117,8 +119,34 @@ describe('a cutover', () => {
     );
   });
 
+  test('leaves with the old authority, or returns there, who cannot be with the new one', () => {
+    const fault = (authority: string) => (authority === 'b' ? ('target' as const) : undefined);
+    const all = running(1);
+    expect(authorityFor(id(1), 'a', [all])).toBe('b');
+    expect(authorityFor(id(1), 'a', [all], { fault })).toBe('a');
+    expect(authorityFor(id(1), 'a', [{ ...all, state: 'done' }], { fault })).toBe('a');
+    expect(authorityFor(id(1), 'a', [pauseCutover(all, 3)], { current: 'b', fault })).toBe('a');
+    const live = Array.from({ length: 20 }, (_, n) => ({
+      spiffeId: id(n),
+      authority: n < 10 ? 'a' : 'b',
+      fault: n % 10 === 0 ? undefined : n < 10 ? ('prefixes' as const) : ('target' as const),
+    }));
+    expect(progressOf(all, live)).toEqual({
+      atFrom: 10,
+      atTo: 10,
+      willMove: 1,
+      willReturn: 9,
+      staying: {
+        prefixes: { count: 9, ids: [1, 2, 3, 4, 5].map(id) },
+        target: { count: 9, ids: [11, 12, 13, 14, 15].map(id) },
+      },
+    });
+    // Who is not to move yet is not said to stay.
+    expect(progressOf(running(0), live).staying).toEqual({});
+  });
+
   test('ends when everybody is on one side', () => {
-    const none = { atFrom: 0, atTo: 10, willMove: 0, willReturn: 0 };
+    const none = { atFrom: 0, atTo: 10, willMove: 0, willReturn: 0, staying: {} };
     expect(() => finishCutover(running(0.9), none, 5)).toThrow(/share is 90 %/);
     expect(() => finishCutover(running(1), { ...none, atFrom: 3 }, 5)).toThrow(/3 SVIDs are still of a/);
     const done = finishCutover(running(1), none, 5);

@@ -141,20 +141,38 @@ export function positionOf(cutoverId: string, id: SpiffeId): number {
   return (digest.readUIntBE(0, 6) * 16 + ((digest[6] ?? 0) >> 4)) / 2 ** 52;
 }
 
+/** Why an ID stays with `from`, or returns there, although it is its turn. */
+export const STAY_REASONS = ['agent', 'prefixes', 'target'] as const;
 /**
- * The authority that signs for an ID at its next renewal. `given`: the one its rule names; `current`: the one that
- * signed what it has now, absent where it has nothing: a pause keeps everybody where they are.
+ * `agent`: the agent is of an earlier version, which takes no ID of another trust domain. `prefixes`: the target may
+ * not speak for this path. `target`: it cannot sign now, or nothing that it signs is trusted.
+ */
+export type StayReason = (typeof STAY_REASONS)[number];
+
+/** What is known of an ID beside its cutovers. */
+export interface Situation {
+  /** The authority that signed what it has now; absent where it has nothing: a pause keeps everybody where they are. */
+  readonly current?: string | undefined;
+  /** Why an authority cannot sign for it, or undefined where it can. Absent: all of them can. */
+  readonly fault?: ((authority: string) => StayReason | undefined) | undefined;
+}
+
+/**
+ * The authority that signs for an ID at its next renewal. `given`: the one its rule names. Who cannot be with a target
+ * is with the authority before it: nobody loses an identity because a target is gone.
  */
 export function authorityFor(
   id: SpiffeId,
   given: string,
   cutovers: readonly Cutover[],
-  current?: string,
+  { current, fault }: Situation = {},
 ): string {
   let authority = given;
   // Cutovers follow each other (a to b, later b to c); each is taken once, so that none runs in a circle.
   for (const cutover of inOrder(cutovers)) {
-    if (cutover.from === authority) authority = side(cutover, id, current);
+    if (cutover.from !== authority) continue;
+    const next = side(cutover, id, current);
+    if (next === cutover.from || fault?.(next) === undefined) authority = next;
   }
   return authority;
 }
@@ -177,7 +195,14 @@ export interface CutoverProgress {
   /** SVIDs that move to `to`, or return to `from`, at their next renewal. */
   readonly willMove: number;
   readonly willReturn: number;
+  /** SVIDs whose turn it is and that stay with `from`, by why; with the first few IDs of each. */
+  readonly staying: Readonly<
+    Partial<Record<StayReason, { readonly count: number; readonly ids: SpiffeId[] }>>
+  >;
 }
+
+/** IDs of one reason that are named. */
+const MAX_NAMED = 5;
 
 /** One live SVID, with the name of the authority that signed it. */
 export interface LiveSvid {
@@ -185,18 +210,27 @@ export interface LiveSvid {
   readonly authority: string;
   /** The authority that its rule names, where that is not the cutover's `from`: it is then not counted. */
   readonly given?: string;
+  /** Why it cannot be with `to`; absent where it can. */
+  readonly fault?: StayReason | undefined;
 }
 
 /** How far a cutover has come. */
 export function progressOf(cutover: Cutover, live: Iterable<LiveSvid>): CutoverProgress {
-  const progress = { atFrom: 0, atTo: 0, willMove: 0, willReturn: 0 };
-  for (const { spiffeId, authority, given = cutover.from } of live) {
+  const staying: Partial<Record<StayReason, { count: number; ids: SpiffeId[] }>> = {};
+  const progress = { atFrom: 0, atTo: 0, willMove: 0, willReturn: 0, staying };
+  for (const { spiffeId, authority, given = cutover.from, fault } of live) {
     if (given !== cutover.from) continue;
     const isFrom = authority === cutover.from;
     if (!isFrom && authority !== cutover.to) continue;
     if (isFrom) progress.atFrom++;
     else progress.atTo++;
-    const next = side(cutover, spiffeId, authority);
+    const wanted = side(cutover, spiffeId, authority);
+    const next = wanted === cutover.to && fault !== undefined ? cutover.from : wanted;
+    if (next !== wanted && fault !== undefined) {
+      const those = (staying[fault] ??= { count: 0, ids: [] });
+      those.count++;
+      if (those.ids.length < MAX_NAMED) those.ids.push(spiffeId);
+    }
     if (next === authority) continue;
     if (isFrom) progress.willMove++;
     else progress.willReturn++;

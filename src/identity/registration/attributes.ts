@@ -87,8 +87,9 @@ export function writeWorkloadAttributes(attributes: WorkloadAttributes): Uint8Ar
   return new TextEncoder().encode(JSON.stringify(attributes));
 }
 
-const agentSchema = z.strictObject({
-  agent: z.strictObject({
+// Not strict: the control plane may be newer than the agent that reads this, and say more.
+const agentSchema = z.object({
+  agent: z.object({
     id: text.refine((value) => spiffeIdOf(value) !== undefined, 'it is not a SPIFFE ID'),
     attestor: z.string().min(1).max(64),
   }),
@@ -97,7 +98,10 @@ const agentSchema = z.strictObject({
   endsAt: z.int().min(0).optional(),
 });
 
-/** An agent's attributes from their stored JSON form. Throws like {@link readWorkloadAttributes}. */
+/**
+ * An agent's attributes from their stored JSON form. Throws like {@link readWorkloadAttributes}, but for names that are
+ * not known: those are left out.
+ */
 export function readAgentAttributes(json: Uint8Array): AgentAttributes {
   const result = agentSchema.safeParse(jsonOf(json, 'the attributes of an agent'));
   if (!result.success) {

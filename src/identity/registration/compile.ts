@@ -1,7 +1,6 @@
-import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
+import { durationOf, InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { type Expression, parseExpression, type Vocabulary } from '../cel.ts';
 import { NODE_VOCABULARY, WORKLOAD_VOCABULARY } from './attributes.ts';
-import { durationOf } from './duration.ts';
 import { parsePieces, type Piece } from './template.ts';
 import {
   DEFAULT_DOWNSTREAM_TTL,

@@ -1,4 +1,5 @@
 export { adviceFor } from './advice.ts';
+export { areaFault } from './area.ts';
 export {
   claimsOf,
   MAX_ATTRIBUTES_BYTES,
@@ -7,7 +8,6 @@ export {
   writeWorkloadAttributes,
 } from './attributes.ts';
 export { type CompiledRule, compileRule } from './compile.ts';
-export { durationOf, formatDuration } from './duration.ts';
 export {
   CONDITIONS,
   type ConditionName,

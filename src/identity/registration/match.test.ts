@@ -274,6 +274,7 @@ describe('identitiesOf', () => {
       trustDomains: [],
       pathLength: 0,
       ttl: 30 * 86_400_000,
+      jwtTtl: 300_000,
       authority: undefined,
     });
     const all = set(

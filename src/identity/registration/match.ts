@@ -91,7 +91,7 @@ export function matchAuthority(
   rule: CompiledRule,
   agent: AgentAttributes,
 ): { readonly matched: true; readonly authority: GivenAuthority } | NoMatch {
-  const { name, downstream, ttl, authority } = rule;
+  const { name, downstream, ttl, jwtTtl, authority } = rule;
   if (downstream === undefined) return no('kind', 'it is for workloads: it has no "downstream"');
   const asker = new Asker({}, agent);
   const fault = nodeFault(rule, asker);
@@ -108,6 +108,7 @@ export function matchAuthority(
       trustDomains,
       pathLength,
       ttl,
+      jwtTtl,
       authority,
     },
   };

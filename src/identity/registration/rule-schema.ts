@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { InterlockError, parseTrustDomain } from '../../access/index.ts';
+import { durationOf, formatDuration, InterlockError, parseTrustDomain } from '../../access/index.ts';
 import { MAX_EXPRESSION_LENGTH, parseExpression, type Vocabulary } from '../cel.ts';
 import { NODE_VOCABULARY, WORKLOAD_VOCABULARY } from './attributes.ts';
-import { durationOf, formatDuration } from './duration.ts';
 import { nodeSelectorFault, selectorFault } from './selectors.ts';
 import { isReservedPath, prefixFault } from '../prefixes.ts';
 import { isOfWorkload, parsePieces, type Piece, pieceFault } from './template.ts';

@@ -152,5 +152,7 @@ export interface GivenAuthority {
   readonly pathLength: number;
   /** Longest life of the child's certificate, milliseconds. */
   readonly ttl: number;
+  /** Longest life of the JWT-SVIDs that are signed for its workloads, milliseconds. */
+  readonly jwtTtl: number;
   readonly authority: string | undefined;
 }

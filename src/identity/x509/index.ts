@@ -43,4 +43,6 @@ export {
   type VerifyX509Options,
   type X509Bundles,
 } from './verify.ts';
+export { assertNotRevoked } from './revocation.ts';
 export { createPkcs12, type Pkcs12Options } from './pkcs12.ts';
+export { isCrlOfAny, verifyCrl, type VerifyCrlOptions } from './verify-crl.ts';

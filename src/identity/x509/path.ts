@@ -85,14 +85,14 @@ export function findPath(search: Search): Path {
 }
 
 /** Whether `issuer` can be the issuer by name, compared byte for byte, and by key identifier where both have one. */
-function fits(child: Certificate, issuer: Certificate): boolean {
+export function fits(child: Certificate, issuer: Certificate): boolean {
   if (!child.issuerName.equals(issuer.subjectName)) return false;
   const [wanted, own] = [child.authorityKeyId, issuer.subjectKeyId];
   return wanted === undefined || own === undefined || wanted === own;
 }
 
 /** Throws where the signature of `child` is not of `issuer`'s key, or not of an algorithm for it. */
-function checkSignature(child: Certificate, issuer: Certificate): void {
+export function checkSignature(child: Certificate, issuer: Certificate): void {
   const { signatureAlgorithm: algorithm } = child;
   if (algorithm === undefined)
     throw fault('signature_algorithm', child, 'is signed by an algorithm that is not accepted');

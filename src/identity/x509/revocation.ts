@@ -42,8 +42,17 @@ export class Revocations {
   }
 }
 
+/** Throws `revoked` where a list names a certificate of the chain; each is certified by the next. */
+export function assertNotRevoked(chain: readonly Certificate[], crls: readonly (Uint8Array | Crl)[]): void {
+  const revocations = new Revocations(crls);
+  chain.forEach((certificate, i) => {
+    const issuer = chain[i + 1];
+    if (issuer !== undefined) revocations.check(certificate, issuer);
+  });
+}
+
 /** RFC 5280 section 6.3.3 (f): where there is a keyUsage, it has cRLSign. */
-function maySignLists({ keyUsage }: Certificate): boolean {
+export function maySignLists({ keyUsage }: Certificate): boolean {
   return keyUsage === undefined || (keyUsage & KEY_USAGE.cRLSign) !== 0;
 }
 

@@ -1,18 +1,34 @@
 import { Server } from '@grpc/grpc-js';
-import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import { type InterlockError, isInterlockError, type SpiffeId, trustDomainOf } from '../../access/index.ts';
 import type { KeyAlgorithm, WorkloadAttributes } from '../../identity/index.ts';
-import { delegated, grpcService, health, sds, SpiffeWorkloadAPI } from '../../proto/index.ts';
-import { type ApiLog, type Call, type Callers } from '../api/callers.ts';
+import {
+  type BundleState,
+  delegated,
+  grpcService,
+  health,
+  sds,
+  SpiffeWorkloadAPI,
+} from '../../proto/index.ts';
+import { controlPlaneOf } from '../../workload/index.ts';
+import type { ApiLog, Callers } from '../api/callers.ts';
 import { delegatedApi } from '../api/delegated.ts';
 import { limitedLog } from '../api/limited-log.ts';
+import { NoIdentityLog } from '../api/no-identity-log.ts';
 import { sdsApi } from '../api/sds/sds.ts';
 import { workloadApi } from '../api/workload-api.ts';
 import { type AttestorOptions, Turns, WorkloadAttestor } from '../attestation/index.ts';
 import { Link } from '../link/link.ts';
-import { serverOf, type ServerTrust } from '../link/server-trust.ts';
-import { attest, type NodeEvidence, type ServerAccess, streamOpener } from '../link/transport.ts';
+import type { ServerTrust } from '../link/server-trust.ts';
+import {
+  attest,
+  AttestationRefused,
+  type NodeEvidence,
+  type ServerAccess,
+  streamOpener,
+} from '../link/transport.ts';
 import {
   addReflection,
+  type Caller,
   CallLimit,
   type GrpcSocket,
   HealthService,
@@ -22,10 +38,12 @@ import {
 import { AgentState } from '../state/agent-state.ts';
 import { KeptHashes } from '../state/kept-hashes.ts';
 import { SvidCache } from '../svids/svid-cache.ts';
-import { type LiveProcess, openProcess } from '../system/index.ts';
+import { type LiveProcess, openProcess } from '../../system/index.ts';
 import type { Timers } from '../timers.ts';
 import { JwtCache } from '../workloads/jwt-cache.ts';
+import { fitting } from '../workloads/fitting.ts';
 import { WorkloadBook } from '../workloads/workload-book.ts';
+import { callersOf } from './callers-of.ts';
 import { Knowledge } from './knowledge.ts';
 import { isRefusalOfAgent, OwnIdentity } from './own-identity.ts';
 import { jwtSigning, x509Signing } from './signing.ts';
@@ -38,6 +56,8 @@ export interface AgentOptions {
   readonly server: string;
   /** What is trusted before the first attestation. Asked only then. */
   readonly firstTrust: () => Promise<ServerTrust>;
+  /** The control plane's own ID, for a node that has no identity; absent: what `firstTrust` gives, or the root's. */
+  readonly serverId?: SpiffeId | undefined;
   readonly evidence: NodeEvidence;
   /** Where the Workload API and SDS are served. */
   readonly socketPath: string;
@@ -94,7 +114,11 @@ export class Agent {
   readonly #attestor: WorkloadAttestor;
   readonly #turns = new Turns(MAX_ATTESTATIONS, MAX_ATTESTATIONS_EACH);
   readonly #health = new HealthService();
+  /** Trust domains of SVIDs that have moved, by their keys. */
+  readonly #domains = new Map<string, string>();
   readonly #trustListeners = new Set<() => void>();
+  readonly #noIdentity: NoIdentityLog;
+  readonly #refused = Promise.withResolvers<InterlockError>();
   #firstTrust: ServerTrust | undefined;
   #reason: string | undefined = 'it has not connected yet';
   readonly #sockets: GrpcSocket[] = [];
@@ -104,6 +128,7 @@ export class Agent {
     const { timers, algorithm } = options;
     const log = limitedLog(options.log, timers);
     this.#options = { ...options, log };
+    this.#noIdentity = new NoIdentityLog(log, timers);
     this.#state = new AgentState(options.stateDir, (file, error) =>
       log.warn(
         { file, error },
@@ -128,7 +153,7 @@ export class Agent {
       log,
       algorithm: 'ec-p256',
       attest: () => this.#attest(),
-      onBundles: (state) => this.#knowledge.takeBundles(state),
+      onBundles: (state) => this.#takeBundles(state),
     });
     this.#link = new Link({
       timers,
@@ -143,12 +168,12 @@ export class Agent {
       held: () => ({ rulesVersion: this.#knowledge.rulesVersion, serials: this.#svids.held() }),
       onRules: (state) => {
         this.#knowledge.takeRules(state);
-        this.#jwts.clear();
+        this.#jwts.renewAll();
         this.#workloads.rulesChanged();
         this.#link.confirm({ rulesVersion: this.#knowledge.rulesVersion });
       },
       onBundles: (state) => {
-        this.#knowledge.takeBundles(state);
+        this.#takeBundles(state);
         this.#trustChanged();
         this.#link.confirm({ bundlesVersion: this.#knowledge.bundlesVersion });
       },
@@ -159,33 +184,48 @@ export class Agent {
       },
       onReplace: (authority, overMs) => {
         const count = this.#svids.replaceAll(authority, overMs);
+        // Tokens are asked for anew by those whose certificate is replaced: none of the withdrawn key is to be left.
+        this.#jwts.renewAll();
         this.#own.replace(authority, overMs, this.#link);
         log.info({ authority, count, overMs }, "the authority's SVIDs are being replaced");
       },
       onOnline: (online, error) => this.#setOnline(online, error),
     });
+    const isTarget = (domain: string) => this.#knowledge.trust().targets.includes(domain);
     this.#svids = new SvidCache({
       timers,
       store: this.#state.svids,
-      sign: x509Signing(this.#link, algorithm),
-      onChange: (key) => this.#workloads.svidChanged(key),
+      sign: x509Signing(this.#link, algorithm, isTarget),
+      onChange: (key) => {
+        this.#forgetMoved(key);
+        this.#workloads.svidChanged(key);
+      },
       onDropped: (serials) => this.#link.dropped(serials),
       onRefused: ({ spiffeId, rule }, error) =>
         log.warn({ spiffeId, rule, error }, 'no SVID was signed for a workload'),
     });
-    this.#jwts = new JwtCache(timers, jwtSigning(this.#link));
+    this.#jwts = new JwtCache(timers, jwtSigning(this.#link, isTarget));
     this.#workloads = new WorkloadBook({
       timers,
       svids: this.#svids,
       identitiesOf: (attributes) => this.#knowledge.identitiesOf(attributes),
       trust: () => this.#knowledge.trust(),
       isRevoked: (id) => this.#knowledge.isRevoked(id),
+      onLimit: (fields, message) => log.warn(fields, message),
     });
   }
 
   /** Whether the node has an identity that is still valid. */
   get isAttested(): boolean {
     return this.#own.svid !== undefined;
+  }
+
+  /**
+   * Resolves when the agent can do nothing more: it has no identity, serves none, and what it attests by is good once
+   * and was refused. It is not tried again then.
+   */
+  get refused(): Promise<InterlockError> {
+    return this.#refused.promise;
   }
 
   /** Serves the sockets and connects to the control plane, now and whenever the connection ends. */
@@ -238,25 +278,16 @@ export class Agent {
   async #serve(path: string, mode: number, add: (server: Server, callers: Callers) => void): Promise<void> {
     const { log } = this.#options;
     let socket: GrpcSocket | undefined;
-    const calls = new CallLimit((peer) => socket?.callerOf({ getPeer: () => peer }).tenant ?? '');
+    const tenantOf = (peer: string) => socket?.callerOf({ getPeer: () => peer }).tenant ?? '';
+    const calls = new CallLimit(tenantOf);
     const server = new Server({ ...SOCKET_SERVER_OPTIONS, interceptors: [calls.interceptor] });
-    add(server, {
-      attributesOf: async (call: Call) => {
-        if (socket === undefined) throw new InterlockError('unavailable', path, 'the agent is starting');
-        const { process, credentials, tenant } = socket.callerOf(call);
-        return this.#turns.take(tenant, () => this.#attributesOf(process, credentials));
-      },
-      assertAlive: (call: Call) => {
-        const { process } = socket?.callerOf(call) ?? {};
-        if (process?.alive() === true) return;
-        throw new InterlockError(
-          'unavailable',
-          path,
-          `process ${process?.pid ?? 'unknown'} has ended: what holds its connection now has to connect itself`,
-        );
-      },
-    });
-    this.#health.addTo(server);
+    const attributesOf = ({ process, credentials, tenant }: Caller) =>
+      this.#turns.take(tenant, () => this.#attributesOf(process, credentials));
+    add(
+      server,
+      callersOf(path, () => socket, attributesOf),
+    );
+    this.#health.addTo(server, tenantOf);
     socket = await serveGrpc(path, server, {
       mode,
       onFault: (fault) => log.warn({ ...fault }, 'a connection to the socket was refused'),
@@ -272,7 +303,12 @@ export class Agent {
       timers,
       log,
       delegates,
-      trust: () => this.#knowledge.trust().bundles,
+      onNoIdentity: (pid: number | undefined, attributes: WorkloadAttributes) =>
+        this.#noIdentity.tell(pid, attributes),
+      trust: () => {
+        const { bundles, trustDomain, targets } = this.#knowledge.trust();
+        return fitting(bundles, new Set([trustDomain, ...targets])).bundles;
+      },
       onTrust: (listener: () => void) => {
         this.#trustListeners.add(listener);
         return () => void this.#trustListeners.delete(listener);
@@ -300,8 +336,8 @@ export class Agent {
   }
 
   #access(): ServerAccess {
-    const { bundles, crls, trustDomain } = this.#knowledge.trust();
-    const { server: address, timers } = this.#options;
+    const { bundles, crls, trustDomain, local } = this.#knowledge.trust();
+    const { server: address, serverId, timers } = this.#options;
     const own = bundles.get(trustDomain);
     const { id } = this.#own;
     // The control plane is of the agent's own trust domain, and the one that gave it its SVID: no federated one, and no
@@ -310,8 +346,9 @@ export class Agent {
       own === undefined
         ? (this.#firstTrust ?? { bundles: new Map() })
         : {
-            bundles: new Map([[trustDomain, own]]),
-            server: id === undefined ? this.#firstTrust?.server : serverOf(id),
+            // What other regions have added speaks for them, and for no control plane of this node.
+            bundles: new Map([[trustDomain, local ?? own]]),
+            server: id === undefined ? (this.#firstTrust?.server ?? serverId) : controlPlaneOf(id),
           };
     return { address, trust, crls, now: () => timers.now() };
   }
@@ -322,7 +359,7 @@ export class Agent {
   }
 
   #setOnline(online: boolean, error: Error | undefined): void {
-    const { log, server } = this.#options;
+    const { log, server, evidence } = this.#options;
     this.#reason = online ? undefined : (error?.message ?? 'the control plane ended the connection');
     this.#health.set('interlock.agent.v1.AgentService', online);
     this.#svids.setOnline(online);
@@ -335,6 +372,11 @@ export class Agent {
       return;
     }
     log.warn({ server, error }, `not connected to the control plane: ${this.#reason}`);
+    if (error instanceof AttestationRefused && evidence.once === true && !this.#isOfUse) {
+      this.#link.close();
+      this.#refused.resolve(error);
+      return;
+    }
     if (isRefusalOfAgent(error) && this.#own.svid !== undefined && isInterlockError(error)) {
       // Evicted, or unknown there: only a new attestation helps.
       log.warn({ server, code: error.code }, "the agent's SVID is not accepted: it is attested anew");
@@ -342,8 +384,35 @@ export class Agent {
     }
   }
 
+  /** Has an identity, or SVIDs from before that workloads can be given until they end. */
+  get #isOfUse(): boolean {
+    return this.isAttested || this.#svids.counts().held > 0;
+  }
+
+  #takeBundles(state: BundleState): void {
+    const { trustDomain } = this.#knowledge.trust();
+    this.#knowledge.takeBundles(state);
+    // The same rules give other IDs now.
+    if (this.#knowledge.trust().trustDomain !== trustDomain) this.#workloads.rulesChanged();
+  }
+
+  /** A workload has one ID at a time: tokens of the one before a move are not given after it. */
+  #forgetMoved(key: string): void {
+    const svid = this.#svids.get(key);
+    if (typeof svid === 'string') return;
+    const domain = trustDomainOf(svid.spiffeId);
+    const before = this.#domains.get(key) ?? this.#knowledge.trust().trustDomain;
+    if (domain === this.#knowledge.trust().trustDomain) this.#domains.delete(key);
+    else this.#domains.set(key, domain);
+    if (domain !== before) this.#jwts.forget(key);
+  }
+
   #trustChanged(): void {
-    this.#jwts.clear();
+    // Before workloads are told of the new trust: nobody is served an ID of a domain that is not this estate's.
+    const { trustDomain, targets } = this.#knowledge.trust();
+    const own = new Set([trustDomain, ...targets]);
+    this.#jwts.renewAll(({ spiffeId }) => own.has(trustDomainOf(spiffeId)));
+    this.#svids.revoke(({ spiffeId }) => !own.has(trustDomainOf(spiffeId)));
     this.#workloads.trustChanged();
     for (const listener of this.#trustListeners) listener();
   }
@@ -353,7 +422,8 @@ export class Agent {
     this.#jwts.clear();
     const svids = this.#svids;
     svids.revoke(
-      ({ spiffeId, serial }) => !knowledge.isRevoked(spiffeId) && knowledge.isRevokedSerial(serial),
+      ({ spiffeId, authority, serial }) =>
+        !knowledge.isRevoked(spiffeId) && knowledge.isRevokedSerial(authority, serial),
     );
     // A workload whose only identity is revoked is told that it has none, and not that it is still to be signed.
     this.#workloads.rulesChanged();

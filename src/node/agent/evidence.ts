@@ -9,10 +9,11 @@ const MAX_BYTES = 256 * 1024;
 /** How long a provider of tokens may take. */
 const TOKEN_MS = 10_000;
 
-/** A join token, good for one attestation. */
-export function joinTokenEvidence(token: string): NodeEvidence {
-  readJoinToken(token);
-  return { attestor: 'join_token', payload: async () => Buffer.from(token) };
+/** A join token, good for one attestation. One that is to be read from somewhere is read when it is needed. */
+export function joinTokenEvidence(token: string | (() => string)): NodeEvidence {
+  if (typeof token === 'string') readJoinToken(token);
+  const read = () => (typeof token === 'string' ? token : token());
+  return { attestor: 'join_token', once: true, payload: async () => Buffer.from(read()) };
 }
 
 /** The projected service-account token of the agent's pod: read anew each time, because the kubelet replaces it. */

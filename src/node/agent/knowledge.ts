@@ -3,6 +3,7 @@ import { InterlockError, type SpiffeId } from '../../access/index.ts';
 import {
   type AgentAttributes,
   type Bundle,
+  type CompiledRule,
   compileRule,
   type GivenIdentity,
   identitiesOf,
@@ -11,9 +12,11 @@ import {
   parseIdentityRule,
   readAgentAttributes,
   RuleSet,
+  withoutAuthorities,
   type WorkloadAttributes,
 } from '../../identity/index.ts';
 import {
+  type BundleDocument,
   type BundleState,
   type RevocationState,
   RuleStateSchema,
@@ -25,7 +28,14 @@ import type { TrustState } from '../workloads/workload-book.ts';
 /** What could not be used of what the control plane sent, and why. */
 export type OnUnusable = (what: string, error: unknown) => void;
 
-const NOTHING: TrustState = { version: 0n, trustDomain: '', bundles: new Map(), crls: [] };
+const NOTHING: TrustState = {
+  version: 0n,
+  trustDomain: '',
+  bundles: new Map(),
+  crls: [],
+  targets: [],
+  local: undefined,
+};
 
 /** What the control plane has told: rules, bundles and revocations, kept on disk for the next start. */
 export class Knowledge {
@@ -44,6 +54,7 @@ export class Knowledge {
   #trust = NOTHING;
   #bundlesVersion = 0n;
   #revokedIds: ReadonlySet<string> = new Set();
+  /** Authority and serial number of each revoked certificate. */
   #revokedSerials: ReadonlySet<string> = new Set();
   #revocationsVersion = 0n;
 
@@ -98,9 +109,12 @@ export class Knowledge {
     return this.#revokedIds.has(id);
   }
 
-  /** True for the serial number (lower-case hex) of a revoked certificate. */
-  isRevokedSerial(serial: string): boolean {
-    return this.#revokedSerials.has(serial);
+  /**
+   * True for a revoked certificate, by its authority's key ID and its serial number, both in lower-case hex. A serial
+   * number alone says nothing: the lists are of several authorities, and each names what it has issued itself.
+   */
+  isRevokedSerial(authority: string, serial: string): boolean {
+    return this.#revokedSerials.has(`${authority} ${serial}`);
   }
 
   /**
@@ -150,25 +164,37 @@ export class Knowledge {
       }
     }
     if (complete) this.#documents.clear();
-    const changed = [];
-    const gone = [...removed];
-    for (const json of rules) {
-      try {
-        const rule = parseIdentityRule(json);
-        changed.push(compileRule(rule, this.#trust.trustDomain));
-        this.#documents.set(rule.metadata.name, json);
-      } catch (error) {
-        // A rule of a newer control plane, say. The others hold; this one gives nothing, whatever it gave before.
-        if (error instanceof InterlockError) gone.push(error.subject);
-        this.#onUnusable('a registration rule', error);
-      }
-    }
-    for (const name of gone) this.#documents.delete(name);
-    this.#rules = (complete ? new RuleSet([]) : this.#rules).with(changed, gone);
+    for (const name of removed) this.#documents.delete(name);
+    const { compiled, unusable } = this.#compiled(rules);
+    this.#rules = (complete ? new RuleSet([]) : this.#rules).with(compiled, [...removed, ...unusable]);
     this.#rulesVersion = version;
   }
 
-  #setBundles({ version, trustDomain, bundles }: BundleState): void {
+  /** The rules of these documents, and the names of those that give nothing, whatever they gave before. */
+  #compiled(documents: Iterable<Uint8Array>): { compiled: CompiledRule[]; unusable: string[] } {
+    const compiled: CompiledRule[] = [];
+    const unusable: string[] = [];
+    for (const json of documents) {
+      let name: string | undefined;
+      try {
+        const rule = parseIdentityRule(json);
+        name = rule.metadata.name;
+        // Kept even where the next line refuses it: for another trust domain it may be a good one.
+        this.#documents.set(name, json);
+        compiled.push(compileRule(rule, this.#trust.trustDomain));
+      } catch (error) {
+        // A rule of a newer control plane, say. The others hold.
+        const refused = name ?? (error instanceof InterlockError ? error.subject : undefined);
+        if (refused !== undefined) unusable.push(refused);
+        if (refused !== undefined && name === undefined) this.#documents.delete(refused);
+        this.#onUnusable('a registration rule', error);
+      }
+    }
+    return { compiled, unusable };
+  }
+
+  #setBundles({ version, trustDomain, bundles, targets, regions }: BundleState): void {
+    const moved = trustDomain !== this.#trust.trustDomain;
     const known = new Map<string, Bundle>();
     for (const { trustDomain: domain, jwks } of bundles) {
       try {
@@ -179,8 +205,28 @@ export class Knowledge {
         if (before !== undefined) known.set(domain, before);
       }
     }
-    this.#trust = { ...this.#trust, version: this.#trust.version + 1n, trustDomain, bundles: known };
+    const own = known.get(trustDomain);
+    this.#trust = {
+      ...this.#trust,
+      version: this.#trust.version + 1n,
+      trustDomain,
+      bundles: known,
+      // One without a bundle would give workloads an identity that they cannot show to be good.
+      targets: targets.filter((domain) => domain !== trustDomain && known.has(domain)),
+      local: own && withoutAuthorities(own, this.#regionsOf(trustDomain, regions)),
+    };
     this.#bundlesVersion = version;
+    // A rule is compiled for one trust domain: its IDs are of that one.
+    if (moved) this.#rules = new RuleSet(this.#compiled([...this.#documents.values()]).compiled);
+  }
+
+  #regionsOf(trustDomain: string, document: BundleDocument | undefined): Bundle | undefined {
+    try {
+      return document && parseBundle(document.jwks, trustDomain);
+    } catch (error) {
+      this.#onUnusable('the bundle of the other regions', error);
+      return undefined;
+    }
   }
 
   #setRevocations({ version, crls, spiffeIds }: RevocationState): void {
@@ -189,7 +235,8 @@ export class Knowledge {
     for (const der of crls) {
       try {
         const bytes = Buffer.from(der);
-        for (const serial of parseCrl(bytes).revoked.keys()) serials.add(serial);
+        const { authorityKeyId, revoked } = parseCrl(bytes);
+        for (const serial of revoked.keys()) serials.add(`${authorityKeyId} ${serial}`);
         usable.push(bytes);
       } catch (error) {
         this.#onUnusable('a certificate revocation list', error);

@@ -1,4 +1,4 @@
-import { InterlockError, type SpiffeId } from '../../access/index.ts';
+import { InterlockError, pathOf, type SpiffeId, spiffeIdOf, trustDomainOf } from '../../access/index.ts';
 import {
   createRequest,
   exportPkcs8,
@@ -16,7 +16,11 @@ import type { SignSvid } from '../svids/svid-cache.ts';
 import type { SignJwt } from '../workloads/jwt-cache.ts';
 
 /** Signs workloads' X509-SVIDs over the link: a new key for each, which leaves the agent only to its workload. */
-export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
+export function x509Signing(
+  link: Link,
+  algorithm: KeyAlgorithm,
+  isTarget: (trustDomain: string) => boolean = () => false,
+): SignSvid {
   return async ({ spiffeId, rule }, attributes, replaces) => {
     const told = attributesToSend(spiffeId, attributes);
     const key = generateKey(algorithm);
@@ -35,7 +39,7 @@ export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
     if (answer.case !== 'signedX509') throw wrongAnswer();
     const chain = answer.value.chain.map((der) => Buffer.from(der));
     const leaf = leafOf(chain, spkiOf(key));
-    if (leaf.spiffeId !== spiffeId) throw wrongAnswer();
+    if (leaf.spiffeId === undefined || !isOrMoved(leaf.spiffeId, spiffeId, isTarget)) throw wrongAnswer();
     const { serial, notBefore, notAfter } = leaf;
     const { authority } = answer.value;
     return { spiffeId: leaf.spiffeId, serial, chain, key: exportPkcs8(key), notBefore, notAfter, authority };
@@ -43,7 +47,7 @@ export function x509Signing(link: Link, algorithm: KeyAlgorithm): SignSvid {
 }
 
 /** Signs workloads' JWT-SVIDs over the link. */
-export function jwtSigning(link: Link): SignJwt {
+export function jwtSigning(link: Link, isTarget: (trustDomain: string) => boolean = () => false): SignJwt {
   return async ({ spiffeId, rule }, attributes, audience) => {
     const told = attributesToSend(spiffeId, attributes);
     const answer = await link.ask((request) => ({
@@ -59,7 +63,9 @@ export function jwtSigning(link: Link): SignJwt {
     }));
     if (answer.case !== 'signedJwt') throw wrongAnswer();
     const { token, issuedAt, expiresAt } = answer.value;
-    return { token, issuedAt: Number(issuedAt), expiresAt: Number(expiresAt) };
+    const subject = subjectOf(token);
+    if (subject === undefined || !isOrMoved(subject, spiffeId, isTarget)) throw wrongAnswer();
+    return { spiffeId: subject, token, issuedAt: Number(issuedAt), expiresAt: Number(expiresAt) };
   };
 }
 
@@ -75,6 +81,22 @@ export async function renewedAgent(link: Link, svid: AgentSvid, algorithm: KeyAl
   const chain = answer.value.chain.map((der) => Buffer.from(der));
   if (leafOf(chain, spkiOf(key)).spiffeId !== svid.spiffeId) throw wrongAnswer();
   return { ...svid, chain, key: exportPkcs8(key) };
+}
+
+/** Whether it is the ID that was asked for, or the same path in a trust domain to which the control plane moves IDs. */
+function isOrMoved(got: SpiffeId, asked: SpiffeId, isTarget: (trustDomain: string) => boolean): boolean {
+  return got === asked || (pathOf(got) === pathOf(asked) && isTarget(trustDomainOf(got)));
+}
+
+/** Whose token it says that it is; who gets it verifies it. */
+function subjectOf(token: string): SpiffeId | undefined {
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+    const subject = typeof claims === 'object' && claims !== null && 'sub' in claims ? claims.sub : undefined;
+    return typeof subject === 'string' ? spiffeIdOf(subject) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A message larger than the control plane takes would end the stream, and with it everybody's renewals. */

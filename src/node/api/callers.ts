@@ -16,7 +16,12 @@ export interface Callers {
    * else. Asked before anything more is sent to it.
    */
   assertAlive(call: Call): void;
+  /** The process at the other end, for the log. */
+  pidOf(call: Call): number | undefined;
 }
+
+/** Hears of processes that get no identity. */
+export type OnNoIdentity = (pid: number | undefined, attributes: WorkloadAttributes) => void;
 
 /** What the services write about calls: who, what, and how it ended. */
 export interface ApiLog {

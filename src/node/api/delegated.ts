@@ -10,9 +10,9 @@ import { type Bundles, derOf, formatJwtBundle, type WorkloadAttributes } from '.
 import type { delegated, spire } from '../../proto/index.ts';
 import type { JwtCache } from '../workloads/jwt-cache.ts';
 import type { ServedSvid, WorkloadBook, WorkloadState } from '../workloads/workload-book.ts';
-import type { ApiLog, Call, Callers } from './callers.ts';
+import type { ApiLog, Call, Callers, OnNoIdentity } from './callers.ts';
 import { LatestWriter } from './latest-writer.ts';
-import { assertAudience, fault, failureFields, faultOf, noIdentity } from './status.ts';
+import { assertAudience, fault, failureFields, faultOf, withoutSvids } from './status.ts';
 
 /** What the Delegated Identity API is served from. */
 export interface DelegatedParts {
@@ -21,6 +21,7 @@ export interface DelegatedParts {
   readonly attributesOfPid: (pid: number) => Promise<WorkloadAttributes>;
   /** Delegates: a caller with one of these identities may ask for others. */
   readonly delegates: ReadonlySet<SpiffeId>;
+  readonly onNoIdentity: OnNoIdentity;
   readonly workloads: WorkloadBook;
   readonly jwts: JwtCache;
   readonly trust: () => Bundles;
@@ -159,13 +160,17 @@ async function fetchJwts(
   assertAudience(audience);
   const attributes = await subject(parts, request);
   const given = parts.workloads.given(attributes);
-  if (given.length === 0) throw noIdentity();
+  if (given.length === 0) {
+    const isLimited = parts.workloads.isLimited(attributes);
+    if (!isLimited) parts.onNoIdentity(request.pid, attributes);
+    throw withoutSvids(isLimited ? 'limit' : 'none');
+  }
   const svids = given.map(async (identity) => {
-    const { token, issuedAt, expiresAt } = await parts.jwts.get(identity, attributes, audience);
+    const { spiffeId, token, issuedAt, expiresAt } = await parts.jwts.get(identity, attributes, audience);
     return {
       $typeName: 'spire.api.types.JWTSVID' as const,
       token,
-      id: spireId(identity.spiffeId),
+      id: spireId(spiffeId),
       issuedAt: seconds(issuedAt),
       expiresAt: seconds(expiresAt),
       hint: identity.hint,
@@ -178,11 +183,12 @@ async function fetchJwts(
 }
 
 function svidsResponse(state: WorkloadState): delegated.SubscribeToX509SVIDsResponse {
+  const own = new Set(state.svids.map(({ spiffeId }) => trustDomainOf(spiffeId)));
   return {
     $typeName: 'spire.api.agent.delegatedidentity.v1.SubscribeToX509SVIDsResponse',
     x509Svids: state.svids.map(withKey),
     federatesWith: [...state.bundles.keys()]
-      .filter((domain) => domain !== state.trustDomain)
+      .filter((domain) => !own.has(domain))
       .map((domain) => `spiffe://${domain}`)
       .toSorted(),
   };

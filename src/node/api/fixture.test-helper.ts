@@ -13,7 +13,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { InterlockError, parseSpiffeId, trustDomainOf } from '../../access/index.ts';
+import { InterlockError, parseSpiffeId, pathOf, trustDomainOf } from '../../access/index.ts';
 import {
   type Bundle,
   createRequest,
@@ -55,11 +55,12 @@ export async function testDomain(trustDomain: string) {
   };
   return {
     bundle,
-    async svid({ spiffeId, ttl }: GivenIdentity) {
+    /** For a key of its own, or for that of a request. */
+    async svid({ spiffeId, ttl }: GivenIdentity, csr?: Uint8Array) {
       const own = generateKey('ec-p256');
       const leaf = await issueX509({
         spiffeId,
-        request: parseRequest(createRequest(own)),
+        request: parseRequest(csr ?? createRequest(own)),
         notBefore: Date.now() - 10_000,
         notAfter: Date.now() + ttl,
         issuer: issuerOf(root),
@@ -81,7 +82,7 @@ export async function testDomain(trustDomain: string) {
         keyId: signer.keyId,
         id: randomUUID(),
       });
-      return { token, issuedAt, expiresAt: issuedAt + jwtTtl };
+      return { spiffeId, token, issuedAt, expiresAt: issuedAt + jwtTtl };
     },
   };
 }
@@ -101,6 +102,11 @@ export function given(path: string, more: Partial<GivenIdentity> = {}): GivenIde
   };
 }
 
+const moved = (identity: GivenIdentity): GivenIdentity => ({
+  ...identity,
+  spiffeId: parseSpiffeId(`spiffe://other.example${pathOf(identity.spiffeId)}`),
+});
+
 /** The parts behind the agent's services, with rules that a test sets and an authority that signs for real. */
 export async function testParts() {
   const own = await testDomain('example.org');
@@ -112,6 +118,8 @@ export async function testParts() {
     refuse: undefined as Error | undefined,
     /** The process that was attested has ended. */
     ended: false,
+    /** The control plane gives the next SVIDs and tokens the IDs of the other trust domain. */
+    moves: false,
   };
   const trust: { now: TrustState } = {
     now: {
@@ -119,6 +127,8 @@ export async function testParts() {
       trustDomain: 'example.org',
       bundles: new Map([own.bundle, other.bundle].map((bundle) => [bundle.trustDomain, bundle])),
       crls: [],
+      targets: [],
+      local: own.bundle,
     },
   };
   const logged: { fields: Readonly<Record<string, unknown>>; message: string }[] = [];
@@ -127,11 +137,13 @@ export async function testParts() {
     warn: (fields: Readonly<Record<string, unknown>>, message: string) =>
       void logged.push({ fields, message }),
   };
+  const nobody: { pid: number | undefined; attributes: WorkloadAttributes }[] = [];
   const svids: SvidCache = new SvidCache({
     timers: systemTimers,
     store: { load: () => new Map(), save: () => undefined, remove: () => undefined },
     sign: async (identity) => {
       if (control.refuse !== undefined) throw control.refuse;
+      if (control.moves) return other.svid(moved(identity));
       return trustDomainOf(identity.spiffeId) === 'other.example' ? other.svid(identity) : own.svid(identity);
     },
     onChange: (key) => workloads.svidChanged(key),
@@ -146,13 +158,16 @@ export async function testParts() {
     trust: () => trust.now,
     isRevoked: (id) => control.revoked.has(id),
   });
-  const jwts = new JwtCache(systemTimers, async (identity, _, audience) => own.jwt(identity, audience));
+  const jwts = new JwtCache(systemTimers, async (identity, _, audience) =>
+    control.moves ? other.jwt(moved(identity), audience) : own.jwt(identity, audience),
+  );
   return {
     own,
     other,
     control,
     trust,
     logged,
+    nobody,
     svids,
     parts: {
       callers: {
@@ -160,11 +175,14 @@ export async function testParts() {
         assertAlive: () => {
           if (control.ended) throw new InterlockError('unavailable', 'process 7', 'process 7 has ended');
         },
+        pidOf: () => 7,
       },
       workloads,
       jwts,
       timers: systemTimers,
       log,
+      onNoIdentity: (pid: number | undefined, attributes: WorkloadAttributes) =>
+        void nobody.push({ pid, attributes }),
     },
   };
 }

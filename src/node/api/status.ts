@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { ERROR_CODES, isInterlockError } from '../../access/index.ts';
+import type { Missing } from '../workloads/workload-book.ts';
 
 /** An error as grpc-js sends it. */
 export interface GrpcFault extends Error {
@@ -37,8 +38,18 @@ export function noIdentity(): GrpcFault {
 }
 
 /** A workload whose identities are not signed yet. */
-export function notYet(): GrpcFault {
+function notYet(): GrpcFault {
   return fault(status.UNAVAILABLE, 'the identity is not signed yet: the control plane was not reached');
+}
+
+/** What a workload without SVIDs is told. */
+export function withoutSvids(missing: Missing): GrpcFault {
+  if (missing === 'waiting') return notYet();
+  if (missing !== 'limit') return noIdentity();
+  return fault(
+    status.RESOURCE_EXHAUSTED,
+    'too many identities of this kind on this node: the log of the agent says more',
+  );
 }
 
 /** Audiences in one request for a JWT-SVID, and the length of each. */

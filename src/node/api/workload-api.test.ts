@@ -34,6 +34,65 @@ async function fixture() {
 
 const x509 = create(X509SVIDRequestSchema);
 
+describe('a process that gets no identity', () => {
+  test('is told of by its pid and attributes, whatever it asks for', async () => {
+    const { client, control, nobody } = await fixture();
+    control.rules = () => [];
+    const refused = { code: status.PERMISSION_DENIED };
+    await expect(follow(client, api.fetchX509SVID, x509).next()).rejects.toMatchObject(refused);
+    const token = create(JWTSVIDRequestSchema, { audience: ['db'] });
+    await expect(ask(client, api.fetchJWTSVID, token)).rejects.toMatchObject(refused);
+    expect(nobody).toEqual(Array.from({ length: 2 }, () => ({ pid: 7, attributes: control.attributes })));
+  });
+
+  test('is not told of where it asks for an identity of another', async () => {
+    const { client, nobody } = await fixture();
+    const token = create(JWTSVIDRequestSchema, { audience: ['db'], spiffeId: 'spiffe://example.org/other' });
+    await expect(ask(client, api.fetchJWTSVID, token)).rejects.toMatchObject({
+      code: status.PERMISSION_DENIED,
+    });
+    expect(nobody).toEqual([]);
+  });
+});
+
+describe('a workload of an estate in which IDs move to another trust domain', () => {
+  const MOVED = 'spiffe://other.example/web';
+
+  test('knows that domain before its own move, whatever its rule federates with', async () => {
+    const { client, trust } = await fixture();
+    expect(Object.keys((await follow(client, api.fetchX509SVID, x509).next()).federatedBundles)).toEqual([]);
+    trust.now = { ...trust.now, version: 2n, targets: ['other.example'] };
+    const { svids, federatedBundles } = await follow(client, api.fetchX509SVID, x509).next();
+    expect(svids[0]?.spiffeId).toBe('spiffe://example.org/web');
+    expect(Object.keys(federatedBundles)).toEqual(['spiffe://other.example']);
+  });
+
+  test('has after it the new ID with its own bundle, and federates with the domain that it left', async () => {
+    const { client, own, other, control, trust } = await fixture();
+    trust.now = { ...trust.now, version: 2n, targets: ['other.example'] };
+    control.moves = true;
+    const { svids, federatedBundles } = await follow(client, api.fetchX509SVID, x509).next();
+    expect(svids[0]?.spiffeId).toBe(MOVED);
+    expect(svids[0]?.bundle).toEqual(other.bundle.x509Authorities[0]);
+    expect(federatedBundles).toEqual({ 'spiffe://example.org': own.bundle.x509Authorities[0] });
+    // Tokens by either name are for the ID that it has, and are good by the bundles that it has.
+    for (const spiffeId of ['', MOVED, 'spiffe://example.org/web']) {
+      const wanted = create(JWTSVIDRequestSchema, { audience: ['db'], spiffeId });
+      const [token] = (await ask(client, api.fetchJWTSVID, wanted)).svids;
+      expect(token?.spiffeId).toBe(MOVED);
+      const judged = create(ValidateJWTSVIDRequestSchema, { audience: 'db', svid: token?.svid ?? '' });
+      expect((await ask(client, api.validateJWTSVID, judged)).spiffeId).toBe(MOVED);
+    }
+    const another = create(JWTSVIDRequestSchema, {
+      audience: ['db'],
+      spiffeId: 'spiffe://third.example/web',
+    });
+    await expect(ask(client, api.fetchJWTSVID, another)).rejects.toMatchObject({
+      code: status.PERMISSION_DENIED,
+    });
+  });
+});
+
 describe('FetchX509SVID', () => {
   test('gives the chain, the key that belongs to it, and the bundle that verifies it', async () => {
     const { client, own } = await fixture();

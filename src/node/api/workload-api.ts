@@ -31,9 +31,9 @@ import type { JwtCache } from '../workloads/jwt-cache.ts';
 import type { WorkloadBook, WorkloadState } from '../workloads/workload-book.ts';
 import { assertSecurityHeader } from '../socket/index.ts';
 import type { Timers } from '../timers.ts';
-import type { ApiLog, Call, Callers } from './callers.ts';
+import type { ApiLog, Call, Callers, OnNoIdentity } from './callers.ts';
 import { LatestWriter } from './latest-writer.ts';
-import { assertAudience, fault, failureFields, faultOf, noIdentity, notYet } from './status.ts';
+import { assertAudience, fault, failureFields, faultOf, withoutSvids } from './status.ts';
 
 /** What the Workload API is served from. */
 export interface WorkloadApiParts {
@@ -42,6 +42,7 @@ export interface WorkloadApiParts {
   readonly jwts: JwtCache;
   readonly timers: Timers;
   readonly log: ApiLog;
+  readonly onNoIdentity: OnNoIdentity;
 }
 
 type Unary<Request, Response> = (
@@ -93,7 +94,10 @@ function stream<Request, Response>(
       try {
         if (over) return;
         parts.callers.assertAlive(call);
-        if (state.svids.length === 0) throw state.missing === 'waiting' ? notYet() : noIdentity();
+        if (state.svids.length === 0) {
+          if (state.missing === 'none') parts.onNoIdentity(parts.callers.pidOf(call), attributes);
+          throw withoutSvids(state.missing);
+        }
         writer.write(response(state));
       } catch (error) {
         fail(error);
@@ -111,17 +115,25 @@ function unary<Request, Response>(
   run: (parts: WorkloadApiParts, attributes: WorkloadAttributes, request: Request) => Promise<Response>,
 ): Unary<Request, Response> {
   return (call, answer) => {
-    attest(parts, call)
-      .then((attributes) => run(parts, attributes, call.request))
-      .then(
-        (response) => answer(null, response),
-        (error: unknown) => {
-          const failed = faultOf(error);
-          parts.log.warn(failureFields(method, call.getPeer(), error), failed.details);
-          answer(failed);
-        },
-      );
+    let who: WorkloadAttributes | undefined;
+    const work = async () => {
+      who = await attest(parts, call);
+      return run(parts, who, call.request);
+    };
+    work().then(
+      (response) => answer(null, response),
+      (error: unknown) => {
+        const failed = faultOf(error);
+        parts.log.warn(failureFields(method, call.getPeer(), error), failed.details);
+        if (who !== undefined && isWithout(parts, who)) parts.onNoIdentity(parts.callers.pidOf(call), who);
+        answer(failed);
+      },
+    );
   };
+}
+
+function isWithout({ workloads }: WorkloadApiParts, attributes: WorkloadAttributes): boolean {
+  return workloads.given(attributes).length === 0;
 }
 
 async function attest({ callers }: WorkloadApiParts, call: Call): Promise<WorkloadAttributes> {
@@ -166,21 +178,23 @@ async function fetchJwt(
   { audience, spiffeId }: JWTSVIDRequest,
 ): Promise<JWTSVIDResponse> {
   assertAudience(audience);
-  const given = wanted(workloads.given(attributes), spiffeId);
-  if (given.length === 0) throw noIdentity();
+  const given = wanted(workloads, workloads.given(attributes), spiffeId);
+  if (given.length === 0) throw withoutSvids(workloads.isLimited(attributes) ? 'limit' : 'none');
   const svids = await Promise.all(
-    given.map(async (identity) => ({
-      $typeName: 'JWTSVID' as const,
-      spiffeId: identity.spiffeId,
-      svid: (await jwts.get(identity, attributes, audience)).token,
-      hint: identity.hint,
-    })),
+    given.map(async (identity) => {
+      const { spiffeId, token } = await jwts.get(identity, attributes, audience);
+      return { $typeName: 'JWTSVID' as const, spiffeId, svid: token, hint: identity.hint };
+    }),
   );
   return { $typeName: 'JWTSVIDResponse', svids };
 }
 
-function wanted(given: readonly GivenIdentity[], spiffeId: string): readonly GivenIdentity[] {
-  return spiffeId === '' ? given : given.filter((identity) => identity.spiffeId === spiffeId);
+function wanted(
+  workloads: WorkloadBook,
+  given: readonly GivenIdentity[],
+  spiffeId: string,
+): readonly GivenIdentity[] {
+  return spiffeId === '' ? given : given.filter((identity) => workloads.means(spiffeId, identity.spiffeId));
 }
 
 async function validateJwt(
@@ -191,7 +205,7 @@ async function validateJwt(
   if (audience === '') throw fault(status.INVALID_ARGUMENT, 'audience must be specified');
   if (svid === '') throw fault(status.INVALID_ARGUMENT, 'svid must be specified');
   const { bundles, missing } = workloads.stateOf(attributes);
-  if (missing === 'none') throw noIdentity();
+  if (missing === 'none' || missing === 'limit') throw withoutSvids(missing);
   try {
     const verified = await verifyJwtSvid(svid, { bundles, audience, now: timers.now() });
     return {

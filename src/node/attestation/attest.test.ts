@@ -12,12 +12,14 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { InterlockError } from '../../access/index.ts';
-import { type LiveProcess, openProcess } from '../system/index.ts';
+import { type LiveProcess, openProcess } from '../../system/index.ts';
+import { SlowFiles } from './slow-files.ts';
 import { type AttestorOptions, DockerEngine, type FoundContainer, WorkloadAttestor } from './index.ts';
 
 const ID = '1f'.repeat(32);
@@ -326,6 +328,94 @@ describe('an executable', () => {
 const isRoot = process.platform === 'linux' && process.getuid?.() === 0;
 if (!isRoot)
   console.log('processes of other users are not attested in tests: only root on Linux can start them');
+
+describe('an executable on a file system that does not answer', () => {
+  const never = () => new Promise<never>(() => undefined);
+  /** Looks at files that are there; those on the dead file system never answer. */
+  function access(dead: readonly string[]) {
+    const asked: string[] = [];
+    const look = (path: string) => {
+      asked.push(path);
+      return dead.some((prefix) => path.startsWith(prefix)) ? never() : stat(path, { bigint: true });
+    };
+    return { asked, executables: { files: new SlowFiles({ deadlineMs: 20 }), stat: look } };
+  }
+
+  it('costs its process what is known of it, and nobody else anything', async () => {
+    const hung = tree('');
+    const fine = tree('');
+    fine.status(1001);
+    const { executables } = access([hung.at('proc')]);
+    const first = await hung.attestor({ executables }).attest(living());
+    expect(first.attributes.unix).toEqual({
+      uid: 1000,
+      gid: 100,
+      user: 'alice',
+      group: 'staff',
+      groups: [100, 200],
+    });
+    expect(first.faults.map(({ reason }) => reason)).toContain(
+      `${hung.at('proc/42/exe')} cannot be looked at: its file system does not answer`,
+    );
+    const second = await fine.attestor({ executables }).attest(living());
+    expect(second.attributes.unix).toMatchObject({
+      uid: 1001,
+      path: fine.at('program'),
+      sha256: expect.any(String),
+    });
+    expect(second.faults).toEqual([]);
+  });
+
+  it('is asked for once, however often its user comes', async () => {
+    const hung = tree('');
+    const { asked, executables } = access([hung.at('proc')]);
+    for (let i = 0; i < 5; i++) await hung.attestor({ executables }).attest(living());
+    expect(asked).toEqual([hung.at('proc/42/exe')]);
+    expect(executables.files.late).toBe(1);
+  });
+});
+
+describe('files that may be slow', () => {
+  const open = () => Promise.withResolvers<string>();
+
+  it('are asked for one by one for a user, and for so many users at a time', async () => {
+    const files = new SlowFiles({ atOnce: 2 });
+    const [a, b] = [open(), open()];
+    const begun: string[] = [];
+    const run = (owner: string, name: string, promise: Promise<string>) =>
+      files.run(owner, name, () => {
+        begun.push(name);
+        return promise;
+      });
+    const all = [
+      run('1', 'a1', a.promise),
+      run('1', 'a2', a.promise),
+      run('2', 'b', b.promise),
+      run('3', 'c', b.promise),
+    ];
+    expect(begun).toEqual(['a1', 'b']);
+    b.resolve('b');
+    await all[2];
+    await all[3];
+    expect(begun).toEqual(['a1', 'b', 'c']);
+    a.resolve('a');
+    expect(await Promise.all(all)).toEqual(['a', 'a', 'b', 'b']);
+  });
+
+  it('that are late keep their places until they come back, and are let go then', async () => {
+    const files = new SlowFiles({ deadlineMs: 5, atOnce: 1 });
+    const [slow, back] = [open(), open()];
+    await expect(files.run('1', '/x', () => slow.promise, back.resolve)).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+    await expect(files.run('2', '/y', () => Promise.resolve('y'))).rejects.toThrow('/y cannot be looked at');
+    slow.resolve('late');
+    expect(await back.promise).toBe('late');
+    await new Promise(setImmediate);
+    expect(await files.run('2', '/y', () => Promise.resolve('y'))).toBe('y');
+    expect(files.late).toBe(0);
+  });
+});
 
 describe.skipIf(!isRoot)('a running process', () => {
   const started: { kill: () => void }[] = [];

@@ -6,12 +6,14 @@ import type {
   UnixAttributes,
   WorkloadAttributes,
 } from '../../identity/index.ts';
-import type { LiveProcess } from '../system/index.ts';
+import type { LiveProcess } from '../../system/index.ts';
 import { Accounts } from './accounts.ts';
 import { type Hierarchy, readCgroups, unitOf } from './cgroup.ts';
 import type { ContainerSource } from './container-source.ts';
 import { locateContainer } from './container.ts';
 import {
+  type ExecutableAccess,
+  executableAccess,
   ExecutableHashes,
   type ExecutablePath,
   executablePath,
@@ -55,6 +57,7 @@ export interface AttestorOptions {
   readonly procRoot?: string | undefined;
   readonly etc?: string | undefined;
   readonly unitRoot?: string | undefined;
+  readonly executables?: ExecutableAccess | undefined;
 }
 
 /** The user and group that a process had when it connected. */
@@ -68,13 +71,15 @@ export class WorkloadAttestor {
   readonly #options: AttestorOptions;
   readonly #procRoot: string;
   readonly #accounts: Accounts;
+  readonly #executables: ExecutableAccess;
   readonly #hashes: ExecutableHashes;
 
   constructor(options: AttestorOptions = {}) {
     this.#options = options;
     this.#procRoot = options.procRoot ?? '/proc';
     this.#accounts = new Accounts(options.etc);
-    this.#hashes = new ExecutableHashes(options.maxExecutableBytes, options.hashes);
+    this.#executables = options.executables ?? executableAccess();
+    this.#hashes = new ExecutableHashes(options.maxExecutableBytes, options.hashes, this.#executables.files);
   }
 
   /**
@@ -87,19 +92,20 @@ export class WorkloadAttestor {
     const faults: AttestationFault[] = [];
     assertAlive(process);
     const status = this.#statusOf(process, connected);
-    const program = programOf(this.#procRoot, process.pid);
+    const { uid } = status;
+    const program = await programOf(this.#executables, this.#procRoot, process.pid, uid);
     const cgroups = this.#cgroupsOf(process.pid, faults);
     const query = cgroups === undefined ? undefined : this.#containerOf(process.pid, cgroups, faults);
     const [sha256, k8s, docker] = await Promise.all([
-      this.#hashOf(process.pid, faults),
+      this.#hashOf(process.pid, uid, faults),
       this.#podOf(query, faults),
       this.#dockerOf(query, faults),
     ]);
-    const unix = this.#unixOf(process.pid, status, k8s !== undefined || docker !== undefined, faults);
+    const unix = await this.#unixOf(process.pid, status, k8s !== undefined || docker !== undefined, faults);
     const systemd = cgroups === undefined ? undefined : this.#systemdOf(cgroups);
     // Looked at again at the end: what was started in its place meanwhile must not lend its name.
+    const isSame = program === (await programOf(this.#executables, this.#procRoot, process.pid, uid));
     this.#statusOf(process, status);
-    const isSame = program === programOf(this.#procRoot, process.pid);
     assertAlive(process);
     if (!isSame) throw startedAnother(process);
     return {
@@ -131,16 +137,18 @@ export class WorkloadAttestor {
     return status;
   }
 
-  #unixOf(
+  async #unixOf(
     pid: number,
     status: ProcessStatus,
     isContained: boolean,
     faults: AttestationFault[],
-  ): UnixAttributes {
+  ): Promise<UnixAttributes> {
     const { uid, gid, groups } = status;
     const user = attempt(faults, 'unix', () => this.#accounts.user(uid));
     const group = attempt(faults, 'unix', () => this.#accounts.group(gid));
-    const found = attempt(faults, 'unix', () => executablePath(this.#procRoot, pid));
+    const found = await attemptLater(faults, 'unix', () =>
+      executablePath(this.#executables, this.#procRoot, pid, uid),
+    );
     const path = believedPath(found, isContained, faults);
     return {
       uid,
@@ -152,9 +160,9 @@ export class WorkloadAttestor {
     };
   }
 
-  async #hashOf(pid: number, faults: AttestationFault[]): Promise<string | undefined> {
+  async #hashOf(pid: number, uid: number, faults: AttestationFault[]): Promise<string | undefined> {
     if (this.#options.maxExecutableBytes === 0) return undefined;
-    return attemptLater(faults, 'unix', () => this.#hashes.hash(this.#procRoot, pid));
+    return attemptLater(faults, 'unix', () => this.#hashes.hash(this.#procRoot, pid, uid));
   }
 
   #systemdOf(cgroups: readonly Hierarchy[]): SystemdAttributes | undefined {

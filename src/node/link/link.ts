@@ -159,6 +159,7 @@ export class Link {
         version: this.#options.version,
         rulesVersion,
         held: serials.map((serial) => Buffer.from(serial, 'hex')),
+        takesTargets: true,
       },
     });
     this.#options.onOnline(true, undefined);
@@ -182,6 +183,8 @@ export class Link {
 
   #wait(ms: number): void {
     this.#cancelWait?.();
+    // Who heard that it is lost may have closed it.
+    if (this.#closed) return;
     this.#cancelWait = this.#options.timers.after(ms, () => void this.#connect());
   }
 

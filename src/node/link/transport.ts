@@ -20,9 +20,10 @@ import {
   type FromServer,
   grpcService,
 } from '../../proto/index.ts';
+import { shownCertificates } from '../../workload/index.ts';
 import type { AgentSvid } from '../state/agent-state.ts';
 import type { OpenStream } from './link.ts';
-import { assertServer, chainOf, type ServerTrust } from './server-trust.ts';
+import { assertServer, type ServerTrust } from './server-trust.ts';
 
 const service = grpcService(AgentService);
 const ATTEST_MS = 30_000;
@@ -41,6 +42,8 @@ export interface ServerAccess {
 export interface NodeEvidence {
   readonly attestor: string;
   readonly payload: () => Promise<Uint8Array>;
+  /** It is good for one attestation: one that was refused will not be taken later. */
+  readonly once?: true | undefined;
   /** Answers a challenge of the server, where the attestor has one. */
   readonly answer?: ((challenge: Uint8Array, csr: Uint8Array) => Promise<Uint8Array>) | undefined;
 }
@@ -99,6 +102,9 @@ function unanswered(ms: number): InterlockError {
   );
 }
 
+/** The control plane looked at the evidence and does not take it; its own words. */
+export class AttestationRefused extends InterlockError {}
+
 /** What a first attestation gives. */
 export interface Attested {
   readonly svid: AgentSvid;
@@ -122,7 +128,7 @@ export function attest(
       { deadline: new Date(Date.now() + ATTEST_MS) },
     );
     const send = (step: AttestRequest['step']) => call.write(create(AttestRequestSchema, { step }));
-    call.on('error', (error: ServiceError) => reject(refusalOf(error)));
+    call.on('error', (error: ServiceError) => reject(attestationError(error)));
     call.on('end', () =>
       reject(new InterlockError('unavailable', access.address, 'the attestation broke off')),
     );
@@ -163,6 +169,15 @@ export function attest(
   }).finally(() => client.close());
 }
 
+/** What is wrong with the evidence or the node; a state of the control plane's own, as no active authority, may pass. */
+const EVIDENCE_REFUSED: ReadonlySet<ErrorCode> = new Set(['usage', 'forbidden', 'untrusted']);
+
+function attestationError(error: ServiceError): InterlockError {
+  const refusal = refusalOf(error);
+  const { code, subject, message, cause } = refusal;
+  return EVIDENCE_REFUSED.has(code) ? new AttestationRefused(code, subject, message, { cause }) : refusal;
+}
+
 function missing({ address }: ServerAccess): never {
   throw new InterlockError('unavailable', address, 'the control plane sent no bundle');
 }
@@ -178,7 +193,7 @@ function clientOf({ address, trust, crls, now }: ServerAccess, svid: AgentSvid |
       // Called after Node found the chain good: what counts is who it is, by our own verifier.
       checkServerIdentity: (_, certificate) => {
         try {
-          assertServer(chainOf(certificate), trust, now(), crls);
+          assertServer(shownCertificates(certificate), trust, now(), crls);
           return undefined;
         } catch (error) {
           return error instanceof Error ? error : new Error(String(error));

@@ -15,7 +15,7 @@ import { connect, type Socket } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { InterlockError } from '../../access/index.ts';
-import { peerCredentials, socketFd, tryLock } from '../system/index.ts';
+import { peerCredentials, socketFd, tryLock } from '../../system/index.ts';
 
 /** unix(7): sun_path has 108 bytes with its closing zero. */
 export const MAX_SOCKET_PATH_BYTES = 107;

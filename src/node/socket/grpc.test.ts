@@ -34,6 +34,7 @@ import {
   CallLimit,
   type GrpcSocket,
   HealthService,
+  MAX_WATCHERS_PER_TENANT,
   serveGrpc,
   SOCKET_SERVER_OPTIONS,
 } from './index.ts';
@@ -195,6 +196,27 @@ describe.skipIf(!isLinux)('gRPC on a Unix socket', () => {
       throw new Error('gone');
     };
     expect(await call(clientOf(socket))).toMatchObject({ status: 1 });
+  });
+
+  it('lets no tenant take the watch streams of another, and gives them back', async () => {
+    const service = new HealthService();
+    service.set('', true);
+    // Each connection stands for a tenant.
+    const { socket } = await serve((server) => service.addTo(server, (peer) => peer));
+    const [greedy, other] = [clientOf(socket), clientOf(socket)];
+    const first = (stream: ClientReadableStream<unknown>) => {
+      stream.on('error', () => undefined);
+      return once(stream, 'data').then(
+        () => 'watches',
+        (error: { readonly code: number }) => error.code,
+      );
+    };
+    const streams = Array.from({ length: MAX_WATCHERS_PER_TENANT }, () => watch(greedy, ''));
+    expect(new Set(await Promise.all(streams.map(first)))).toEqual(new Set(['watches']));
+    expect(await first(watch(greedy, ''))).toBe(status.RESOURCE_EXHAUSTED);
+    expect(await first(watch(other, ''))).toBe('watches');
+    streams[0]?.cancel();
+    await expect.poll(() => first(watch(greedy, ''))).toBe('watches');
   });
 
   it('closes a connection without a call in time', async () => {

@@ -15,8 +15,9 @@ type Told = health.HealthCheckResponse_ServingStatus | undefined;
 type Watcher = ServerWritableStream<Request, Response>;
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = health.HealthCheckResponse_ServingStatus;
 
-/** Watch streams on one server; one more is refused. */
-const MAX_WATCHERS = 256;
+/** Watch streams of one tenant, and of all; one more is refused. */
+export const MAX_WATCHERS_PER_TENANT = 32;
+const MAX_WATCHERS = 4096;
 
 /**
  * Tells whether a server's services work, as gRPC's health checking protocol has it; "" stands for the whole server.
@@ -25,13 +26,14 @@ const MAX_WATCHERS = 256;
 export class HealthService {
   readonly #serving = new Map<string, boolean>();
   readonly #watchers = new Map<Watcher, Told>();
+  readonly #byTenant = new Map<string, number>();
 
-  /** Offers the protocol on a server. */
-  addTo(server: Server): void {
+  /** Offers the protocol on a server. `tenantOf`: with whom the peer of a call (`getPeer()`) shares limits. */
+  addTo(server: Server, tenantOf: (peer: string) => string = () => ''): void {
     server.addService(grpcService(health.Health), {
       check: (call: ServerUnaryCall<Request, Response>, answer: sendUnaryData<Response>) =>
         this.#check(call.request.service, answer),
-      watch: (call: Watcher) => this.#watch(call),
+      watch: (call: Watcher) => this.#watch(call, ownerOf(tenantOf, call)),
     });
   }
 
@@ -53,14 +55,21 @@ export class HealthService {
     else answer(null, create(health.HealthCheckResponseSchema, { status: state }));
   }
 
-  #watch(call: Watcher): void {
-    if (this.#watchers.size >= MAX_WATCHERS) {
+  #watch(call: Watcher, tenant: string): void {
+    const own = this.#byTenant.get(tenant) ?? 0;
+    if (own >= MAX_WATCHERS_PER_TENANT || this.#watchers.size >= MAX_WATCHERS) {
       call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: 'too many streams watch the health' });
       return;
     }
-    const leave = () => this.#watchers.delete(call);
+    const leave = () => {
+      if (!this.#watchers.delete(call)) return;
+      const left = (this.#byTenant.get(tenant) ?? 1) - 1;
+      if (left === 0) this.#byTenant.delete(tenant);
+      else this.#byTenant.set(tenant, left);
+    };
     call.on('cancelled', leave).on('close', leave).on('error', leave);
     this.#watchers.set(call, undefined);
+    this.#byTenant.set(tenant, own + 1);
     this.#tell(call);
   }
 
@@ -69,5 +78,14 @@ export class HealthService {
     if (this.#watchers.get(call) === state) return;
     this.#watchers.set(call, state);
     call.write(create(health.HealthCheckResponseSchema, { status: state }));
+  }
+}
+
+function ownerOf(tenantOf: (peer: string) => string, call: Watcher): string {
+  try {
+    return tenantOf(call.getPeer());
+  } catch {
+    // Its connection has closed meanwhile; an error here would end the whole server.
+    return 'a caller that has gone';
   }
 }

@@ -1,5 +1,5 @@
 export { type GrpcSocket, SOCKET_SERVER_OPTIONS, serveGrpc } from './grpc-socket.ts';
-export { HealthService } from './health.ts';
+export { HealthService, MAX_WATCHERS_PER_TENANT } from './health.ts';
 export {
   type Caller,
   type ConnectionFault,

@@ -7,7 +7,7 @@ import {
   peerCredentials,
   peerProcess,
   socketFd,
-} from '../system/index.ts';
+} from '../../system/index.ts';
 import { claimSocket, type SocketClaim } from './claim.ts';
 import { tenantOf } from './tenant.ts';
 

@@ -52,14 +52,14 @@ describe('hashes of executables across restarts', () => {
     const root = proc('one');
     mkdirSync(join(root, '7'));
     symlinkSync(join(root, 'program'), join(root, '7', 'exe'));
-    const first = await new ExecutableHashes(1000, open()).hash(root, 7);
+    const first = await new ExecutableHashes(1000, open()).hash(root, 7, 0);
     // What was kept is believed: with another hash in its place, that one is given.
     const [key = ''] = open().load().keys();
     open().save(new Map([[key, hash]]));
-    expect(await new ExecutableHashes(1000, open()).hash(root, 7)).toBe(hash);
+    expect(await new ExecutableHashes(1000, open()).hash(root, 7, 0)).toBe(hash);
     writeFileSync(join(root, 'other'), 'two');
     copyFileSync(join(root, 'other'), join(root, 'program'));
-    const changed = await new ExecutableHashes(1000, open()).hash(root, 7);
+    const changed = await new ExecutableHashes(1000, open()).hash(root, 7, 0);
     expect([hash, first]).not.toContain(changed);
     expect(open().load().size).toBe(2);
   });

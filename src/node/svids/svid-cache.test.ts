@@ -204,6 +204,21 @@ describe('the SVIDs of an agent', () => {
     expect(typeof svid === 'string' ? svid : svid.authority).toBe('two');
   });
 
+  test('of an authority that signs again later are not replaced without end', async () => {
+    const { cache, timers, control, log } = fixture();
+    cache.setOnline(true);
+    cache.want(identity('a'), {});
+    await settle();
+    control.authority = 'two';
+    cache.replaceAll('one', 0);
+    await timers.advance(2000);
+    expect(log.asked).toHaveLength(2);
+    control.authority = 'one';
+    cache.replaceAll('two', 0);
+    await timers.advance(60_000);
+    expect(log.asked).toHaveLength(3);
+  });
+
   test('that are revoked go at once', async () => {
     const { cache, control, disk } = fixture();
     cache.setOnline(true);

@@ -244,11 +244,12 @@ export class SvidCache {
     }
     entry.state = 'signing';
     this.#signing++;
+    const askedAt = this.#options.timers.now();
     try {
       const svid = await this.#options.sign(identity, attributes, entry.svid?.serial);
       if (svid.notAfter <= this.#options.timers.now()) throw ended(svid);
       entry.svid = svid;
-      entry.renewAt = this.#renewalTime(svid);
+      entry.renewAt = this.#renewalTime(svid, askedAt);
       entry.failures = 0;
       entry.refused = false;
       this.#options.store.save(entry.key, svid);
@@ -285,12 +286,14 @@ export class SvidCache {
     entry.retryAt = Math.min(entry.retryAt, this.#options.timers.now() + RETRY_MS);
   }
 
-  #renewalTime(svid: HeldSvid): number {
+  #renewalTime(svid: HeldSvid, askedAt: number): number {
     const { timers } = this.#options;
-    const replacedBy = this.#replacing.get(svid.authority);
+    const replaced = this.#replacing.get(svid.authority);
     const usual = renewalTime(svid, timers.random());
     const soonest = timers.now() + RETRY_MS;
-    return Math.max(soonest, replacedBy === undefined ? usual : Math.min(usual, replacedBy));
+    // What is asked for later and comes from it all the same is meant: it signs again.
+    const isOver = replaced === undefined || askedAt > replaced;
+    return Math.max(soonest, isOver ? usual : Math.min(usual, replaced));
   }
 
   #drop(entry: Entry): void {

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, type SpiffeId } from '../../access/index.ts';
 import type { GivenIdentity, WorkloadAttributes } from '../../identity/index.ts';
+import { isPassing } from '../link/link.ts';
 import { svidKey } from '../svids/svid.ts';
 import type { Timers } from '../timers.ts';
 
 /** A JWT-SVID as the agent serves it. Times in milliseconds since 1970. */
 export interface HeldJwt {
+  readonly spiffeId: SpiffeId;
   readonly token: string;
   readonly issuedAt: number;
   readonly expiresAt: number;
@@ -26,14 +28,23 @@ const MAX_SIGNING_EACH = 8;
 /** Requests of one identity that wait to be signed; one more is refused. */
 export const MAX_WAITING_EACH = 256;
 
+/** How long a stale token's successor is waited for, tried in steps; and how long nobody is waited for after that. */
+const PATIENCE_MS = 4000;
+const RETRY_MS = 500;
+const AWAY_MS = 30_000;
+
 /** The tokens of one identity. */
 interface Lane {
   /** By the hash of the audience; the oldest first. */
   readonly tokens: Map<string, HeldJwt>;
+  /** Of those, the ones to be signed anew before they are given again. */
+  readonly stale: Set<string>;
   readonly signing: Map<string, Promise<HeldJwt>>;
   readonly waiting: (() => void)[];
   size: number;
   running: number;
+  /** When a successor was last waited for in vain. */
+  away?: number;
 }
 
 /** JWT-SVIDs by identity and audience: given again for half of their life, and to its end while none can be signed. */
@@ -59,32 +70,81 @@ export class JwtCache {
     const key = createHash('sha256').update(JSON.stringify(audience.toSorted())).digest('base64');
     const now = this.#timers.now();
     const kept = lane.tokens.get(key);
-    if (kept !== undefined && now < (kept.issuedAt + kept.expiresAt) / 2) return kept;
+    const isStale = lane.stale.has(key);
+    if (kept !== undefined && !isStale && now < (kept.issuedAt + kept.expiresAt) / 2) return kept;
     try {
       let signing = lane.signing.get(key);
       if (signing === undefined) {
-        signing = this.#renew(name, lane, key, () => this.#sign(identity, attributes, audience));
+        const sign = () => this.#sign(identity, attributes, audience);
+        signing = this.#renew(
+          name,
+          lane,
+          key,
+          kept !== undefined && isStale ? () => this.#patiently(lane, sign) : sign,
+        );
         lane.signing.set(key, signing);
       }
       return await signing;
     } catch (error) {
-      if (kept !== undefined && this.#timers.now() < kept.expiresAt) return kept;
+      const isOfUse = kept !== undefined && this.#timers.now() < kept.expiresAt;
+      // A stale one only while nobody can say whether there may be another.
+      if (isOfUse && (!isStale || isPassing(error))) return kept;
+      if (isStale) this.#remove(lane, key);
       throw error;
     }
   }
 
-  /** Forgets all tokens, those under way too: rules, keys or revocations have changed. */
+  /**
+   * What makes tokens stale often ends the agent's own connection as well, for a moment: a caller who got the old token
+   * then would keep it for half of its life. Waits once, and not again while nobody answers.
+   */
+  async #patiently(lane: Lane, sign: () => Promise<HeldJwt>): Promise<HeldJwt> {
+    for (let waited = 0; ; waited += RETRY_MS) {
+      try {
+        return await sign();
+      } catch (error) {
+        const isAway = lane.away !== undefined && this.#timers.now() < lane.away + AWAY_MS;
+        if (!isPassing(error) || isAway || waited >= PATIENCE_MS) {
+          if (isPassing(error)) lane.away = this.#timers.now();
+          throw error;
+        }
+        await new Promise<void>((resolve) => this.#timers.after(RETRY_MS, resolve));
+      }
+    }
+  }
+
+  /**
+   * Has all tokens signed anew when they are next asked for: rules or keys have changed. They serve on while none can
+   * be, but for those that are not of use any more.
+   */
+  renewAll(isOfUse: (token: HeldJwt) => boolean = () => true): void {
+    for (const [name, lane] of this.#lanes) {
+      for (const [key, token] of lane.tokens) if (!isOfUse(token)) this.#remove(lane, key);
+      const { tokens, size } = lane;
+      if (tokens.size === 0) this.#lanes.delete(name);
+      // What is being signed ends in a lane that nobody looks into any more.
+      else this.#lanes.set(name, { ...newLane(), tokens, size, stale: new Set(tokens.keys()) });
+    }
+  }
+
+  /** Forgets all tokens, those under way too: something was revoked. */
   clear(): void {
     // What is being signed ends in a lane that nobody looks into any more.
     this.#lanes.clear();
     this.#size = 0;
   }
 
+  /** Forgets the tokens of one identity (its {@link svidKey}): it has another ID now. */
+  forget(name: string): void {
+    this.#size -= this.#lanes.get(name)?.size ?? 0;
+    this.#lanes.delete(name);
+  }
+
   #laneOf(name: string): Lane {
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
       this.#forgetEnded();
-      lane = { tokens: new Map(), signing: new Map(), waiting: [], size: 0, running: 0 };
+      lane = newLane();
       this.#lanes.set(name, lane);
     }
     return lane;
@@ -125,6 +185,7 @@ export class JwtCache {
     const length = lane.tokens.get(key)?.token.length;
     if (length === undefined) return;
     lane.tokens.delete(key);
+    lane.stale.delete(key);
     lane.size -= length;
     this.#size -= length;
   }
@@ -136,6 +197,10 @@ export class JwtCache {
       if (lane.tokens.size === 0 && lane.signing.size === 0) this.#lanes.delete(name);
     }
   }
+}
+
+function newLane(): Lane {
+  return { tokens: new Map(), stale: new Set(), signing: new Map(), waiting: [], size: 0, running: 0 };
 }
 
 /** Waits until the identity may have one more token signed. Rejects with `limit` where too many wait already. */

@@ -29,7 +29,14 @@ function fixture() {
   const control = { rules: [given('web')], online: true, revoked: new Set<string>(), signed: 0 };
   const bundles = ['example.org', 'other.example'].map((name) => [name, bundle(name)] as const);
   const trust: { now: TrustState } = {
-    now: { version: 1n, trustDomain: 'example.org', bundles: new Map(bundles), crls: [] },
+    now: {
+      version: 1n,
+      trustDomain: 'example.org',
+      bundles: new Map(bundles),
+      crls: [],
+      targets: [],
+      local: undefined,
+    },
   };
   const svids: SvidCache = new SvidCache({
     timers,
@@ -152,19 +159,22 @@ describe('JWT-SVIDs', () => {
     const timers = new ManualTimers();
     const control = {
       fail: false,
+      refuse: false,
       signed: 0,
       size: 0,
       hold: undefined as Promise<void> | undefined,
       atOnce: 0,
     };
     let underWay = 0;
-    const cache = new JwtCache(timers, async ({ jwtTtl }) => {
+    const cache = new JwtCache(timers, async ({ spiffeId, jwtTtl }) => {
       control.atOnce = Math.max(control.atOnce, ++underWay);
       if (control.hold !== undefined) await control.hold;
       underWay--;
+      if (control.refuse) throw new InterlockError('forbidden', 'control plane', 'not yours');
       if (control.fail) throw new InterlockError('unavailable', 'control plane', 'away');
       const issuedAt = timers.now();
-      return { token: String(++control.signed).padEnd(control.size), issuedAt, expiresAt: issuedAt + jwtTtl };
+      const token = String(++control.signed).padEnd(control.size);
+      return { spiffeId, token, issuedAt, expiresAt: issuedAt + jwtTtl };
     });
     const get = async (audience: string[], name = 'web') =>
       (await cache.get(given(name), {}, audience)).token.trim();
@@ -198,6 +208,45 @@ describe('JWT-SVIDs', () => {
     expect(control.signed).toBe(1);
     cache.clear();
     expect(await get(['a'])).toBe('2');
+  });
+
+  test('that are to be signed anew serve on while none can be, and end with a refusal', async () => {
+    const { timers, control, cache, get } = tokens();
+    expect(await get(['a'])).toBe('1');
+    cache.renewAll();
+    control.fail = true;
+    const patient = get(['a']);
+    await timers.advance(4000);
+    expect(await patient).toBe('1');
+    // Nobody answered a moment ago: the next caller does not wait again.
+    expect(await get(['a'])).toBe('1');
+    await timers.advance(200_000);
+    const later = get(['a']);
+    await timers.advance(4000);
+    expect(await later).toBe('1');
+    control.fail = false;
+    expect(await get(['a'])).toBe('2');
+    expect(await get(['a'])).toBe('2');
+    cache.renewAll();
+    control.refuse = true;
+    await expect(get(['a'])).rejects.toMatchObject({ code: 'forbidden' });
+    control.refuse = false;
+    expect(await get(['a'])).toBe('3');
+    cache.renewAll(() => false);
+    control.fail = true;
+    await expect(get(['a'])).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  test('that are to be signed anew are waited for while the connection comes back', async () => {
+    const { timers, control, cache, get } = tokens();
+    expect(await get(['a'])).toBe('1');
+    cache.renewAll();
+    control.fail = true;
+    const asked = get(['a']);
+    await timers.advance(1000);
+    control.fail = false;
+    await timers.advance(500);
+    expect(await asked).toBe('2');
   });
 
   test('of one workload, for ever new audiences, drive out none of another', async () => {

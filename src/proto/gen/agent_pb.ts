@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agent.proto.
  */
 export const file_agent: GenFile = /*@__PURE__*/
-  fileDesc("CgthZ2VudC5wcm90bxISaW50ZXJsb2NrLmFnZW50LnYxImcKDUF0dGVzdFJlcXVlc3QSMAoFc3RhcnQYASABKAsyHy5pbnRlcmxvY2suYWdlbnQudjEuQXR0ZXN0U3RhcnRIABIcChJjaGFsbGVuZ2VfcmVzcG9uc2UYAiABKAxIAEIGCgRzdGVwIj0KC0F0dGVzdFN0YXJ0EhAKCGF0dGVzdG9yGAEgASgJEg8KB3BheWxvYWQYAiABKAwSCwoDY3NyGAMgASgMIlwKDkF0dGVzdFJlc3BvbnNlEhMKCWNoYWxsZW5nZRgBIAEoDEgAEi0KBHN2aWQYAiABKAsyHS5pbnRlcmxvY2suYWdlbnQudjEuQWdlbnRTdmlkSABCBgoEc3RlcCJfCglBZ2VudFN2aWQSEQoJc3BpZmZlX2lkGAEgASgJEg0KBWNoYWluGAIgAygMEjAKB2J1bmRsZXMYAyABKAsyHy5pbnRlcmxvY2suYWdlbnQudjEuQnVuZGxlU3RhdGUisgIKCUZyb21BZ2VudBIqCgVoZWxsbxgBIAEoCzIZLmludGVybG9jay5hZ2VudC52MS5IZWxsb0gAEi4KB2NvbmZpcm0YAiABKAsyGy5pbnRlcmxvY2suYWdlbnQudjEuQ29uZmlybUgAEjEKCXNpZ25feDUwORgDIAEoCzIcLmludGVybG9jay5hZ2VudC52MS5TaWduWDUwOUgAEi8KCHNpZ25fand0GAQgASgLMhsuaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25Kd3RIABIqCgVyZW5ldxgFIAEoCzIZLmludGVybG9jay5hZ2VudC52MS5SZW5ld0gAEi4KB2Ryb3BwZWQYBiABKAsyGy5pbnRlcmxvY2suYWdlbnQudjEuRHJvcHBlZEgAQgkKB21lc3NhZ2UiPQoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoCRIVCg1ydWxlc192ZXJzaW9uGAIgASgEEgwKBGhlbGQYAyADKAwiVgoHQ29uZmlybRIXCg9idW5kbGVzX3ZlcnNpb24YASABKAQSFQoNcnVsZXNfdmVyc2lvbhgCIAEoBBIbChNyZXZvY2F0aW9uc192ZXJzaW9uGAMgASgEIm8KCFNpZ25YNTA5Eg8KB3JlcXVlc3QYASABKAQSEQoJc3BpZmZlX2lkGAIgASgJEgwKBHJ1bGUYAyABKAkSEgoKYXR0cmlidXRlcxgEIAEoDBILCgNjc3IYBSABKAwSEAoIcmVwbGFjZXMYBiABKAwiYQoHU2lnbkp3dBIPCgdyZXF1ZXN0GAEgASgEEhEKCXNwaWZmZV9pZBgCIAEoCRIMCgRydWxlGAMgASgJEhIKCmF0dHJpYnV0ZXMYBCABKAwSEAoIYXVkaWVuY2UYBSADKAkiJQoFUmVuZXcSDwoHcmVxdWVzdBgBIAEoBBILCgNjc3IYAiABKAwiGgoHRHJvcHBlZBIPCgdzZXJpYWxzGAEgAygMIq8DCgpGcm9tU2VydmVyEi4KBXJ1bGVzGAEgASgLMh0uaW50ZXJsb2NrLmFnZW50LnYxLlJ1bGVTdGF0ZUgAEjIKB2J1bmRsZXMYAiABKAsyHy5pbnRlcmxvY2suYWdlbnQudjEuQnVuZGxlU3RhdGVIABI6CgtyZXZvY2F0aW9ucxgDIAEoCzIjLmludGVybG9jay5hZ2VudC52MS5SZXZvY2F0aW9uU3RhdGVIABI1CgtzaWduZWRfeDUwORgEIAEoCzIeLmludGVybG9jay5hZ2VudC52MS5TaWduZWRYNTA5SAASMwoKc2lnbmVkX2p3dBgFIAEoCzIdLmludGVybG9jay5hZ2VudC52MS5TaWduZWRKd3RIABIuCgdyZWZ1c2VkGAYgASgLMhsuaW50ZXJsb2NrLmFnZW50LnYxLlJlZnVzZWRIABIuCgdyZXBsYWNlGAcgASgLMhsuaW50ZXJsb2NrLmFnZW50LnYxLlJlcGxhY2VIABIqCgVkcmFpbhgIIAEoCzIZLmludGVybG9jay5hZ2VudC52MS5EcmFpbkgAQgkKB21lc3NhZ2UiXQoJUnVsZVN0YXRlEg8KB3ZlcnNpb24YASABKAQSEAoIY29tcGxldGUYAiABKAgSDQoFcnVsZXMYAyADKAwSDwoHcmVtb3ZlZBgEIAMoCRINCgVhZ2VudBgFIAEoDCJpCgtCdW5kbGVTdGF0ZRIPCgd2ZXJzaW9uGAEgASgEEhQKDHRydXN0X2RvbWFpbhgCIAEoCRIzCgdidW5kbGVzGAMgAygLMiIuaW50ZXJsb2NrLmFnZW50LnYxLkJ1bmRsZURvY3VtZW50IjQKDkJ1bmRsZURvY3VtZW50EhQKDHRydXN0X2RvbWFpbhgBIAEoCRIMCgRqd2tzGAIgASgMIkQKD1Jldm9jYXRpb25TdGF0ZRIPCgd2ZXJzaW9uGAEgASgEEgwKBGNybHMYAiADKAwSEgoKc3BpZmZlX2lkcxgDIAMoCSI/CgpTaWduZWRYNTA5Eg8KB3JlcXVlc3QYASABKAQSDQoFY2hhaW4YAiADKAwSEQoJYXV0aG9yaXR5GAMgASgJIlIKCVNpZ25lZEp3dBIPCgdyZXF1ZXN0GAEgASgEEg0KBXRva2VuGAIgASgJEhEKCWlzc3VlZF9hdBgDIAEoAxISCgpleHBpcmVzX2F0GAQgASgDIlEKB1JlZnVzZWQSDwoHcmVxdWVzdBgBIAEoBBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSFgoOcmV0cnlfYWZ0ZXJfbXMYBCABKA0iLQoHUmVwbGFjZRIRCglhdXRob3JpdHkYASABKAkSDwoHb3Zlcl9tcxgCIAEoDSIaCgVEcmFpbhIRCgl3aXRoaW5fbXMYASABKA0iOAoUU2lnbkF1dGhvcml0eVJlcXVlc3QSCwoDY3NyGAEgASgMEhMKC3R0bF9zZWNvbmRzGAIgASgNIlgKFVNpZ25BdXRob3JpdHlSZXNwb25zZRINCgVjaGFpbhgBIAMoDBIwCgdidW5kbGVzGAIgASgLMh8uaW50ZXJsb2NrLmFnZW50LnYxLkJ1bmRsZVN0YXRlIkoKFFB1Ymxpc2hCdW5kbGVSZXF1ZXN0EjIKBmJ1bmRsZRgBIAEoCzIiLmludGVybG9jay5hZ2VudC52MS5CdW5kbGVEb2N1bWVudCIoChVQdWJsaXNoQnVuZGxlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBDL9AgoMQWdlbnRTZXJ2aWNlElMKBkF0dGVzdBIhLmludGVybG9jay5hZ2VudC52MS5BdHRlc3RSZXF1ZXN0GiIuaW50ZXJsb2NrLmFnZW50LnYxLkF0dGVzdFJlc3BvbnNlKAEwARJMCgdDb25uZWN0Eh0uaW50ZXJsb2NrLmFnZW50LnYxLkZyb21BZ2VudBoeLmludGVybG9jay5hZ2VudC52MS5Gcm9tU2VydmVyKAEwARJkCg1TaWduQXV0aG9yaXR5EiguaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25BdXRob3JpdHlSZXF1ZXN0GikuaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25BdXRob3JpdHlSZXNwb25zZRJkCg1QdWJsaXNoQnVuZGxlEiguaW50ZXJsb2NrLmFnZW50LnYxLlB1Ymxpc2hCdW5kbGVSZXF1ZXN0GikuaW50ZXJsb2NrLmFnZW50LnYxLlB1Ymxpc2hCdW5kbGVSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("CgthZ2VudC5wcm90bxISaW50ZXJsb2NrLmFnZW50LnYxImcKDUF0dGVzdFJlcXVlc3QSMAoFc3RhcnQYASABKAsyHy5pbnRlcmxvY2suYWdlbnQudjEuQXR0ZXN0U3RhcnRIABIcChJjaGFsbGVuZ2VfcmVzcG9uc2UYAiABKAxIAEIGCgRzdGVwIj0KC0F0dGVzdFN0YXJ0EhAKCGF0dGVzdG9yGAEgASgJEg8KB3BheWxvYWQYAiABKAwSCwoDY3NyGAMgASgMIlwKDkF0dGVzdFJlc3BvbnNlEhMKCWNoYWxsZW5nZRgBIAEoDEgAEi0KBHN2aWQYAiABKAsyHS5pbnRlcmxvY2suYWdlbnQudjEuQWdlbnRTdmlkSABCBgoEc3RlcCJfCglBZ2VudFN2aWQSEQoJc3BpZmZlX2lkGAEgASgJEg0KBWNoYWluGAIgAygMEjAKB2J1bmRsZXMYAyABKAsyHy5pbnRlcmxvY2suYWdlbnQudjEuQnVuZGxlU3RhdGUisgIKCUZyb21BZ2VudBIqCgVoZWxsbxgBIAEoCzIZLmludGVybG9jay5hZ2VudC52MS5IZWxsb0gAEi4KB2NvbmZpcm0YAiABKAsyGy5pbnRlcmxvY2suYWdlbnQudjEuQ29uZmlybUgAEjEKCXNpZ25feDUwORgDIAEoCzIcLmludGVybG9jay5hZ2VudC52MS5TaWduWDUwOUgAEi8KCHNpZ25fand0GAQgASgLMhsuaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25Kd3RIABIqCgVyZW5ldxgFIAEoCzIZLmludGVybG9jay5hZ2VudC52MS5SZW5ld0gAEi4KB2Ryb3BwZWQYBiABKAsyGy5pbnRlcmxvY2suYWdlbnQudjEuRHJvcHBlZEgAQgkKB21lc3NhZ2UiVAoFSGVsbG8SDwoHdmVyc2lvbhgBIAEoCRIVCg1ydWxlc192ZXJzaW9uGAIgASgEEgwKBGhlbGQYAyADKAwSFQoNdGFrZXNfdGFyZ2V0cxgEIAEoCCJWCgdDb25maXJtEhcKD2J1bmRsZXNfdmVyc2lvbhgBIAEoBBIVCg1ydWxlc192ZXJzaW9uGAIgASgEEhsKE3Jldm9jYXRpb25zX3ZlcnNpb24YAyABKAQibwoIU2lnblg1MDkSDwoHcmVxdWVzdBgBIAEoBBIRCglzcGlmZmVfaWQYAiABKAkSDAoEcnVsZRgDIAEoCRISCgphdHRyaWJ1dGVzGAQgASgMEgsKA2NzchgFIAEoDBIQCghyZXBsYWNlcxgGIAEoDCJhCgdTaWduSnd0Eg8KB3JlcXVlc3QYASABKAQSEQoJc3BpZmZlX2lkGAIgASgJEgwKBHJ1bGUYAyABKAkSEgoKYXR0cmlidXRlcxgEIAEoDBIQCghhdWRpZW5jZRgFIAMoCSIlCgVSZW5ldxIPCgdyZXF1ZXN0GAEgASgEEgsKA2NzchgCIAEoDCIaCgdEcm9wcGVkEg8KB3NlcmlhbHMYASADKAwirwMKCkZyb21TZXJ2ZXISLgoFcnVsZXMYASABKAsyHS5pbnRlcmxvY2suYWdlbnQudjEuUnVsZVN0YXRlSAASMgoHYnVuZGxlcxgCIAEoCzIfLmludGVybG9jay5hZ2VudC52MS5CdW5kbGVTdGF0ZUgAEjoKC3Jldm9jYXRpb25zGAMgASgLMiMuaW50ZXJsb2NrLmFnZW50LnYxLlJldm9jYXRpb25TdGF0ZUgAEjUKC3NpZ25lZF94NTA5GAQgASgLMh4uaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25lZFg1MDlIABIzCgpzaWduZWRfand0GAUgASgLMh0uaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25lZEp3dEgAEi4KB3JlZnVzZWQYBiABKAsyGy5pbnRlcmxvY2suYWdlbnQudjEuUmVmdXNlZEgAEi4KB3JlcGxhY2UYByABKAsyGy5pbnRlcmxvY2suYWdlbnQudjEuUmVwbGFjZUgAEioKBWRyYWluGAggASgLMhkuaW50ZXJsb2NrLmFnZW50LnYxLkRyYWluSABCCQoHbWVzc2FnZSJdCglSdWxlU3RhdGUSDwoHdmVyc2lvbhgBIAEoBBIQCghjb21wbGV0ZRgCIAEoCBINCgVydWxlcxgDIAMoDBIPCgdyZW1vdmVkGAQgAygJEg0KBWFnZW50GAUgASgMIq8BCgtCdW5kbGVTdGF0ZRIPCgd2ZXJzaW9uGAEgASgEEhQKDHRydXN0X2RvbWFpbhgCIAEoCRIzCgdidW5kbGVzGAMgAygLMiIuaW50ZXJsb2NrLmFnZW50LnYxLkJ1bmRsZURvY3VtZW50Eg8KB3RhcmdldHMYBCADKAkSMwoHcmVnaW9ucxgFIAEoCzIiLmludGVybG9jay5hZ2VudC52MS5CdW5kbGVEb2N1bWVudCI0Cg5CdW5kbGVEb2N1bWVudBIUCgx0cnVzdF9kb21haW4YASABKAkSDAoEandrcxgCIAEoDCJECg9SZXZvY2F0aW9uU3RhdGUSDwoHdmVyc2lvbhgBIAEoBBIMCgRjcmxzGAIgAygMEhIKCnNwaWZmZV9pZHMYAyADKAkiPwoKU2lnbmVkWDUwORIPCgdyZXF1ZXN0GAEgASgEEg0KBWNoYWluGAIgAygMEhEKCWF1dGhvcml0eRgDIAEoCSJSCglTaWduZWRKd3QSDwoHcmVxdWVzdBgBIAEoBBINCgV0b2tlbhgCIAEoCRIRCglpc3N1ZWRfYXQYAyABKAMSEgoKZXhwaXJlc19hdBgEIAEoAyJRCgdSZWZ1c2VkEg8KB3JlcXVlc3QYASABKAQSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEhYKDnJldHJ5X2FmdGVyX21zGAQgASgNIi0KB1JlcGxhY2USEQoJYXV0aG9yaXR5GAEgASgJEg8KB292ZXJfbXMYAiABKA0iGgoFRHJhaW4SEQoJd2l0aGluX21zGAEgASgNIjgKFFNpZ25BdXRob3JpdHlSZXF1ZXN0EgsKA2NzchgBIAEoDBITCgt0dGxfc2Vjb25kcxgCIAEoDSJYChVTaWduQXV0aG9yaXR5UmVzcG9uc2USDQoFY2hhaW4YASADKAwSMAoHYnVuZGxlcxgCIAEoCzIfLmludGVybG9jay5hZ2VudC52MS5CdW5kbGVTdGF0ZSJKChRQdWJsaXNoQnVuZGxlUmVxdWVzdBIyCgZidW5kbGUYASABKAsyIi5pbnRlcmxvY2suYWdlbnQudjEuQnVuZGxlRG9jdW1lbnQiKAoVUHVibGlzaEJ1bmRsZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQiTwoTU2lnbkNoaWxkSnd0UmVxdWVzdBIRCglzcGlmZmVfaWQYASABKAkSEAoIYXVkaWVuY2UYAiADKAkSEwoLdHRsX3NlY29uZHMYAyABKA0iXwoUU2lnbkNoaWxkSnd0UmVzcG9uc2USDQoFdG9rZW4YASABKAkSEQoJaXNzdWVkX2F0GAIgASgDEhIKCmV4cGlyZXNfYXQYAyABKAMSEQoJYXV0aG9yaXR5GAQgASgJIm4KGVB1Ymxpc2hSZXZvY2F0aW9uc1JlcXVlc3QSPQoLYXV0aG9yaXRpZXMYASADKAsyKC5pbnRlcmxvY2suYWdlbnQudjEuQXV0aG9yaXR5UmV2b2NhdGlvbnMSEgoKc3BpZmZlX2lkcxgCIAMoCSIyChRBdXRob3JpdHlSZXZvY2F0aW9ucxINCgVjaGFpbhgBIAMoDBILCgNjcmwYAiABKAwiLQoaUHVibGlzaFJldm9jYXRpb25zUmVzcG9uc2USDwoHc2tpcHBlZBgBIAEoDTLVBAoMQWdlbnRTZXJ2aWNlElMKBkF0dGVzdBIhLmludGVybG9jay5hZ2VudC52MS5BdHRlc3RSZXF1ZXN0GiIuaW50ZXJsb2NrLmFnZW50LnYxLkF0dGVzdFJlc3BvbnNlKAEwARJMCgdDb25uZWN0Eh0uaW50ZXJsb2NrLmFnZW50LnYxLkZyb21BZ2VudBoeLmludGVybG9jay5hZ2VudC52MS5Gcm9tU2VydmVyKAEwARJkCg1TaWduQXV0aG9yaXR5EiguaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25BdXRob3JpdHlSZXF1ZXN0GikuaW50ZXJsb2NrLmFnZW50LnYxLlNpZ25BdXRob3JpdHlSZXNwb25zZRJkCg1QdWJsaXNoQnVuZGxlEiguaW50ZXJsb2NrLmFnZW50LnYxLlB1Ymxpc2hCdW5kbGVSZXF1ZXN0GikuaW50ZXJsb2NrLmFnZW50LnYxLlB1Ymxpc2hCdW5kbGVSZXNwb25zZRJhCgxTaWduQ2hpbGRKd3QSJy5pbnRlcmxvY2suYWdlbnQudjEuU2lnbkNoaWxkSnd0UmVxdWVzdBooLmludGVybG9jay5hZ2VudC52MS5TaWduQ2hpbGRKd3RSZXNwb25zZRJzChJQdWJsaXNoUmV2b2NhdGlvbnMSLS5pbnRlcmxvY2suYWdlbnQudjEuUHVibGlzaFJldm9jYXRpb25zUmVxdWVzdBouLmludGVybG9jay5hZ2VudC52MS5QdWJsaXNoUmV2b2NhdGlvbnNSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message interlock.agent.v1.AttestRequest
@@ -211,6 +211,13 @@ export type Hello = Message<"interlock.agent.v1.Hello"> & {
    * @generated from field: repeated bytes held = 3;
    */
   held: Uint8Array[];
+
+  /**
+   * It takes SVIDs of the domains in BundleState.targets. Without it its workloads keep the IDs that they have.
+   *
+   * @generated from field: bool takes_targets = 4;
+   */
+  takesTargets: boolean;
 };
 
 /**
@@ -511,6 +518,22 @@ export type BundleState = Message<"interlock.agent.v1.BundleState"> & {
    * @generated from field: repeated interlock.agent.v1.BundleDocument bundles = 3;
    */
   bundles: BundleDocument[];
+
+  /**
+   * Trust domains to which a cutover moves identities: the path stays, the domain is one of these. Every workload gets
+   * their bundles, and an SVID of any other domain than these and the own one is refused.
+   *
+   * @generated from field: repeated string targets = 4;
+   */
+  targets: string[];
+
+  /**
+   * The part of the own domain's bundle that came from other regions. Workloads trust it like the rest; the control
+   * plane itself is never known by it, and a region that follows this one does not take it from here.
+   *
+   * @generated from field: interlock.agent.v1.BundleDocument regions = 5;
+   */
+  regions?: BundleDocument | undefined;
 };
 
 /**
@@ -800,6 +823,140 @@ export const PublishBundleResponseSchema: GenMessage<PublishBundleResponse> = /*
   messageDesc(file_agent, 24);
 
 /**
+ * @generated from message interlock.agent.v1.SignChildJwtRequest
+ */
+export type SignChildJwtRequest = Message<"interlock.agent.v1.SignChildJwtRequest"> & {
+  /**
+   * @generated from field: string spiffe_id = 1;
+   */
+  spiffeId: string;
+
+  /**
+   * @generated from field: repeated string audience = 2;
+   */
+  audience: string[];
+
+  /**
+   * The longest life wanted; the parent may give less.
+   *
+   * @generated from field: uint32 ttl_seconds = 3;
+   */
+  ttlSeconds: number;
+};
+
+/**
+ * Describes the message interlock.agent.v1.SignChildJwtRequest.
+ * Use `create(SignChildJwtRequestSchema)` to create a new message.
+ */
+export const SignChildJwtRequestSchema: GenMessage<SignChildJwtRequest> = /*@__PURE__*/
+  messageDesc(file_agent, 25);
+
+/**
+ * @generated from message interlock.agent.v1.SignChildJwtResponse
+ */
+export type SignChildJwtResponse = Message<"interlock.agent.v1.SignChildJwtResponse"> & {
+  /**
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Milliseconds since 1970.
+   *
+   * @generated from field: int64 issued_at = 2;
+   */
+  issuedAt: bigint;
+
+  /**
+   * @generated from field: int64 expires_at = 3;
+   */
+  expiresAt: bigint;
+
+  /**
+   * Key ID of the authority that signed.
+   *
+   * @generated from field: string authority = 4;
+   */
+  authority: string;
+};
+
+/**
+ * Describes the message interlock.agent.v1.SignChildJwtResponse.
+ * Use `create(SignChildJwtResponseSchema)` to create a new message.
+ */
+export const SignChildJwtResponseSchema: GenMessage<SignChildJwtResponse> = /*@__PURE__*/
+  messageDesc(file_agent, 26);
+
+/**
+ * All that is revoked at the child and below it, and not expired; complete.
+ *
+ * @generated from message interlock.agent.v1.PublishRevocationsRequest
+ */
+export type PublishRevocationsRequest = Message<"interlock.agent.v1.PublishRevocationsRequest"> & {
+  /**
+   * @generated from field: repeated interlock.agent.v1.AuthorityRevocations authorities = 1;
+   */
+  authorities: AuthorityRevocations[];
+
+  /**
+   * SPIFFE IDs inside the child's prefixes that get nothing until they are allowed again.
+   *
+   * @generated from field: repeated string spiffe_ids = 2;
+   */
+  spiffeIds: string[];
+};
+
+/**
+ * Describes the message interlock.agent.v1.PublishRevocationsRequest.
+ * Use `create(PublishRevocationsRequestSchema)` to create a new message.
+ */
+export const PublishRevocationsRequestSchema: GenMessage<PublishRevocationsRequest> = /*@__PURE__*/
+  messageDesc(file_agent, 27);
+
+/**
+ * @generated from message interlock.agent.v1.AuthorityRevocations
+ */
+export type AuthorityRevocations = Message<"interlock.agent.v1.AuthorityRevocations"> & {
+  /**
+   * DER: the authority that signed the list, then those above it, up to the one that the parent has certified.
+   *
+   * @generated from field: repeated bytes chain = 1;
+   */
+  chain: Uint8Array[];
+
+  /**
+   * @generated from field: bytes crl = 2;
+   */
+  crl: Uint8Array;
+};
+
+/**
+ * Describes the message interlock.agent.v1.AuthorityRevocations.
+ * Use `create(AuthorityRevocationsSchema)` to create a new message.
+ */
+export const AuthorityRevocationsSchema: GenMessage<AuthorityRevocations> = /*@__PURE__*/
+  messageDesc(file_agent, 28);
+
+/**
+ * @generated from message interlock.agent.v1.PublishRevocationsResponse
+ */
+export type PublishRevocationsResponse = Message<"interlock.agent.v1.PublishRevocationsResponse"> & {
+  /**
+   * Lists and IDs that were not taken: not the child's to revoke.
+   *
+   * @generated from field: uint32 skipped = 1;
+   */
+  skipped: number;
+};
+
+/**
+ * Describes the message interlock.agent.v1.PublishRevocationsResponse.
+ * Use `create(PublishRevocationsResponseSchema)` to create a new message.
+ */
+export const PublishRevocationsResponseSchema: GenMessage<PublishRevocationsResponse> = /*@__PURE__*/
+  messageDesc(file_agent, 29);
+
+/**
  * @generated from service interlock.agent.v1.AgentService
  */
 export const AgentService: GenService<{
@@ -842,6 +999,27 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof PublishBundleRequestSchema;
     output: typeof PublishBundleResponseSchema;
+  },
+  /**
+   * Signs a JWT-SVID for a workload of a child authority that is limited to prefixes, with the parent's key: who
+   * verifies a token knows no prefixes, so every authority above the child checks them.
+   *
+   * @generated from rpc interlock.agent.v1.AgentService.SignChildJwt
+   */
+  signChildJwt: {
+    methodKind: "unary";
+    input: typeof SignChildJwtRequestSchema;
+    output: typeof SignChildJwtResponseSchema;
+  },
+  /**
+   * Takes what a child authority, and those below it, have revoked: the parent tells everyone but the child.
+   *
+   * @generated from rpc interlock.agent.v1.AgentService.PublishRevocations
+   */
+  publishRevocations: {
+    methodKind: "unary";
+    input: typeof PublishRevocationsRequestSchema;
+    output: typeof PublishRevocationsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_agent, 0);

@@ -4,6 +4,7 @@ import { InterlockError, isInterlockError } from '../../access/index.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { authorityRoutes } from './authority-routes.ts';
 import { cutoverRoutes } from './cutover-routes.ts';
+import { enforcementRoutes } from './enforcement-routes.ts';
 import { federationRoutes } from './federation-routes.ts';
 import { identityRoutes } from './identity-routes.ts';
 import { logRoutes } from './log-routes.ts';
@@ -48,6 +49,7 @@ export function adminApi(parts: AdminParts): Hono<AdminEnv> {
   api.route('/v1/identities', identityRoutes(parts));
   api.route('/v1/cutovers', cutoverRoutes(parts));
   api.route('/v1/federation', federationRoutes(parts));
+  api.route('/v1', enforcementRoutes(parts));
   api.route('/v1', logRoutes(parts));
   return api;
 }

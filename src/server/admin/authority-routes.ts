@@ -1,20 +1,26 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { certificatesFromPem, certificateToPem, isConfirmed } from '../../identity/index.ts';
+import { certificatesFromPem, certificateToPem, isConfirmed, KEY_ALGORITHMS } from '../../identity/index.ts';
 import type { LiveCount } from '../../store/index.ts';
 import { DEFAULT_AUTHORITY } from '../identity/authorities.ts';
 import { chainOf } from '../identity/certified-chain.ts';
 import { makeRequest } from '../identity/requests.ts';
-import { certificateOf, type Slot } from '../identity/slots.ts';
+import { certificateOf, domainOf, type Slot } from '../identity/slots.ts';
 import type { AdminEnv, AdminParts } from './parts.ts';
 import { bodyOf } from './read-body.ts';
 
+const forced = z.strictObject({ force: z.boolean().default(false) });
 const named = z.strictObject({ name: z.string().min(1).max(253).default(DEFAULT_AUTHORITY) });
+const abroad = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,100}$/),
+  address: z.string().max(300),
+  joinToken: z.string().max(1000).optional(),
+});
 const DAY = 86_400_000;
 
 /** Authorities: what there is, and every step of their lives. */
 export function authorityRoutes(parts: AdminParts): Hono<AdminEnv> {
-  const { plane, timers, lifecycle } = parts;
+  const { plane, timers, lifecycle, joined } = parts;
   const { authorities, registry } = plane;
   const shown = async (slot: Slot) => {
     const counts = await plane.recorder.within(plane.store.liveCounts(timers.now()));
@@ -29,6 +35,7 @@ export function authorityRoutes(parts: AdminParts): Hono<AdminEnv> {
         parent: domain.parent,
         prefixes: domain.prefixes,
         agents: plane.confirmations().behind.length,
+        joined: joined.list(),
         authorities: await Promise.all(authorities.slots.map(shown)),
       });
     })
@@ -42,6 +49,16 @@ export function authorityRoutes(parts: AdminParts): Hono<AdminEnv> {
       await lifecycle.look();
       return context.json(await shown(authorities.slot(slot.id)));
     })
+    .post('/join', async (context) => {
+      const body = await bodyOf(context, abroad);
+      const slot = await joined.join(context.get('who'), body);
+      return context.json(await shown(authorities.slot(slot.id)));
+    })
+    .post('/leave', async (context) => {
+      const { name } = await bodyOf(context, z.strictObject({ name: z.string().min(1).max(253) }));
+      await joined.leave(context.get('who'), name);
+      return context.json({ left: name });
+    })
     .post('/csr', async (context) => {
       await bodyOf(context, z.strictObject({}));
       return context.json(await makeRequest(context.get('who'), plane));
@@ -53,7 +70,7 @@ export function authorityRoutes(parts: AdminParts): Hono<AdminEnv> {
       return context.json(await shown(slot));
     })
     .post('/:id/activate', async (context) => {
-      const { force } = await bodyOf(context, z.strictObject({ force: z.boolean().default(false) }));
+      const { force } = await bodyOf(context, forced);
       return context.json(
         await shown(await authorities.activate(context.get('who'), context.req.param('id'), force)),
       );
@@ -65,8 +82,10 @@ export function authorityRoutes(parts: AdminParts): Hono<AdminEnv> {
       );
     })
     .post('/:id/revoke', async (context) => {
-      await bodyOf(context, z.strictObject({}));
-      return context.json(await shown(await authorities.revoke(context.get('who'), context.req.param('id'))));
+      const { force } = await bodyOf(context, forced);
+      return context.json(
+        await shown(await authorities.revoke(context.get('who'), context.req.param('id'), force)),
+      );
     });
 }
 
@@ -79,8 +98,10 @@ export function authorityJson(slot: Slot, counts: readonly LiveCount[], confirme
   return {
     id,
     name,
+    trustDomain: domainOf(slot),
     state,
     algorithm,
+    key: KEY_ALGORITHMS[algorithm].label,
     notBefore: slot.notBefore,
     notAfter: slot.notAfter,
     preparedAt,

@@ -13,7 +13,12 @@ export function cutoverRoutes({ plane }: AdminParts): Hono<AdminEnv> {
     const cutover = cutovers.list().find((each) => each.id === id);
     return cutover === undefined
       ? { id, state: 'undone' }
-      : { ...cutover, progress: await cutovers.progress(id) };
+      : {
+          ...cutover,
+          fromTrustDomain: cutovers.places.domainOf(cutover.from),
+          toTrustDomain: cutovers.places.domainOf(cutover.to),
+          progress: await cutovers.progress(id),
+        };
   };
   return new Hono<AdminEnv>()
     .get('/', async (context) =>

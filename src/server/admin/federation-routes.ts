@@ -38,10 +38,19 @@ export function federationRoutes({ plane, federation }: AdminParts): Hono<AdminE
     });
 }
 
-function peerJson({ bundle, relationship, ...state }: PeerStatus) {
+/** How it stands with the bundle of a peer: one word. */
+function stateOf({ fetchedAt, failures, isStale }: PeerStatus): string {
+  if (failures > 0) return 'failing';
+  if (fetchedAt === undefined) return 'not_fetched';
+  return isStale ? 'stale' : 'fresh';
+}
+
+function peerJson(peer: PeerStatus) {
+  const { bundle, relationship, ...state } = peer;
   const { endpointUrl, profile } = relationship;
   return {
     ...state,
+    state: stateOf(peer),
     endpointUrl,
     profile: profile.name,
     endpointSpiffeId: profile.name === 'https_spiffe' ? profile.endpointSpiffeId : undefined,

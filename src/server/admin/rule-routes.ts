@@ -4,8 +4,10 @@ import { InterlockError, parseSpiffeId } from '../../access/index.ts';
 import {
   type AgentAttributes,
   compileRules,
+  type Explained,
   explain,
   identityRuleOf,
+  isInside,
   readIdentityRules,
   readWorkloadAttributes,
 } from '../../identity/index.ts';
@@ -54,7 +56,9 @@ export function ruleRoutes({ plane }: AdminParts): Hono<AdminEnv> {
         body.yaml === undefined
           ? registry.rules.current.value
           : compileRules(readIdentityRules(body.yaml), registry.domain.trustDomain);
-      return context.json({ rules: explain(rules, attributes, agent) });
+      const { prefixes } = registry.domain;
+      const explained = explain(rules, attributes, agent).map((one) => refusedOutside(one, prefixes));
+      return context.json({ rules: explained });
     })
     .get('/:name', (context) => {
       const name = context.req.param('name');
@@ -62,6 +66,15 @@ export function ruleRoutes({ plane }: AdminParts): Hono<AdminEnv> {
       if (rule === undefined) throw new InterlockError('not_found', name, `there is no rule "${name}"`);
       return context.json(rule.rule);
     });
+}
+
+/** An ID that an authority limited to prefixes does not sign, whatever its rules say. */
+function refusedOutside(explained: Explained, prefixes: readonly string[] | undefined): Explained {
+  const { identity, reason } = explained;
+  if (identity === undefined || reason !== undefined || isInside(identity.spiffeId, prefixes))
+    return explained;
+  const area = prefixes?.join(', ') || 'nothing';
+  return { ...explained, reason: `${identity.spiffeId} is refused: outside ${area}` };
 }
 
 function noAgent(trustDomain: string): AgentAttributes {

@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { InterlockError } from '../../access/index.ts';
 import { parseBundle, parseCertificate, verifyX509Svid } from '../../identity/index.ts';
 import { settle } from '../../node/manual-timers.test-helper.ts';
 import { TestAgent, TestPlane, UID_RULE, WHO } from '../testing.test-helper.ts';
@@ -73,6 +74,33 @@ describe('a node that attests itself with a join token', () => {
     });
     expect(await plane.plane.store.issued({ kind: 'agent' })).toEqual([]);
   });
+
+  test('keeps its token where the request for the certificate is no good', async () => {
+    const plane = await planeOf();
+    const token = await plane.token('node-1');
+    const agent = new TestAgent(plane);
+    const forged = agent.csr();
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
+    for (const bad of [forged, agent.csr().subarray(0, 40), Buffer.from('nonsense'), Buffer.alloc(0)]) {
+      await expect(agent.attest('join_token', token, bad)).rejects.toMatchObject({
+        details: expect.stringContaining('request') as string,
+      });
+    }
+    expect((await agent.attest('join_token', token)).spiffeId).toMatch(/node-1$/);
+  });
+
+  test('keeps its token where no authority is active', async () => {
+    const plane = await planeOf();
+    const token = await plane.token('node-1');
+    const signing = vi.spyOn(plane.plane.authorities, 'signing').mockImplementationOnce(() => {
+      throw new InterlockError('conflict', 'default', 'no authority is active');
+    });
+    await expect(new TestAgent(plane).attest('join_token', token)).rejects.toMatchObject({
+      code: status.FAILED_PRECONDITION,
+    });
+    signing.mockRestore();
+    expect((await new TestAgent(plane).attest('join_token', token)).spiffeId).toMatch(/node-1$/);
+  });
 });
 
 describe('an agent that connects', () => {
@@ -140,6 +168,27 @@ describe('an agent that connects', () => {
       new Set(signed.map(({ chain }) => parseCertificate(chain[0] ?? Buffer.alloc(0)).serial)),
     );
     connection.close();
+  });
+
+  test('that comes back without an SVID has lost it on the way: it is live no more', async () => {
+    const plane = await planeOf();
+    await plane.apply(UID_RULE);
+    const agent = await plane.agent('node-1');
+    const connection = agent.connect();
+    await connection.states();
+    const signed = await Promise.all([connection.sign(1), connection.sign(2)]);
+    const [held = ''] = signed.map(({ chain }) => parseCertificate(chain[0] ?? Buffer.alloc(0)).serial);
+    connection.close();
+    await plane.timers.advance(1000);
+    const again = agent.connect({ held: [held] });
+    await again.states();
+    // What is signed from here on is on its way to the agent, and stays.
+    await again.sign(3);
+    const live = () => plane.plane.store.issued({ kind: 'workload', liveAt: plane.timers.now() });
+    await vi.waitFor(async () => expect(await live()).toHaveLength(2));
+    const ids = (await live()).map(({ spiffeId }) => spiffeId).sort();
+    expect(ids).toEqual(['spiffe://example.org/uid/1', 'spiffe://example.org/uid/3']);
+    again.close();
   });
 
   test('gets nothing that its rules do not give, with the reason', async () => {

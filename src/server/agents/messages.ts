@@ -28,11 +28,23 @@ export const bundleState = remembered(
       version: BigInt(state.version),
       trustDomain,
       bundles: [...state.value.documents].map(([domain, jwks]) => ({ trustDomain: domain, jwks })),
+      targets: [...state.value.targets],
+      ...(state.value.regions === undefined ? {} : { regions: { trustDomain, jwks: state.value.regions } }),
     }),
 );
 
-/** Revocations as agents get them. */
-export const revocationState = remembered(
+/** Revocations as an agent gets them; a child authority is not sent its own. */
+export function revocationState(state: Versioned<RevocationSet>, agent: string): RevocationState {
+  const told = state.value.forChild.get(agent);
+  if (told === undefined) return wholeRevocationState(state);
+  return create(RevocationStateSchema, {
+    version: BigInt(state.version),
+    crls: [...told.crls],
+    spiffeIds: [...told.spiffeIds],
+  });
+}
+
+const wholeRevocationState = remembered(
   (state: Versioned<RevocationSet>): RevocationState =>
     create(RevocationStateSchema, {
       version: BigInt(state.version),
@@ -41,17 +53,19 @@ export const revocationState = remembered(
     }),
 );
 
-/** All rules for an agent, or, with `names`, what has become of those. */
+/** All rules for an agent, or, with `names`, what has become of those; each federates with `also` as well. */
 export function ruleState(
   { version, value }: Versioned<RuleSet>,
   agent: AgentAttributes,
   names?: ReadonlySet<string>,
+  also: readonly string[] = [],
 ): RuleState {
+  const bytesOf = (rule: CompiledRule) => (also.length === 0 ? ruleBytes(rule) : federated(rule, also));
   if (names === undefined) {
     return create(RuleStateSchema, {
       version: BigInt(version),
       complete: true,
-      rules: value.forAgent(agent).map(ruleBytes),
+      rules: value.forAgent(agent).map(bytesOf),
       agent: Buffer.from(JSON.stringify(agent)),
     });
   }
@@ -60,7 +74,7 @@ export function ruleState(
   return create(RuleStateSchema, {
     version: BigInt(version),
     complete: false,
-    rules: changed.map(ruleBytes),
+    rules: changed.map(bytesOf),
     removed: [...names].filter((name) => !kept.has(name)),
   });
 }
@@ -70,6 +84,12 @@ function ruleBytes(rule: CompiledRule): Buffer {
   let bytes = bytesOfRules.get(rule);
   if (bytes === undefined) bytesOfRules.set(rule, (bytes = Buffer.from(JSON.stringify(rule.rule))));
   return bytes;
+}
+
+function federated({ rule }: CompiledRule, also: readonly string[]): Buffer {
+  const { spec } = rule;
+  const federatesWith = [...new Set([...(spec.federatesWith ?? []), ...also])];
+  return Buffer.from(JSON.stringify({ ...rule, spec: { ...spec, federatesWith } }));
 }
 
 /** A function of a state that is worked out once for each state object. */

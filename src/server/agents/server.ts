@@ -28,6 +28,8 @@ export interface AgentServerOptions {
   readonly onChange: () => void;
   /** The control plane has a new SVID of its own. */
   readonly onIdentity?: (identity: ServerIdentity) => void;
+  /** Adds further services to the same port, for callers that show an SVID. */
+  readonly addServices?: (server: Server, listener: () => AgentListener) => void;
 }
 
 /** The agents' side of the control plane, listening. */
@@ -69,6 +71,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
     onEvent: options.onEvent,
   });
   server.addService(grpcService(AgentServiceProto), service.implementation());
+  options.addServices?.(server, () => listener);
   plane.link = linkOf(service);
   const own = keepOwnIdentity(options, listener, first);
   options.onIdentity?.(first.identity);
@@ -103,7 +106,8 @@ function verifiedPeer(plane: ControlPlane, chain: readonly Buffer[], now: number
   const { registry } = plane;
   const { crls, spiffeIds } = registry.revocations.current.value;
   const verified = verifyX509Svid(chain, {
-    bundles: new Map([[registry.domain.trustDomain, registry.ownBundle]]),
+    // Another region's agents have the same names: they are none of this control plane.
+    bundles: new Map([[registry.domain.trustDomain, registry.bundles.current.value.local]]),
     now,
     crls: [...crls.values()],
     revokedIds: spiffeIds,
@@ -117,6 +121,8 @@ function linkOf(service: AgentService): AgentLink {
     oldestBundles: () => service.confirmedByAll()?.bundles,
     behind: (version) =>
       service.connected().flatMap(({ id, confirmed }) => (confirmed.bundles < version ? [id] : [])),
+    withoutTargets: () =>
+      new Set(service.connected().flatMap(({ id, takesTargets }) => (takesTargets ? [] : [id]))),
     replace: (replacement) => service.replace(replacement),
     disconnect: (id, error) => service.disconnect(id, error),
   };

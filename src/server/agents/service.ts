@@ -15,9 +15,15 @@ import {
   PublishBundleResponseSchema,
   type PublishBundleRequest,
   type PublishBundleResponse,
+  type PublishRevocationsRequest,
+  type PublishRevocationsResponse,
+  PublishRevocationsResponseSchema,
   type SignAuthorityRequest,
   type SignAuthorityResponse,
   SignAuthorityResponseSchema,
+  type SignChildJwtRequest,
+  type SignChildJwtResponse,
+  SignChildJwtResponseSchema,
 } from '../../proto/index.ts';
 import type { Timers } from '../timers.ts';
 import { attestOver } from './attest.ts';
@@ -30,6 +36,8 @@ import { statusOf } from './status.ts';
 /** How long the first message of a stream, and an attestation, may take; milliseconds. */
 const GREETING_MS = 10_000;
 const ATTEST_MS = 30_000;
+/** Calls of one child authority, beside its stream, that are worked on at once. */
+const MAX_CALLS = 64;
 
 export interface AgentServiceOptions {
   readonly desk: AgentDesk;
@@ -54,12 +62,16 @@ export interface ConnectedAgent {
   readonly version: string;
   readonly since: number;
   readonly confirmed: Confirmed;
+  /** It takes IDs of the trust domains to which a cutover moves them. */
+  readonly takesTargets: boolean;
 }
 
 /** The agents' gRPC service: who is connected, and what they are told. */
 export class AgentService {
   readonly #options: AgentServiceOptions;
   readonly #sessions = new Map<AgentSession, Peer>();
+  /** Unary calls under way, by who asks. */
+  readonly #calls = new Map<SpiffeId, number>();
   #draining = false;
 
   constructor(options: AgentServiceOptions) {
@@ -80,17 +92,26 @@ export class AgentService {
         call: ServerUnaryCall<PublishBundleRequest, PublishBundleResponse>,
         done: sendUnaryData<PublishBundleResponse>,
       ) => void this.#answer(call, done, (agent) => this.#publishBundle(agent, call.request)),
+      signChildJwt: (
+        call: ServerUnaryCall<SignChildJwtRequest, SignChildJwtResponse>,
+        done: sendUnaryData<SignChildJwtResponse>,
+      ) => void this.#answer(call, done, (agent) => this.#signChildJwt(agent, call.request)),
+      publishRevocations: (
+        call: ServerUnaryCall<PublishRevocationsRequest, PublishRevocationsResponse>,
+        done: sendUnaryData<PublishRevocationsResponse>,
+      ) => void this.#answer(call, done, (agent) => this.#publishRevocations(agent, call.request)),
     };
   }
 
   /** The agents that are connected now. */
   connected(): ConnectedAgent[] {
-    return [...this.#sessions].map(([{ agent, version, since, confirmed }, { address }]) => ({
+    return [...this.#sessions].map(([{ agent, version, since, confirmed, takesTargets }, { address }]) => ({
       id: agent.agent.id,
       address,
       version,
       since,
       confirmed,
+      takesTargets,
     }));
   }
 
@@ -251,7 +272,8 @@ export class AgentService {
     work: (agent: AgentAttributes) => Promise<Response>,
   ): Promise<void> {
     try {
-      done(null, await work(this.#callerOf(call).agent));
+      const { agent } = this.#callerOf(call);
+      done(null, await this.#inTurn(agent.agent.id, () => work(agent)));
     } catch (error) {
       this.#options.onEvent({
         event: 'refused',
@@ -259,6 +281,20 @@ export class AgentService {
         error,
       });
       done(statusOf(error));
+    }
+  }
+
+  async #inTurn<Response>(id: SpiffeId, work: () => Promise<Response>): Promise<Response> {
+    const underWay = this.#calls.get(id) ?? 0;
+    if (underWay >= MAX_CALLS)
+      throw new InterlockError('limit', id, `${MAX_CALLS} calls of ${id} are under way already`);
+    this.#calls.set(id, underWay + 1);
+    try {
+      return await work();
+    } finally {
+      const left = (this.#calls.get(id) ?? 1) - 1;
+      if (left === 0) this.#calls.delete(id);
+      else this.#calls.set(id, left);
     }
   }
 
@@ -279,6 +315,32 @@ export class AgentService {
     if (bundle === undefined) throw new InterlockError('usage', agent.agent.id, 'a bundle is missing');
     const version = await this.#options.desk.publishBundle(agent, bundle.trustDomain, bundle.jwks);
     return create(PublishBundleResponseSchema, { version: BigInt(version) });
+  }
+
+  async #signChildJwt(
+    agent: AgentAttributes,
+    { spiffeId, audience, ttlSeconds }: SignChildJwtRequest,
+  ): Promise<SignChildJwtResponse> {
+    const request = { spiffeId, audience, ttl: ttlSeconds * 1000 };
+    const { token, issuedAt, expiresAt, authority } = await this.#options.desk.signChildJwt(agent, request);
+    return create(SignChildJwtResponseSchema, {
+      token,
+      issuedAt: BigInt(issuedAt),
+      expiresAt: BigInt(expiresAt),
+      authority,
+    });
+  }
+
+  async #publishRevocations(
+    agent: AgentAttributes,
+    { authorities, spiffeIds }: PublishRevocationsRequest,
+  ): Promise<PublishRevocationsResponse> {
+    const bytes = (der: Uint8Array) => Buffer.from(der);
+    const skipped = await this.#options.desk.publishRevocations(agent, {
+      authorities: authorities.map(({ chain, crl }) => ({ chain: chain.map(bytes), crl: bytes(crl) })),
+      spiffeIds,
+    });
+    return create(PublishRevocationsResponseSchema, { skipped });
   }
 }
 

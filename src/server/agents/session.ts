@@ -30,6 +30,8 @@ export class AgentSession {
   readonly agent: AgentAttributes;
   readonly since: number;
   version = '';
+  /** It takes IDs of the trust domains to which a cutover moves them. */
+  takesTargets = false;
   #confirmed: Confirmed = { bundles: 0, rules: 0, revocations: 0 };
   readonly #stream: AgentStream;
   readonly #desk: AgentDesk;
@@ -38,6 +40,8 @@ export class AgentSession {
   readonly #onFault: (error: unknown) => void;
   readonly #sent = { bundles: 0, rules: 0, revocations: 0 };
   readonly #unsubscribe: (() => void)[] = [];
+  /** What the rules that it was sent name beside their own. */
+  #targets: readonly string[] = [];
   #greeted = false;
   #full = false;
   #underWay = 0;
@@ -108,7 +112,9 @@ export class AgentSession {
     switch (message.case) {
       case 'hello':
         this.version = message.value.version.slice(0, 64);
+        this.takesTargets = message.value.takesTargets;
         this.#greet(Number(message.value.rulesVersion));
+        this.#reconcile(message.value.held);
         break;
       case 'confirm': {
         const { bundlesVersion, rulesVersion, revocationsVersion } = message.value;
@@ -132,7 +138,9 @@ export class AgentSession {
         const { request, csr, replaces, spiffeId, rule, attributes } = message.value;
         const old = replaces.length === 0 ? undefined : hex(replaces);
         void this.#work(request, async () => {
-          const signed = await this.#desk.signX509(this.agent, { spiffeId, rule, attributes }, csr, old);
+          const { takesTargets } = this;
+          const asked = { spiffeId, rule, attributes, takesTargets };
+          const signed = await this.#desk.signX509(this.agent, asked, csr, old);
           return {
             case: 'signedX509',
             value: { request, chain: [...signed.chain], authority: signed.authority },
@@ -143,7 +151,9 @@ export class AgentSession {
       case 'signJwt': {
         const { request, audience, spiffeId, rule, attributes } = message.value;
         void this.#work(request, async () => {
-          const signed = await this.#desk.signJwt(this.agent, { spiffeId, rule, attributes }, audience);
+          const { takesTargets } = this;
+          const asked = { spiffeId, rule, attributes, takesTargets };
+          const signed = await this.#desk.signJwt(this.agent, asked, audience);
           const { token, issuedAt, expiresAt } = signed;
           return {
             case: 'signedJwt',
@@ -167,6 +177,19 @@ export class AgentSession {
         // A message of a newer agent.
         break;
     }
+  }
+
+  /** An answer that was lost with a connection left an SVID that nobody holds: it is not live, and holds nothing off. */
+  #reconcile(held: readonly Uint8Array[]): void {
+    // One that does not say all that it holds is not taken at its word.
+    if (held.length > MAX_SERIALS) return;
+    const serials = new Set(held.map(hex));
+    // What is signed from now on is on its way.
+    const at = this.since;
+    void this.#work(0n, async () => {
+      await this.#desk.holds(this.agent, serials, at);
+      return undefined;
+    });
   }
 
   #greet(rulesVersion: number): void {
@@ -199,19 +222,33 @@ export class AgentSession {
   #push(): void {
     const { bundles, revocations, rules, trustDomain } = this.#desk;
     if (this.#ended || !this.#greeted) return;
+    this.#pushTargets();
     if (!this.#full && this.#sent.bundles !== bundles.current.version) {
       this.#sent.bundles = bundles.current.version;
       this.#send({ case: 'bundles', value: bundleState(bundles.current, trustDomain) });
     }
     if (!this.#full && this.#sent.revocations !== revocations.current.version) {
       this.#sent.revocations = revocations.current.version;
-      this.#send({ case: 'revocations', value: revocationState(revocations.current) });
+      this.#send({ case: 'revocations', value: revocationState(revocations.current, this.agent.agent.id) });
     }
     if (!this.#full && this.#sent.rules !== rules.current.version) {
       const names = this.#sent.rules === 0 ? undefined : this.#desk.ruleNamesSince(this.#sent.rules);
       this.#sent.rules = rules.current.version;
-      this.#send({ case: 'rules', value: ruleState(rules.current, this.agent, names) });
+      this.#send({ case: 'rules', value: ruleState(rules.current, this.agent, names, this.#targets) });
     }
+  }
+
+  /**
+   * An agent of an earlier version gives a workload the bundles that its rules name, and no others: it gets rules that
+   * name the targets, before it confirms the bundles, so that its workloads know those that have moved.
+   */
+  #pushTargets(): void {
+    const { bundles, rules } = this.#desk;
+    const { targets } = bundles.current.value;
+    if (this.takesTargets || this.#full || this.#targets.join() === targets.join()) return;
+    this.#targets = targets;
+    this.#sent.rules = rules.current.version;
+    this.#send({ case: 'rules', value: ruleState(rules.current, this.agent, undefined, targets) });
   }
 
   /** Answers one question; while too many are under way, no more of them are read. */

@@ -1,25 +1,26 @@
+import { readFile } from 'node:fs/promises';
 import { InterlockError } from '../../access/index.ts';
+import type { FetchText } from '../../identity/index.ts';
+import { ask } from './ask.ts';
 
-const TIMEOUT_MS = 10_000;
-const MAX_BYTES = 1024 * 1024;
+/**
+ * Gets small texts over HTTPS, as issuers of tokens publish their keys. Without `caFile` the public authorities count.
+ * Redirects are not followed. Throws `unavailable`, `limit`, `io`.
+ */
+export function textFetcher(caFile?: string): FetchText {
+  return async (address) => {
+    const ca = caFile === undefined ? undefined : await readText(caFile);
+    const { status, text } = await ask({ url: new URL(address), ca });
+    if (status === 200) return text;
+    throw new InterlockError('unavailable', address, `${address} answered ${status}`);
+  };
+}
 
-/** A small text over HTTPS, as issuers of tokens publish their keys. Redirects are not followed. Throws `unavailable`, `limit`. */
-export async function fetchText(url: string): Promise<string> {
+/** A file's text. Throws `io` with its name. */
+export async function readText(file: string): Promise<string> {
   try {
-    const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (response.status !== 200)
-      throw new InterlockError('unavailable', url, `${url} answered ${response.status}`);
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      if (size > MAX_BYTES)
-        throw new InterlockError('limit', url, `the answer of ${url} is larger than 1 MiB`);
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks).toString();
+    return await readFile(file, 'utf8');
   } catch (cause) {
-    if (cause instanceof InterlockError) throw cause;
-    throw new InterlockError('unavailable', url, `${url} cannot be fetched`, { cause });
+    throw new InterlockError('io', file, `${file} cannot be read`, { cause });
   }
 }

@@ -1,6 +1,7 @@
 import {
   type Bundle,
   checkRelationship,
+  endpointTrustDomain,
   FederationClient,
   type FederationRelationship,
   type FetchBundle,
@@ -72,7 +73,10 @@ export class Federation {
     return this.#client.refresh(trustDomain);
   }
 
-  /** Adds a relationship or replaces the one with the same trust domain. */
+  /**
+   * Adds a relationship or replaces the one with the same trust domain. Throws `conflict` for a domain of a child, and
+   * `invalid_document` where nothing is there to authenticate the endpoint by.
+   */
   async put(
     who: Actor,
     relationship: FederationRelationship,
@@ -86,6 +90,7 @@ export class Federation {
         trustDomain,
         `the bundle of ${trustDomain} comes from a child authority`,
       );
+    this.#refuseUnprovable(relationship, first);
     await recorder.commit(
       [{ change: 'put', kind: 'peer', name: trustDomain, data: jsonOf(relationship) }],
       recorder.entry(who, 'federation.put', trustDomain, { endpointUrl, profile: relationship.profile.name }),
@@ -117,6 +122,23 @@ export class Federation {
 
   stop(): void {
     this.#client.stop();
+  }
+
+  /** An https_spiffe endpoint of which no bundle is known could never be fetched from. */
+  #refuseUnprovable(relationship: FederationRelationship, first: Bundle | undefined): void {
+    const prover = endpointTrustDomain(relationship);
+    const { trustDomain } = relationship;
+    if (prover === undefined || (prover === trustDomain && first !== undefined)) return;
+    if (this.#parts.registry.bundles.current.value.bundles.has(prover)) return;
+    const how =
+      prover === trustDomain
+        ? 'give its first one with --bundle: there, "interlock authority bundle --format spiffe" writes it'
+        : `federate with ${prover} first`;
+    throw new InterlockError(
+      'invalid_document',
+      trustDomain,
+      `federation with ${trustDomain}: its endpoint proves a SPIFFE ID of ${prover}, and no bundle of ${prover} is known to check that by; ${how}`,
+    );
   }
 
   #set(relationships: readonly FederationRelationship[]): void {

@@ -27,6 +27,8 @@ export interface AgentsOptions {
   readonly revoking: Revoking;
   readonly timers: Timers;
   readonly attestors: ReadonlyMap<string, NodeAttestor>;
+  /** The agent is known no more: what else it said is forgotten as well. */
+  readonly onForgotten: (id: SpiffeId) => Promise<void>;
   /** Ends the connections of an agent. */
   readonly disconnect: (id: SpiffeId, error: InterlockError) => void;
 }
@@ -72,9 +74,11 @@ export class Agents {
 
   /** Judges a node's evidence and gives the agent its SVID. Throws what is wrong with the evidence. */
   async attest({ attestor: name, payload, csr, challenge }: AttestRequest): Promise<SignedCertificate> {
-    const { registry, timers, attestors } = this.#options;
+    const { registry, issuing, timers, attestors } = this.#options;
     const { trustDomain, prefixes } = registry.domain;
     const attestor = attestorNamed(attestors, name);
+    // Before the evidence is looked at: a join token is used up by that, and a request that is no good must not cost it.
+    await issuing.assertIssuable(csr);
     const attested = await attestor.attest(payload, { trustDomain, now: timers.now(), csr, challenge });
     const agent = attestedAgent(trustDomain, attestor.name, attested, prefixes?.[0]);
     const { id } = agent.agent;
@@ -112,6 +116,7 @@ export class Agents {
     await recorder.commit([{ change: 'forget-agent', id }], recorder.entry(who, 'agent.forget', id));
     this.#known.delete(id);
     this.#options.disconnect(id, unknown(id));
+    await this.#options.onForgotten(id);
   }
 
   async #issue(

@@ -5,6 +5,7 @@ import {
   type Certificate,
   type Confirmations,
   generateKey,
+  type JwtOrder,
   issueAuthority,
   keyIdOf,
   KEY_ALGORITHMS,
@@ -13,8 +14,10 @@ import {
   spkiOf,
   tainted,
 } from '../../identity/index.ts';
-import type { NewAuditEntry } from '../../store/index.ts';
+import type { LiveCount, NewAuditEntry } from '../../store/index.ts';
+import type { SignedToken } from '../agents/desk.ts';
 import type { Timers } from '../timers.ts';
+import type { CertifiedChain } from './certified-chain.ts';
 import type { Actor, Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
 import { random, type SigningAuthority, type SigningKeys } from './signing-keys.ts';
@@ -23,10 +26,15 @@ import { certificateOf, type Slot, timesOf } from './slots.ts';
 /** The authority that signs where a rule names none. */
 export const DEFAULT_AUTHORITY = 'default';
 
+/** Agents that an audit entry names. */
+const MAX_NAMED = 64;
+
 /** Where the certificate of a new intermediate comes from. */
 export interface Superior {
   /** Gives the certificate for a new key, the intermediates above it, and the root. */
   sign(keyId: string): Promise<{ intermediates: readonly Certificate[]; root: Certificate }>;
+  /** A JWT-SVID that it signs, where its rule lets this control plane speak for the ID. Throws `unavailable`, `forbidden`. */
+  signJwt(order: JwtOrder): Promise<SignedToken>;
 }
 
 export interface AuthoritiesOptions {
@@ -36,10 +44,14 @@ export interface AuthoritiesOptions {
   readonly timers: Timers;
   /** Signs for this control plane where its root is elsewhere. */
   readonly superior?: Superior | undefined;
+  /** Those that sign for single names: control planes abroad that this one has joined. */
+  readonly superiors: ReadonlyMap<string, Superior>;
   /** Which bundles the connected agents have confirmed. */
   readonly confirmations: () => Confirmations;
   /** Tells agents to replace what an authority has signed. */
   readonly replace: (authority: string, overMs: number) => void;
+  /** What is live under every authority. */
+  readonly liveCounts: () => Promise<readonly LiveCount[]>;
 }
 
 /** The authorities of a control plane: which one signs, and every step of their lives. */
@@ -65,6 +77,12 @@ export class Authorities {
     );
   }
 
+  /** Who has certified an authority, where that is another control plane. */
+  superiorOf({ name }: Pick<Slot, 'name'>): Superior | undefined {
+    const { superior, superiors, registry } = this.#options;
+    return registry.abroad.joined.has(name) ? superiors.get(name) : superior;
+  }
+
   /** The slot of an ID, or of its first digits. Throws `not_found` or, for digits of several, `usage`. */
   slot(id: string): Slot {
     const found = this.slots.filter((slot) => slot.id.startsWith(id));
@@ -81,22 +99,27 @@ export class Authorities {
 
   /** Makes a new authority and publishes its root; it does not sign yet. The first one of a name signs at once. */
   async prepare(who: Actor, name: string = DEFAULT_AUTHORITY): Promise<Slot> {
-    const { registry } = this.#options;
+    this.#refusePrepared(name);
+    // Outside the step: a superior that does not answer must not keep everything else waiting.
+    const certified = await this.#certify(name);
     let made: Slot | undefined;
-    await registry.step(async () => {
+    await this.#options.registry.step(async () => {
+      this.#refusePrepared(name);
       const before = this.slots;
-      if (before.some((slot) => slot.name === name && slot.state === 'prepared')) {
-        throw new InterlockError(
-          'conflict',
-          name,
-          `an authority is already prepared for "${name}": activate that one`,
-        );
-      }
       const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
-      made = await this.#make(name, isFirst);
+      made = await this.#slot(name, certified, isFirst);
       return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.prepare', made) };
     });
     return defined(made);
+  }
+
+  #refusePrepared(name: string): void {
+    if (!this.slots.some((slot) => slot.name === name && slot.state === 'prepared')) return;
+    throw new InterlockError(
+      'conflict',
+      name,
+      `an authority is already prepared for "${name}": activate that one`,
+    );
   }
 
   /** Publishes an authority whose certificate was made elsewhere for a key of the vault. */
@@ -112,16 +135,20 @@ export class Authorities {
       if (before.some(({ id }) => id === keyId))
         throw new InterlockError('conflict', keyId, `the authority ${keyId} was imported before`);
       const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
-      made = await this.#slot(name, keyId, certified, isFirst);
+      made = await this.#slot(name, { keyId, ...certified }, isFirst);
       return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.import', made) };
     });
     return defined(made);
   }
 
-  /** Lets a prepared authority sign; the one that signed becomes OLD. Throws `conflict` while it is not confirmed. */
-  async activate(who: Actor, id: string, force = false): Promise<Slot> {
+  /**
+   * Lets a prepared authority sign; the one that signed becomes OLD. Throws `conflict` while it is not confirmed, unless
+   * forced: `without` are then the agents that it goes on without, for the audit log.
+   */
+  async activate(who: Actor, id: string, force = false, without: readonly string[] = []): Promise<Slot> {
     const { keys, timers, confirmations } = this.#options;
-    return this.#move(who, id, 'authority.activate', { force }, async (slots, slot) => {
+    const details = { force, ...(without.length === 0 ? {} : { without: without.slice(0, MAX_NAMED) }) };
+    return this.#move(who, id, 'authority.activate', details, async (slots, slot) => {
       // Its keys must be usable before it is the one.
       await keys.of(slot);
       const now = timers.now();
@@ -151,19 +178,39 @@ export class Authorities {
     return slot;
   }
 
-  /** Takes a tainted authority's root out of the bundle: nothing that it signed is accepted any more. */
-  revoke(who: Actor, id: string): Promise<Slot> {
-    return this.#move(who, id, 'authority.revoke', {}, async (slots, slot) => {
-      const shared = slots.find(
-        (each) => each.id !== slot.id && each.revokedAt === undefined && each.root.der.equals(slot.root.der),
-      );
-      if (shared === undefined) return revoked(slots, slot.id, this.#options.timers.now());
-      throw new InterlockError(
-        'conflict',
-        slot.id,
-        `${slot.id} and ${shared.id} have the same root, which must stay in the bundle: the owner of the root revokes the certificate of ${slot.id}`,
-      );
+  /**
+   * Takes a tainted authority's root out of the bundle: nothing that it signed is accepted any more. Throws `conflict`
+   * while something of it is live, unless forced; forced, it is tainted by the same step where it was not.
+   */
+  async revoke(who: Actor, id: string, force = false): Promise<Slot> {
+    const { timers, confirmations, replace } = this.#options;
+    let wasTainted = true;
+    const gone = await this.#move(who, id, 'authority.revoke', { force }, async (slots, slot) => {
+      refuseShared(slots, slot);
+      wasTainted = slot.taintedAt !== undefined;
+      const now = timers.now();
+      if (!force) await this.#refuseLive(slot);
+      else if (slot.state === 'active') throw signs(slot);
+      else if (!wasTainted)
+        return revoked(tainted(slots, slot.id, { now, confirmations: confirmations() }), slot.id, now);
+      return revoked(slots, slot.id, now);
     });
+    if (!wasTainted) replace(gone.id, 0);
+    return gone;
+  }
+
+  async #refuseLive({ id, taintedAt }: Slot): Promise<void> {
+    const live = (await this.#options.liveCounts()).filter(({ authority }) => authority === id);
+    const all = live.reduce((sum, { count }) => sum + count, 0);
+    if (all === 0) return;
+    const kinds = live.map(({ kind, count }) => `${count} ${kind}`).join(', ');
+    const first =
+      taintedAt === undefined ? 'taint it first, so that they are replaced' : 'wait until they are replaced';
+    throw new InterlockError(
+      'conflict',
+      id,
+      `${all === 1 ? '1 SVID' : `${all} SVIDs`} of ${id} ${all === 1 ? 'is' : 'are'} live (${kinds}) and would be refused at once: ${first}, or revoke it with --force`,
+    );
   }
 
   /** Forgets an authority of which nothing is in force any more, with its keys. */
@@ -195,13 +242,15 @@ export class Authorities {
     return slot;
   }
 
-  async #make(name: string, isFirst: boolean): Promise<Slot> {
-    const { registry, keys, superior, timers } = this.#options;
-    const { domain } = registry;
+  /** A new key, and the certificate for it. */
+  async #certify(name: string): Promise<CertifiedChain> {
+    const { registry, keys, timers } = this.#options;
+    const { domain, abroad } = registry;
+    const superior = this.superiorOf({ name });
     const key = generateKey(domain.algorithm);
-    // The key is kept before anything says that it is there; one that nothing names does no harm.
+    // The key is kept before anything says that it is there.
     const keyId = await keys.vault.put(key);
-    if (domain.root !== 'self') {
+    if (domain.root !== 'self' || abroad.joined.has(name)) {
       if (superior === undefined) {
         throw new InterlockError(
           'conflict',
@@ -209,7 +258,13 @@ export class Authorities {
           'the root is kept offline: make a request with "interlock authority csr", sign it there, and import it',
         );
       }
-      return this.#slot(name, keyId, await superior.sign(keyId), isFirst);
+      try {
+        return { keyId, ...(await superior.sign(keyId)) };
+      } catch (error) {
+        // It is tried again with another key, for days if need be.
+        await keys.vault.remove(keyId);
+        throw error;
+      }
     }
     const now = timers.now();
     const root = await issueAuthority({
@@ -219,23 +274,20 @@ export class Authorities {
       signer: signerOf(key),
       random,
     });
-    return this.#slot(name, keyId, { intermediates: [], root }, isFirst);
+    return { keyId, intermediates: [], root };
   }
 
-  async #slot(
-    name: string,
-    keyId: string,
-    { intermediates, root }: { intermediates: readonly Certificate[]; root: Certificate },
-    isFirst: boolean,
-  ): Promise<Slot> {
+  async #slot(name: string, { keyId, intermediates, root }: CertifiedChain, isFirst: boolean): Promise<Slot> {
     const { registry, keys, timers } = this.#options;
     const certificate = intermediates[0] ?? root;
     if (keyIdOf(certificate.spki) !== keyId)
       throw new InterlockError('untrusted', keyId, `the certificate is for another key than ${keyId}`);
-    const { algorithm, trustDomain, prefixes } = registry.domain;
+    const { algorithm, prefixes } = registry.domain;
+    const joined = registry.abroad.joined.get(name);
+    const { trustDomain } = joined?.bundle ?? registry.domain;
     let jwt: Slot['jwt'];
     // Verifiers of tokens know no path prefixes: a limited authority would speak for the whole trust domain.
-    if (prefixes === undefined) {
+    if (prefixes === undefined && joined === undefined) {
       const jwtKey = generateKey(KEY_ALGORITHMS[algorithm].jwt === undefined ? 'ec-p256' : algorithm);
       jwt = { keyId: await keys.vault.put(jwtKey), spki: spkiOf(jwtKey) };
     }
@@ -270,6 +322,27 @@ export class Authorities {
     >;
     return this.#options.recorder.entry(who, act, slot.id, all);
   }
+}
+
+/** A root that another authority needs stays in the bundle. */
+function refuseShared(slots: readonly Slot[], slot: Slot): void {
+  const shared = slots.find(
+    (each) => each.id !== slot.id && each.revokedAt === undefined && each.root.der.equals(slot.root.der),
+  );
+  if (shared === undefined) return;
+  throw new InterlockError(
+    'conflict',
+    slot.id,
+    `${slot.id} and ${shared.id} have the same root, which must stay in the bundle: the owner of the root revokes the certificate of ${slot.id}`,
+  );
+}
+
+function signs({ id }: Slot): InterlockError {
+  return new InterlockError(
+    'conflict',
+    id,
+    `${id} is the authority that signs: let another one take its place first ("interlock authority rotate", or "activate --force" where agents cannot be waited for)`,
+  );
 }
 
 function defined(slot: Slot | undefined): Slot {

@@ -1,23 +1,42 @@
-import { InterlockError, parseTrustDomain } from '../../access/index.ts';
+import {
+  InterlockError,
+  isInterlockError,
+  parseSpiffeId,
+  parseTrustDomain,
+  type SpiffeId,
+} from '../../access/index.ts';
 import {
   type AgentAttributes,
-  authorityOf,
-  type GivenAuthority,
+  type Bundle,
   parseBundle,
+  sameAuthorities,
   wentBack,
+  withoutAuthorities,
 } from '../../identity/index.ts';
-import type { SignedCertificate } from '../agents/desk.ts';
+import type { BelowRevocations, ChildTokenRequest, SignedCertificate, SignedToken } from '../agents/desk.ts';
+import type { IdentityStore } from '../../store/index.ts';
 import type { Timers } from '../timers.ts';
 import type { Authorities } from './authorities.ts';
-import { signedOf } from './issuing.ts';
+import { belowJson, checkSize, type ChildScope, isOfChild, mayRevoke } from './below.ts';
+import { rightsOf } from './child-rights.ts';
+import { signChildJwt } from './child-tokens.ts';
+import { type Issuing, signedOf } from './issuing.ts';
 import type { Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
+import { certificateOf } from './slots.ts';
+
+/** How often one child's revocations are taken: each goes to every agent. Milliseconds. */
+const PACE_MS = 250;
 
 export interface ChildrenOptions {
   readonly registry: Registry;
   readonly authorities: Authorities;
+  readonly issuing: Issuing;
+  readonly store: IdentityStore;
   readonly recorder: Recorder;
   readonly timers: Timers;
+  /** The agent of an ID. Throws `forbidden` for one that may not act. */
+  readonly agentOf: (id: SpiffeId) => AgentAttributes;
   /** Trust domains that are federated by their own endpoints. */
   readonly isPeer: (trustDomain: string) => boolean;
 }
@@ -27,6 +46,8 @@ export class Children {
   readonly #options: ChildrenOptions;
   /** Which child has published the bundle of a trust domain. */
   readonly #owners: Map<string, string>;
+  /** When the next revocations of a child are taken, by its agent ID. */
+  readonly #pace = new Map<string, number>();
 
   constructor(options: ChildrenOptions, owners: ReadonlyMap<string, string>) {
     this.#options = options;
@@ -41,7 +62,7 @@ export class Children {
   /** Certifies the key of a child authority. Throws `forbidden` where no rule lets the agent be one. */
   async sign(agent: AgentAttributes, csr: Uint8Array, ttlMs: number): Promise<SignedCertificate> {
     const { authorities, recorder, timers } = this.#options;
-    const given = this.#allowed(agent);
+    const given = rightsOf(this.#options.registry, agent);
     if (given.prefixes?.length === 0) {
       throw new InterlockError(
         'forbidden',
@@ -80,11 +101,9 @@ export class Children {
   /** Takes the bundle of a child's own trust domain; the version of the bundles that holds it. */
   async publish(agent: AgentAttributes, name: string, document: Uint8Array): Promise<number> {
     const { registry, recorder, isPeer } = this.#options;
-    const given = this.#allowed(agent);
+    const given = rightsOf(this.#options.registry, agent);
     const { id } = agent.agent;
     const trustDomain = parseTrustDomain(name);
-    if (trustDomain === registry.domain.trustDomain)
-      throw new InterlockError('forbidden', id, `the bundle of ${trustDomain} is not a child's to publish`);
     // Else a stolen child could speak for any domain that somebody federates with.
     if (!given.trustDomains.includes(trustDomain)) {
       throw new InterlockError(
@@ -94,6 +113,7 @@ export class Children {
       );
     }
     const bundle = parseBundle(document, trustDomain);
+    if (trustDomain === registry.domain.trustDomain) return this.#publishRegion(id, bundle);
     await registry.step(async () => {
       const owner = this.#owners.get(trustDomain);
       if ((owner !== undefined && owner !== id) || isPeer(trustDomain)) {
@@ -124,10 +144,128 @@ export class Children {
     return registry.bundles.current.version;
   }
 
-  #allowed(agent: AgentAttributes): GivenAuthority {
-    const given = authorityOf(this.#options.registry.rules.current.value, agent);
-    if (given !== undefined) return given;
+  /** Another region of this trust domain: its roots are trusted beside the own ones, for as long as it names them. */
+  async #publishRegion(id: string, said: Bundle): Promise<number> {
+    const { registry, recorder } = this.#options;
+    await registry.step(async () => {
+      const { abroad } = registry;
+      const bundle = withoutAuthorities(said, registry.bundles.current.value.local);
+      const before = abroad.regions.get(id);
+      if (before !== undefined && sameAuthorities(before, bundle)) return undefined;
+      return {
+        step: { abroad: { ...abroad, regions: new Map([...abroad.regions, [id, bundle]]) } },
+        entry: recorder.entry(id, 'bundle.publish-region', bundle.trustDomain, {
+          authorities: bundle.x509Authorities.length,
+        }),
+      };
+    });
+    return registry.bundles.current.version;
+  }
+
+  /** Trusts regions no more that no rule makes one any longer, or whose agent was evicted. */
+  async pruneRegions(): Promise<void> {
+    const { registry, recorder, agentOf } = this.#options;
+    const isRegion = (id: string) => {
+      try {
+        const { trustDomains } = rightsOf(registry, agentOf(parseSpiffeId(id)));
+        return trustDomains.includes(registry.domain.trustDomain);
+      } catch (error) {
+        if (isInterlockError(error)) return false;
+        throw error;
+      }
+    };
+    await registry.step(async () => {
+      const { abroad } = registry;
+      const gone = [...abroad.regions.keys()].filter((id) => !isRegion(id));
+      if (gone.length === 0) return undefined;
+      const regions = new Map([...abroad.regions].filter(([id]) => !gone.includes(id)));
+      return {
+        step: { abroad: { ...abroad, regions } },
+        entry: recorder.entry('system', 'bundle.forget-region', registry.domain.trustDomain, {
+          agents: gone,
+        }),
+      };
+    });
+  }
+
+  /** A JWT-SVID for a workload of a child that is limited to prefixes. Throws `forbidden` outside them. */
+  signJwt(agent: AgentAttributes, request: ChildTokenRequest): Promise<SignedToken> {
+    const { registry, issuing } = this.#options;
+    return signChildJwt(agent, request, registry, issuing);
+  }
+
+  /**
+   * Takes all that a child has revoked, in place of what it said before. What is not its to revoke is left out; gives
+   * the number of it. Throws `limit` for more than is passed on.
+   */
+  async publishRevocations(agent: AgentAttributes, said: BelowRevocations): Promise<number> {
+    const { registry, recorder } = this.#options;
     const { id } = agent.agent;
-    throw new InterlockError('forbidden', id, `no rule with "downstream" lets ${id} be a child authority`);
+    checkSize(id, said);
+    await this.#turn(id);
+    const scope = this.#scopeOf(agent);
+    const lists = await Promise.all(said.authorities.map((list) => isOfChild(list, scope)));
+    const taken: BelowRevocations = {
+      authorities: said.authorities.filter((_, i) => lists[i]),
+      spiffeIds: [...new Set(said.spiffeIds)].filter((spiffeId) => mayRevoke(spiffeId, scope)),
+    };
+    const skipped =
+      lists.filter((isGood) => !isGood).length +
+      said.spiffeIds.filter((spiffeId) => !mayRevoke(spiffeId, scope)).length;
+    await registry.step(async () => {
+      const before = registry.below.get(id) ?? { authorities: [], spiffeIds: [] };
+      if (JSON.stringify(belowJson(before)) === JSON.stringify(belowJson(taken))) return undefined;
+      return {
+        step: { below: new Map([...registry.below, [id, taken]]) },
+        entry: recorder.entry(id, 'revocations.publish', registry.domain.trustDomain, {
+          lists: taken.authorities.length,
+          spiffeIds: taken.spiffeIds.length,
+          skipped,
+        }),
+      };
+    });
+    return skipped;
+  }
+
+  /** Forgets what a child has said: it is no child any more, and nobody else could take it back. */
+  async forget(id: string): Promise<void> {
+    const { registry, recorder } = this.#options;
+    await registry.step(async () => {
+      if (!registry.below.has(id)) return undefined;
+      const below = new Map(registry.below);
+      below.delete(id);
+      return { step: { below }, entry: recorder.entry('system', 'revocations.forget', id) };
+    });
+  }
+
+  #scopeOf(agent: AgentAttributes): ChildScope {
+    const { registry, authorities, recorder, store, timers } = this.#options;
+    const { prefixes, trustDomains } = rightsOf(registry, agent);
+    const { id } = agent.agent;
+    const domains = trustDomains.flatMap((name) => {
+      const bundle = this.#owners.get(name) === id ? registry.foreignBundles.get(name) : undefined;
+      return bundle === undefined ? [] : [[name, bundle.x509Authorities] as const];
+    });
+    return {
+      trustDomain: registry.domain.trustDomain,
+      prefixes,
+      domains: new Map(domains),
+      issuers: authorities.slots.map(certificateOf),
+      now: timers.now(),
+      async isCertified({ serial }) {
+        const kind = 'authority' as const;
+        const [issued] = await recorder.within(store.issued({ serial, kind, agent: id, limit: 1 }));
+        return issued !== undefined;
+      },
+    };
+  }
+
+  /** Resolves when the child's next revocations may be taken. */
+  #turn(id: string): Promise<void> {
+    const { timers } = this.#options;
+    const at = Math.max(this.#pace.get(id) ?? 0, timers.now());
+    this.#pace.set(id, at + PACE_MS);
+    const wait = at - timers.now();
+    return wait <= 0 ? Promise.resolve() : new Promise((resolve) => timers.after(wait, resolve));
   }
 }

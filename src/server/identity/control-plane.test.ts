@@ -130,6 +130,11 @@ describe('revocation of an identity', () => {
     expect([first, second].map(({ chain }) => verdict(test, chain))).toEqual(['revoked', 'ok']);
     await expect(test.plane.revoking.revokeSerial(WHO, first.serial, 'again')).rejects.toMatchObject({
       code: 'not_found',
+      message: expect.stringContaining('was revoked before'),
+    });
+    await expect(test.plane.revoking.revokeSerial(WHO, 'abcdef', 'lost')).rejects.toMatchObject({
+      code: 'not_found',
+      message: 'no certificate with this serial number is known: abcdef; nothing was revoked',
     });
   });
 
@@ -202,6 +207,41 @@ describe('an authority', () => {
       },
     });
 
+  test('takes over without an agent that never confirms, which is recorded and told to attest anew', async () => {
+    const test = await planeOf({ authorityTtl: 60 * HOUR });
+    const silent = 'spiffe://example.org/interlock/agent/join_token/n1';
+    const told: string[] = [];
+    test.plane.link = {
+      ...test.plane.link,
+      oldestBundles: () => 1,
+      behind: (version) => (version > 1 ? [silent] : []),
+      disconnect: (id, { code, message }) => told.push(`${code} ${id}: ${message}`),
+    };
+    const warnings: string[] = [];
+    const after = async (hours: number) => {
+      await test.timers.advance(hours * HOUR);
+      const lifecycle = lifecycleOf(test, warnings);
+      await lifecycle.look();
+      await lifecycle.stop();
+      return test.plane.authorities.slots.map(({ state }) => state);
+    };
+    expect(await after(31)).toEqual(['active', 'prepared']);
+    expect(await after(23)).toEqual(['active', 'prepared']);
+    expect(warnings.at(-1)).toContain(`1 agent has not confirmed`);
+    expect(told).toEqual([]);
+    expect(await after(1.1)).toEqual(['old', 'active']);
+    const [, { id } = { id: '' }] = test.plane.authorities.slots;
+    expect(told).toEqual([
+      `untrusted ${silent}: ${silent} has not confirmed authority ${id} in time: attest it anew`,
+    ]);
+    expect(warnings.at(-1)).toContain('they were told to attest anew');
+    const entries = await test.plane.store.audit(1, 100);
+    expect(entries.find(({ act }) => act === 'authority.activate')).toMatchObject({
+      who: 'system',
+      details: { force: true, without: [silent] },
+    });
+  });
+
   test('gives way at its time: prepared at half of its life, replaced with a sixth left, forgotten at its end', async () => {
     const test = await planeOf({ authorityTtl: 60 * HOUR });
     await test.apply(UID_RULE);
@@ -260,15 +300,56 @@ describe('an authority', () => {
         ({ authority, kind }) => authority === old.id && kind === 'workload',
       )?.count ?? 0;
     expect(await left()).toBe(1);
+    await expect(test.plane.authorities.revoke(WHO, old.id)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringMatching(
+        /^\d SVIDs of \w+ are live \(1 agent, (1 server, )?1 workload\).* wait until .* or revoke it with --force$/,
+      ),
+    });
     const serial = parseCertificate(first.chain[0] ?? Buffer.alloc(0)).serial;
     const second = await connection.sign(1, { replaces: serial });
     expect(second.authority).toBe(next.id);
     expect(await left()).toBe(0);
     expect(verdict(test, first.chain)).toBe('ok');
-    await test.plane.authorities.revoke(WHO, old.id);
+    // The agent's own SVID is of the old one still: forced, it is in force whatever is left.
+    await test.plane.authorities.revoke(WHO, old.id, true);
     expect(verdict(test, first.chain)).toBe('unknown_authority');
     expect(verdict(test, second.chain)).toBe('ok');
     connection.close();
+  });
+
+  test('of which something is live is revoked by force alone, and tainted by that; the one that signs never', async () => {
+    const test = await planeOf();
+    await test.apply(UID_RULE);
+    const { chain, authority } = await sign(test, 1);
+    const { authorities, store } = test.plane;
+    const revoke = (force?: boolean) => authorities.revoke(WHO, authority, force);
+    await expect(revoke(true)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('is the authority that signs'),
+    });
+    const next = await authorities.prepare(WHO);
+    await authorities.activate(WHO, next.id, true);
+    await expect(revoke()).rejects.toMatchObject({
+      code: 'conflict',
+      message: `1 SVID of ${authority} is live (1 workload) and would be refused at once: taint it first, so that they are replaced, or revoke it with --force`,
+    });
+    expect(verdict(test, chain)).toBe('ok');
+    expect(await revoke(true)).toMatchObject({ taintedAt: test.timers.now(), revokedAt: test.timers.now() });
+    expect(verdict(test, chain)).toBe('unknown_authority');
+    const entries = await store.audit(1, 100);
+    expect(entries.at(-1)).toMatchObject({ act: 'authority.revoke', details: { force: true } });
+  });
+
+  test('that was tainted is revoked without force once nothing of it is live', async () => {
+    const test = await planeOf();
+    await test.apply(UID_RULE);
+    const { serial, authority } = await sign(test, 1);
+    const { authorities } = test.plane;
+    await authorities.activate(WHO, (await authorities.prepare(WHO)).id, true);
+    await authorities.taint(WHO, authority, 0);
+    await sign(test, 1, serial);
+    expect((await authorities.revoke(WHO, authority)).revokedAt).toBe(test.timers.now());
   });
 });
 

@@ -28,6 +28,8 @@ export interface AgentLink {
   oldestBundles(): number | undefined;
   /** Agents that have not confirmed the newest bundles. */
   behind(version: number): readonly string[];
+  /** Connected agents that take no ID of another trust domain. */
+  withoutTargets(): ReadonlySet<string>;
   replace(replacement: Replacement): void;
   disconnect(id: SpiffeId, error: InterlockError): void;
 }
@@ -51,6 +53,8 @@ export interface ControlPlane {
   readonly registry: Registry;
   readonly keys: SigningKeys;
   readonly authorities: Authorities;
+  /** By the name of the authority: the control planes abroad that this one has joined, set as each is followed. */
+  readonly superiors: Map<string, Superior>;
   readonly issuing: Issuing;
   readonly revoking: Revoking;
   readonly agents: Agents;
@@ -61,6 +65,8 @@ export interface ControlPlane {
   readonly confirmations: () => Confirmations;
   /** Set by the agents' service when it starts. */
   link: AgentLink;
+  /** Something that a person has to look at; set by what writes the log. */
+  onWarning: (about: string, message: string) => void;
   /** Set by federation when it starts. */
   isPeer: (trustDomain: string) => boolean;
   close(): Promise<void>;
@@ -69,6 +75,7 @@ export interface ControlPlane {
 const NOBODY: AgentLink = {
   oldestBundles: () => undefined,
   behind: () => [],
+  withoutTargets: () => new Set(),
   replace: () => {},
   disconnect: () => {},
 };
@@ -107,19 +114,32 @@ async function wire(
     },
     since,
   });
+  const superiors = new Map<string, Superior>();
   const authorities = new Authorities({
     registry,
     recorder,
     keys,
     timers,
     superior: options.superior,
+    superiors,
     confirmations,
     replace: (authority, overMs) => plane.link.replace({ authority, overMs }),
+    liveCounts: () => recorder.within(store.liveCounts(timers.now())),
   });
   const oldestBundles = () => plane.link.oldestBundles();
   const kept = await store.documents('cutover');
   const cutovers = new Cutovers(
-    { authorities, recorder, store, timers, oldestBundles },
+    {
+      registry,
+      authorities,
+      recorder,
+      store,
+      timers,
+      oldestBundles,
+      since,
+      withoutTargets: () => plane.link.withoutTargets(),
+      onWarning: (about, message) => plane.onWarning(about, message),
+    },
     kept.flatMap(({ data }) => cutoverFromJson(data) ?? []),
   );
   const issuing = new Issuing({
@@ -127,9 +147,16 @@ async function wire(
     authorities,
     recorder,
     timers,
-    authorityFor: (id, given) => cutovers.authorityFor(id, given),
+    places: cutovers.places,
   });
-  const revoking = new Revoking({ registry, recorder, store, keys, timers });
+  const revoking = new Revoking({
+    registry,
+    recorder,
+    store,
+    keys,
+    timers,
+    namesOf: (id) => cutovers.places.namesOf(id),
+  });
   const used: UsedTokens = usedTokensOf(store, recorder);
   const attestors = [
     new JoinTokenAttestor(joinTokensOf(store, recorder)),
@@ -143,21 +170,32 @@ async function wire(
       revoking,
       timers,
       attestors: new Map(attestors.map((attestor) => [attestor.name, attestor])),
+      onForgotten: (id) => plane.children.forget(id),
       disconnect: (id, error) => plane.link.disconnect(id, error),
     },
     loaded.agents,
   );
   const children = new Children(
-    { registry, authorities, recorder, timers, isPeer: (name) => plane.isPeer(name) },
+    {
+      registry,
+      authorities,
+      issuing,
+      store,
+      recorder,
+      timers,
+      agentOf: (id) => agents.agentOf(id),
+      isPeer: (name) => plane.isPeer(name),
+    },
     await childOwners(store),
   );
-  const desk = new IdentityDesk({ registry, issuing, agents, children, recorder, timers });
+  const desk = new IdentityDesk({ store, registry, issuing, agents, children, recorder, timers });
   const plane: ControlPlane = {
     store,
     recorder,
     registry,
     keys,
     authorities,
+    superiors,
     issuing,
     revoking,
     agents,
@@ -167,6 +205,7 @@ async function wire(
     loaded,
     confirmations,
     link: NOBODY,
+    onWarning: () => {},
     isPeer: () => false,
     close: () => store.close(),
   };

@@ -1,11 +1,11 @@
-import { InterlockError, type SpiffeId, spiffeIdOf } from '../../access/index.ts';
+import { InterlockError, spiffeIdOf } from '../../access/index.ts';
 import {
-  authorityFor,
   type Cutover,
   CUTOVER_STATES,
   type CutoverProgress,
   createCutover,
   finishCutover,
+  isConfirmed,
   type LiveSvid,
   pauseCutover,
   progressOf,
@@ -15,18 +15,17 @@ import {
   turnBack,
 } from '../../identity/index.ts';
 import { z } from 'zod';
-import type { IdentityStore, Json } from '../../store/index.ts';
-import type { Timers } from '../timers.ts';
-import { type Authorities, DEFAULT_AUTHORITY } from './authorities.ts';
-import type { Actor, Recorder } from './recorder.ts';
+import type { Json } from '../../store/index.ts';
+import { Places, type PlacesOptions } from './places.ts';
+import type { Actor } from './recorder.ts';
 
-export interface CutoversOptions {
-  readonly authorities: Authorities;
-  readonly recorder: Recorder;
-  readonly store: IdentityStore;
-  readonly timers: Timers;
+export interface CutoversOptions extends PlacesOptions {
   /** The oldest version of the bundles that a connected agent has confirmed; undefined where none is connected. */
   readonly oldestBundles: () => number | undefined;
+  /** Since when agents could connect: right after a start the first ones speak for nobody else. */
+  readonly since: number;
+  /** Connected agents that take no ID of another trust domain. */
+  readonly withoutTargets: () => ReadonlySet<string>;
 }
 
 const PAGE = 5000;
@@ -48,12 +47,15 @@ export function cutoverFromJson(data: Json): Cutover | undefined {
 
 /** Moves of workloads from one named authority to another. */
 export class Cutovers {
+  /** Where each ID is by them. */
+  readonly places: Places;
   readonly #options: CutoversOptions;
   readonly #cutovers: Map<string, Cutover>;
 
   constructor(options: CutoversOptions, cutovers: readonly Cutover[]) {
     this.#options = options;
     this.#cutovers = new Map(cutovers.map((cutover) => [cutover.id, cutover]));
+    this.places = new Places(options, () => this.list());
   }
 
   list(): Cutover[] {
@@ -70,9 +72,35 @@ export class Cutovers {
         order.to,
         `no authority called "${order.to}" is active: prepare one first`,
       );
-    const { publishedIn } = target;
-    const made = createCutover({ ...order, publishedIn }, this.list(), timers.now());
-    return this.#keep(who, 'cutover.start', this.#startable(made));
+    if (this.places.foreignTo([order]).length === 0) {
+      const made = createCutover({ ...order, publishedIn: target.publishedIn }, this.list(), timers.now());
+      return this.#keep(who, 'cutover.start', this.#startable(made));
+    }
+    return this.#startAbroad(who, order);
+  }
+
+  /** Every workload gets the bundle of the other trust domain with the version that this makes. */
+  async #startAbroad(
+    who: Actor,
+    order: Omit<Cutover, 'state' | 'publishedIn' | 'changedAt'>,
+  ): Promise<Cutover> {
+    const { registry, recorder, timers } = this.#options;
+    let cutover: Cutover | undefined;
+    await registry.step(async () => {
+      const publishedIn = registry.bundles.current.version + 1;
+      cutover = createCutover({ ...order, publishedIn }, this.list(), timers.now());
+      return {
+        step: {
+          abroad: { ...registry.abroad, targets: this.places.foreignTo([...this.list(), cutover]) },
+          changes: [{ change: 'put', kind: 'cutover', name: cutover.id, data: { ...cutover } }],
+        },
+        entry: recorder.entry(who, 'cutover.start', order.id, { share: order.share, state: cutover.state }),
+      };
+    });
+    if (cutover === undefined) throw new TypeError('the step was not taken');
+    this.#cutovers.set(cutover.id, cutover);
+    const started = this.#startable(cutover);
+    return started === cutover ? cutover : this.#keep('system', 'cutover.begin', started);
   }
 
   raise(who: Actor, id: string, share: number): Promise<Cutover> {
@@ -98,14 +126,21 @@ export class Cutovers {
 
   /** Ends a cutover whose workloads have all moved, or all returned: then it is forgotten, and undefined. */
   async finish(who: Actor, id: string): Promise<Cutover | undefined> {
-    const { recorder, timers } = this.#options;
+    const { recorder, registry, timers } = this.#options;
     const cutover = this.#get(id);
     const done = finishCutover(cutover, await this.progress(id), timers.now());
     if (done !== undefined) return this.#keep(who, 'cutover.finish', done);
-    await recorder.commit(
-      [{ change: 'remove', kind: 'cutover', name: id }],
-      recorder.entry(who, 'cutover.undone', id),
-    );
+    const entry = recorder.entry(who, 'cutover.undone', id);
+    const changes = [{ change: 'remove', kind: 'cutover', name: id }] as const;
+    if (this.places.foreignTo([cutover]).length === 0) await recorder.commit(changes, entry);
+    else {
+      const left = this.list().filter((each) => each.id !== id);
+      const targets = this.places.foreignTo(left);
+      await registry.step(async () => ({
+        step: { abroad: { ...registry.abroad, targets }, changes },
+        entry,
+      }));
+    }
     this.#cutovers.delete(id);
     return undefined;
   }
@@ -124,15 +159,19 @@ export class Cutovers {
     const cutover = this.#get(id);
     const { authorities, store, timers, recorder } = this.#options;
     const live: LiveSvid[] = [];
+    const without = this.#options.withoutTargets();
     for (const { id: authority, name } of authorities.slots) {
       if (name !== cutover.from && name !== cutover.to) continue;
       for (let after = ''; ; ) {
         const page = await recorder.within(
           store.issued({ authority, kind: 'workload', liveAt: timers.now(), after, limit: PAGE }),
         );
-        for (const { spiffeId } of page) {
-          const id = spiffeIdOf(spiffeId);
-          if (id !== undefined) live.push({ spiffeId: id, authority: name });
+        for (const { spiffeId, agent } of page) {
+          const moved = spiffeIdOf(spiffeId);
+          if (moved === undefined) continue;
+          const given = this.places.given(moved);
+          const fault = this.places.fault(cutover.to, given, !without.has(agent));
+          live.push({ spiffeId: given, authority: name, fault });
         }
         const last = page.at(-1);
         if (last === undefined || page.length < PAGE) break;
@@ -142,27 +181,11 @@ export class Cutovers {
     return progressOf(cutover, live);
   }
 
-  /** The named authority that signs for an ID; `given` is what its rule says. */
-  async authorityFor(id: SpiffeId, given: string = DEFAULT_AUTHORITY): Promise<string> {
-    const cutovers = this.list();
-    if (cutovers.length === 0) return given;
-    const isPaused = cutovers.some(({ state }) => state === 'paused');
-    return authorityFor(id, given, cutovers, isPaused ? await this.#current(id) : undefined);
-  }
-
-  /** The name of the authority that signed what the ID has now. */
-  async #current(spiffeId: SpiffeId): Promise<string | undefined> {
-    const { authorities, store, timers, recorder } = this.#options;
-    const filter = { spiffeId, kind: 'workload', liveAt: timers.now() } as const;
-    const live = await recorder.within(store.issued(filter));
-    const svid = live.toSorted((a, b) => b.issuedAt - a.issuedAt)[0];
-    return authorities.slots.find(({ id }) => id === svid?.authority)?.name;
-  }
-
   #startable(cutover: Cutover): Cutover {
-    const { timers, oldestBundles } = this.#options;
+    const { timers, oldestBundles, since } = this.#options;
     const oldest = oldestBundles();
-    if (oldest !== undefined && oldest < cutover.publishedIn) return cutover;
+    const { publishedIn } = cutover;
+    if (!isConfirmed({ publishedIn }, timers.now(), { oldest, behind: [], since })) return cutover;
     return startCutover(cutover, oldest, timers.now());
   }
 

@@ -3,12 +3,15 @@ import type { AgentAttributes, RuleSet } from '../../identity/index.ts';
 import type {
   AgentDesk,
   AttestRequest,
+  BelowRevocations,
   BundleSet,
+  ChildTokenRequest,
   RevocationSet,
   SignedCertificate,
   SignedToken,
   WorkloadRequest,
 } from '../agents/desk.ts';
+import type { IdentityStore } from '../../store/index.ts';
 import type { Feed } from '../feed.ts';
 import type { Timers } from '../timers.ts';
 import type { Agents } from './agents.ts';
@@ -17,7 +20,11 @@ import type { Issuing } from './issuing.ts';
 import type { Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
 
+/** Serials that one page of the list of what was issued holds. */
+const PAGE = 5000;
+
 export interface DeskParts {
+  readonly store: IdentityStore;
   readonly registry: Registry;
   readonly issuing: Issuing;
   readonly agents: Agents;
@@ -92,12 +99,35 @@ export class IdentityDesk implements AgentDesk {
     await recorder.commit([{ change: 'drop', agent: agent.agent.id, serials, at: timers.now() }]);
   }
 
+  async holds(agent: AgentAttributes, serials: ReadonlySet<string>, at: number): Promise<void> {
+    const { store, recorder, timers } = this.#parts;
+    const filter = { agent: agent.agent.id, kind: 'workload', liveAt: timers.now(), limit: PAGE } as const;
+    const lost: string[] = [];
+    for (let after = ''; ; ) {
+      const page = await recorder.within(store.issued({ ...filter, after }));
+      const gone = page.filter(({ serial, issuedAt }) => issuedAt < at && !serials.has(serial));
+      lost.push(...gone.map(({ serial }) => serial));
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) break;
+      after = last.serial;
+    }
+    await this.dropped(agent, lost);
+  }
+
   signAuthority(agent: AgentAttributes, csr: Uint8Array, ttlMs: number): Promise<SignedCertificate> {
     return this.#asAgent(agent, () => this.#parts.children.sign(agent, csr, ttlMs));
   }
 
   publishBundle(agent: AgentAttributes, trustDomain: string, document: Uint8Array): Promise<number> {
     return this.#asAgent(agent, () => this.#parts.children.publish(agent, trustDomain, document));
+  }
+
+  signChildJwt(agent: AgentAttributes, request: ChildTokenRequest): Promise<SignedToken> {
+    return this.#asAgent(agent, () => this.#parts.children.signJwt(agent, request));
+  }
+
+  publishRevocations(agent: AgentAttributes, revocations: BelowRevocations): Promise<number> {
+    return this.#asAgent(agent, () => this.#parts.children.publishRevocations(agent, revocations));
   }
 
   async #asAgent<T>(agent: AgentAttributes, work: () => Promise<T>): Promise<T> {

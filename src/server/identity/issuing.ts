@@ -1,16 +1,25 @@
-import { InterlockError, parseSpiffeId, pathOf, type SpiffeId } from '../../access/index.ts';
+import {
+  InterlockError,
+  isInterlockError,
+  parseSpiffeId,
+  pathOf,
+  type SpiffeId,
+} from '../../access/index.ts';
 import {
   type AgentAttributes,
   type Certificate,
   type GivenIdentity,
   type IssuedChain,
   matchRule,
+  parseRequest,
   readWorkloadAttributes,
+  verifyRequest,
 } from '../../identity/index.ts';
 import type { Change, IssuedKind, NewAuditEntry } from '../../store/index.ts';
 import type { SignedCertificate, SignedToken, WorkloadRequest } from '../agents/desk.ts';
 import type { Timers } from '../timers.ts';
 import type { Authorities } from './authorities.ts';
+import type { Asked, Places } from './places.ts';
 import type { Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
 import type { SigningAuthority } from './signing-keys.ts';
@@ -24,8 +33,8 @@ export interface IssuingOptions {
   readonly authorities: Authorities;
   readonly recorder: Recorder;
   readonly timers: Timers;
-  /** Which of the named authorities signs for a workload, where a cutover has a say. */
-  readonly authorityFor: (id: SpiffeId, given: string | undefined) => Promise<string>;
+  /** Say which of the named authorities signs for a workload, and as what. */
+  readonly places: Pick<Places, 'placeOf' | 'tokenPlaceOf'>;
 }
 
 /** A leaf to be issued. */
@@ -47,6 +56,19 @@ export interface LeafRequest {
   readonly entry?: (certificate: Certificate) => NewAuditEntry;
 }
 
+/** A JWT-SVID to be issued. */
+export interface TokenRequest {
+  readonly spiffeId: SpiffeId;
+  readonly audience: readonly string[];
+  /** Milliseconds. */
+  readonly ttl: number;
+  /** Absent for the default authority. */
+  readonly authority?: string | undefined;
+  /** SPIFFE ID of who asks. */
+  readonly agent: string;
+  readonly rule: string;
+}
+
 /**
  * Issues credentials: what may be issued is decided here again, whatever the agent found; it is recorded before it
  * leaves; and whether it may still leave is looked at once more after that.
@@ -66,13 +88,14 @@ export class Issuing {
     replaces: string | undefined,
   ): Promise<SignedCertificate> {
     const given = this.#given(agent, request);
+    this.refuseRevoked(given.spiffeId);
+    const place = await this.#options.places.placeOf(askedFor(given, request));
     return this.leaf({
       kind: 'workload',
-      spiffeId: given.spiffeId,
+      ...place,
       csr,
       dnsNames: given.dnsNames,
       ttl: given.ttl,
-      authority: await this.#options.authorityFor(given.spiffeId, given.authority),
       agent: agent.agent.id,
       rule: given.rule,
       replaces,
@@ -85,19 +108,32 @@ export class Issuing {
     request: WorkloadRequest,
     audience: readonly string[],
   ): Promise<SignedToken> {
-    const { authorities, recorder, authorityFor } = this.#options;
     const given = this.#given(agent, request);
-    const { spiffeId } = given;
-    checkAudience(spiffeId, audience);
-    const authority = await authorities.signing(await authorityFor(spiffeId, given.authority));
-    if (authority.slot.jwt === undefined) {
-      throw new InterlockError(
-        'forbidden',
-        spiffeId,
-        'an authority that is limited to path prefixes signs no JWT-SVIDs: who verifies a token cannot hold it to its prefixes',
-      );
+    const { jwtTtl: ttl, rule } = given;
+    this.refuseRevoked(given.spiffeId);
+    const { places } = this.#options;
+    const { id } = agent.agent;
+    const asked = askedFor(given, request);
+    const place = await places.tokenPlaceOf(asked, id);
+    const order = { audience, ttl, agent: id, rule };
+    try {
+      return await this.jwt({ ...place, ...order });
+    } catch (error) {
+      // The control plane abroad that signs for those who were moved is away: nobody is without an identity for it.
+      const isAbroad = this.#options.registry.abroad.joined.has(place.authority);
+      if (!isAbroad || !isInterlockError(error) || error.code !== 'unavailable') throw error;
+      return this.jwt({ ...(await places.placeOf(asked, place.authority)), ...order });
     }
-    const signed = authority.issuer.issueJwt({ spiffeId, audience, ttl: given.jwtTtl });
+  }
+
+  /** Issues a JWT-SVID: signed here, or by the superior of an authority that signs none; recorded before it leaves. */
+  async jwt(request: TokenRequest): Promise<SignedToken> {
+    const { authorities, recorder } = this.#options;
+    const { spiffeId, audience, agent, rule } = request;
+    checkAudience(spiffeId, audience);
+    this.refuseRevoked(spiffeId);
+    const authority = await authorities.signing(request.authority);
+    const signed = await this.#signJwt(authority, request);
     const { issuedAt, expiresAt } = signed;
     await recorder.commit([
       {
@@ -106,9 +142,9 @@ export class Issuing {
           serial: tokenIdOf(signed.token),
           kind: 'jwt',
           spiffeId,
-          agent: agent.agent.id,
-          rule: given.rule,
-          authority: authority.slot.id,
+          agent,
+          rule,
+          authority: signed.authority,
           issuedAt,
           notAfter: expiresAt,
         },
@@ -117,6 +153,28 @@ export class Issuing {
     this.refuseRevoked(spiffeId);
     this.#refuseWithdrawn(authority);
     return signed;
+  }
+
+  async #signJwt(
+    { slot, issuer }: SigningAuthority,
+    { spiffeId, audience, ttl }: TokenRequest,
+  ): Promise<SignedToken> {
+    if (slot.jwt !== undefined)
+      return { ...issuer.issueJwt({ spiffeId, audience, ttl }), authority: slot.id };
+    // Who verifies a token cannot hold it to prefixes: only an authority without them signs, and those between check.
+    const superior = this.#options.authorities.superiorOf(slot);
+    if (superior !== undefined) return superior.signJwt({ spiffeId, audience, ttl });
+    throw new InterlockError(
+      'forbidden',
+      spiffeId,
+      'an authority that is limited to path prefixes signs no JWT-SVIDs, and this one has no parent that would',
+    );
+  }
+
+  /** Throws what keeps a leaf from being issued for this request, whoever asks: a bad request, or nobody who signs. */
+  async assertIssuable(csr: Uint8Array): Promise<void> {
+    await verifyRequest(parseRequest(csr));
+    await this.#options.authorities.signing();
   }
 
   /** Issues a leaf: template, sign, check (all in `issueX509`), record, look again. */
@@ -192,6 +250,10 @@ export class Issuing {
     if (pathOf(spiffeId) === '') throw new InterlockError('invalid_identity', spiffeId, 'an ID needs a path');
     return match.identity;
   }
+}
+
+function askedFor({ spiffeId, authority }: GivenIdentity, { takesTargets = false }: WorkloadRequest): Asked {
+  return { spiffeId, authority, takesTargets };
 }
 
 /** A certificate as it is sent. */

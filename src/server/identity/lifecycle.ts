@@ -1,3 +1,4 @@
+import { InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
 import { isConfirmed, nextSteps } from '../../identity/index.ts';
 import type { Timers } from '../timers.ts';
 import type { ControlPlane } from './control-plane.ts';
@@ -6,6 +7,8 @@ import type { Slot } from './slots.ts';
 
 /** How often it is looked what is due, where nothing else asks for it; milliseconds. */
 const LOOK_MS = 10_000;
+/** How long until a control plane abroad is asked again. */
+const ASIDE_MS = 60_000;
 /** A warning is repeated after this time. */
 const WARN_AGAIN_MS = 3_600_000;
 /** How long what has expired is remembered, for lists. */
@@ -15,6 +18,8 @@ const PRUNE_MS = 3_600_000;
 export interface LifecycleOptions {
   readonly plane: ControlPlane;
   readonly timers: Timers;
+  /** How long a takeover that is due waits for agents, milliseconds; half of the time that is left where absent. */
+  readonly patience?: number | undefined;
   /** Something a person has to look at. */
   readonly onWarning: (message: string) => void;
   readonly onFault: (error: unknown) => void;
@@ -24,6 +29,8 @@ export interface LifecycleOptions {
 export class Lifecycle {
   readonly #options: LifecycleOptions;
   readonly #warned = new Map<string, number>();
+  /** Names of authorities that a control plane abroad is asked to certify, or was in vain a moment ago. */
+  readonly #aside = new Set<string>();
   #cancel = () => {};
   #running: Promise<void> | undefined;
   #again = false;
@@ -33,6 +40,7 @@ export class Lifecycle {
 
   constructor(options: LifecycleOptions) {
     this.#options = options;
+    options.plane.onWarning = (about, message) => this.#warn(about, message);
     const now = options.timers.now();
     this.#nextCrls = now;
     this.#nextPrune = now;
@@ -76,6 +84,7 @@ export class Lifecycle {
     const tasks = [
       () => this.#authorities(),
       () => plane.cutovers.startWaiting(),
+      () => plane.children.pruneRegions(),
       async () => {
         if (timers.now() < this.#nextCrls) return;
         this.#nextCrls = timers.now() + CRL_RENEWAL_MS;
@@ -98,7 +107,7 @@ export class Lifecycle {
   }
 
   async #authorities(): Promise<void> {
-    const { plane, timers } = this.#options;
+    const { plane, timers, patience } = this.#options;
     const { authorities } = plane;
     const now = timers.now();
     const confirmations = plane.confirmations();
@@ -106,15 +115,14 @@ export class Lifecycle {
       if (slot.wanted === true && slot.state === 'prepared' && isConfirmed(slot, now, confirmations))
         await authorities.activate('system', slot.id);
     }
-    for (const step of nextSteps(await this.#withEnds(now), now, confirmations)) {
+    for (const step of nextSteps(await this.#withEnds(now), now, confirmations, patience)) {
       switch (step.step) {
         case 'prepare':
-          if (plane.registry.domain.root === 'offline')
-            this.#warn(`offline ${step.name}`, offline(step.name));
-          else await authorities.prepare('system', step.name);
+          await this.#prepare(step.name);
           break;
         case 'activate':
-          await authorities.activate('system', step.id);
+          if (step.unconfirmed === true) await this.#goOn(step.id);
+          else await authorities.activate('system', step.id);
           break;
         case 'prune':
           await authorities.prune('system', step.id);
@@ -123,6 +131,56 @@ export class Lifecycle {
           this.#warn(`${step.id} ${step.warning}`, step.message);
       }
     }
+  }
+
+  /** Agents have not confirmed an authority in time: it signs, and they have to come back as if they were new. */
+  async #goOn(id: string): Promise<void> {
+    const { authorities, link } = this.#options.plane;
+    const without = link.behind(authorities.slot(id).publishedIn).map(parseSpiffeId);
+    await authorities.activate('system', id, true, without);
+    for (const agent of without)
+      link.disconnect(
+        agent,
+        new InterlockError(
+          'untrusted',
+          agent,
+          `${agent} has not confirmed authority ${id} in time: attest it anew`,
+        ),
+      );
+    this.#warn(
+      `${id} without`,
+      `authority ${id} signs although ${without.length} agents have not confirmed it; they were told to attest anew: ${without.slice(0, 5).join(', ')}`,
+    );
+  }
+
+  /** A control plane abroad that is away keeps nothing else from being done. */
+  async #prepare(name: string): Promise<void> {
+    const { authorities, registry } = this.#options.plane;
+    const isJoined = registry.abroad.joined.has(name);
+    if (registry.domain.root === 'offline' && !isJoined) return this.#warn(`offline ${name}`, offline(name));
+    if (isJoined) this.#prepareAside(name);
+    else await authorities.prepare('system', name);
+  }
+
+  #prepareAside(name: string): void {
+    const { plane, timers, onFault } = this.#options;
+    if (this.#aside.has(name)) return;
+    this.#aside.add(name);
+    const done = () => void this.#aside.delete(name);
+    const prepare = async () => {
+      try {
+        await plane.authorities.prepare('system', name);
+        done();
+      } catch (error) {
+        timers.after(ASIDE_MS, done);
+        if (!isInterlockError(error)) return onFault(error);
+        this.#warn(
+          `joined ${name}`,
+          `the authority "${name}" cannot be renewed: ${error.message}; it signs to its end, and then its workloads get the identities of the authority before it`,
+        );
+      }
+    };
+    void prepare();
   }
 
   /** An OLD authority of which nothing is valid any more has ended. */

@@ -8,6 +8,9 @@ import {
   RuleSet,
 } from '../../identity/index.ts';
 import type { AgentRecord, IdentityStore, Revocation } from '../../store/index.ts';
+import type { BelowRevocations } from '../agents/desk.ts';
+import { belowFromJson } from './below.ts';
+import { type Abroad, readAbroad } from './abroad.ts';
 import { DOMAIN_SETTING, type Domain, domainFromJson } from './domain.ts';
 import { type Slot, slotFromJson } from './slots.ts';
 import { UPSTREAM_SETTING, type Upstream, upstreamFromJson } from './states.ts';
@@ -30,6 +33,8 @@ export interface Loaded {
   readonly foreign: ReadonlyMap<string, Bundle>;
   readonly revocations: readonly Revocation[];
   readonly upstream: Upstream;
+  readonly abroad: Abroad;
+  readonly below: ReadonlyMap<string, BelowRevocations>;
   readonly agents: readonly AgentRecord[];
   readonly versions: Versions;
   /** Names of rules that this program can no longer read, with why: they give nothing. */
@@ -70,6 +75,8 @@ export async function loadRegistry(store: IdentityStore, dir: string): Promise<L
     ),
     revocations: await store.revocations(),
     upstream: upstreamFromJson(settings.get(UPSTREAM_SETTING), domain.trustDomain),
+    abroad: await readAbroad(store, domain.trustDomain, settings),
+    below: new Map((await store.documents('below')).map(({ name, data }) => [name, belowFromJson(data)])),
     agents: await store.agents(),
     versions: versionsOf(settings.get(VERSIONS_SETTING)),
     unreadable,

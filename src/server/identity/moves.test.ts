@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../../access/index.ts';
+import { SETTLE_MS } from '../../identity/index.ts';
 import { status } from '@grpc/grpc-js';
 import { HOUR, TestPlane, UID_RULE, WHO } from '../testing.test-helper.ts';
 
@@ -43,6 +44,7 @@ describe('a cutover', () => {
     const { authorities, cutovers } = test.plane;
     const next = await authorities.prepare(WHO, 'region-b');
     expect(next.state).toBe('active');
+    await test.timers.advance(SETTLE_MS);
     const connection = (await test.agent('n1')).connect();
     const { bundles } = await connection.states();
     await cutovers.start(WHO, { id: 'c', from: 'default', to: 'region-b', share: 0.5 });

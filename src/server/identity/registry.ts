@@ -7,7 +7,9 @@ import {
   type RuleSet,
 } from '../../identity/index.ts';
 import type { Change, NewAuditEntry, Revocation } from '../../store/index.ts';
-import type { BundleSet, RevocationSet } from '../agents/desk.ts';
+import type { BelowRevocations, BundleSet, RevocationSet } from '../agents/desk.ts';
+import { type Abroad, abroadChanges } from './abroad.ts';
+import { belowJson } from './below.ts';
 import { Feed } from '../feed.ts';
 import type { Domain } from './domain.ts';
 import { type Loaded, VERSIONS_SETTING, type Versions } from './load.ts';
@@ -24,6 +26,10 @@ export interface Step {
   readonly foreign?: ReadonlyMap<string, Bundle>;
   /** What the parent says. */
   readonly upstream?: Upstream;
+  /** What others say that are not above. */
+  readonly abroad?: Abroad;
+  /** What child authorities have revoked, by their agent IDs. */
+  readonly below?: ReadonlyMap<string, BelowRevocations>;
   readonly revocations?: { readonly list: readonly Revocation[]; readonly crls: ReadonlyMap<string, Buffer> };
   /** What else is stored in the same transaction. */
   readonly changes?: readonly Change[];
@@ -46,31 +52,59 @@ export class Registry {
   #revoked: readonly Revocation[];
   #crls: ReadonlyMap<string, Buffer> = new Map();
   #upstream: Upstream;
+  #abroad: Abroad;
+  #below: ReadonlyMap<string, BelowRevocations>;
   #versions: Versions;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(loaded: Loaded, recorder: Recorder, timers: Timers) {
     this.#timers = timers;
-    const { domain, slots, rules, foreign, revocations, upstream, versions } = loaded;
+    const { domain, slots, rules, foreign, revocations, upstream, abroad, below, versions } = loaded;
     this.domain = domain;
     this.#recorder = recorder;
     this.#foreign = foreign;
     this.#revoked = revocations;
     this.#upstream = upstream;
+    this.#abroad = abroad;
+    this.#below = below;
     this.#versions = versions;
     this.slots = new Feed(slots);
     this.rules = new Feed(rules, versions.rules);
     this.#ruleLog = new RuleLog(versions.rules);
-    this.bundles = new Feed(bundleSet(domain, slots, foreign, upstream, versions.bundles), versions.bundles);
-    this.revocations = new Feed(revocationSet(revocations, new Map(), upstream), versions.revocations);
+    const set = bundleSet(domain, slots, foreign, upstream, abroad, versions.bundles);
+    this.bundles = new Feed(set, versions.bundles);
+    this.revocations = new Feed(
+      revocationSet(revocations, new Map(), upstream, abroad, below),
+      versions.revocations,
+    );
   }
 
   get upstream(): Upstream {
     return this.#upstream;
   }
 
+  get abroad(): Abroad {
+    return this.#abroad;
+  }
+
   get foreignBundles(): ReadonlyMap<string, Bundle> {
     return this.#foreign;
+  }
+
+  /** What child authorities have revoked, by their agent IDs. */
+  get below(): ReadonlyMap<string, BelowRevocations> {
+    return this.#below;
+  }
+
+  /** The CRLs of the own authorities, by their key IDs. Undefined for a moment after a start: they are made anew. */
+  get ownCrls(): ReadonlyMap<string, Buffer> | undefined {
+    const isMissing = this.slots.current.value.some(
+      ({ id, revokedAt }) =>
+        revokedAt === undefined &&
+        !this.#crls.has(id) &&
+        this.#revoked.some(({ what, authority }) => what === 'serial' && authority === id),
+    );
+    return isMissing ? undefined : this.#crls;
   }
 
   /** Every revocation in force. */
@@ -114,29 +148,32 @@ export class Registry {
     const { rules, bundles, revocations } = this.#versions;
     const versions: Versions = {
       rules: rules + Number(step.rules !== undefined),
-      bundles:
-        bundles +
-        Number(step.slots !== undefined || step.foreign !== undefined || step.upstream !== undefined),
-      revocations: revocations + Number(step.revocations !== undefined || step.upstream !== undefined),
+      bundles: bundles + Number([step.slots, step.foreign, step.upstream, step.abroad].some(isGiven)),
+      revocations:
+        revocations + Number([step.revocations, step.upstream, step.abroad, step.below].some(isGiven)),
     };
     // Worked out before it is stored: what cannot be shown must not be stored.
     const slots = step.slots ?? this.slots.current.value;
     const foreign = step.foreign ?? this.#foreign;
     const upstream = step.upstream ?? this.#upstream;
+    const abroad = step.abroad ?? this.#abroad;
+    const below = step.below ?? this.#below;
     const list = step.revocations?.list ?? this.#revoked;
     const crls = step.revocations?.crls ?? this.#crls;
-    const set = bundleSet(this.domain, slots, foreign, upstream, versions.bundles);
+    const set = bundleSet(this.domain, slots, foreign, upstream, abroad, versions.bundles);
     const ruleSet = step.rules && this.rules.current.value.with(step.rules.changed, step.rules.removed);
     await this.#recorder.record([...this.#changesOf(step), ...versionChange(versions)], entry);
     this.#versions = versions;
     this.#foreign = foreign;
     this.#upstream = upstream;
+    this.#abroad = abroad;
+    this.#below = below;
     this.#revoked = list;
     this.#crls = crls;
     if (step.slots !== undefined) this.slots.publish(slots);
     if (versions.bundles !== bundles) this.bundles.publish(set, versions.bundles);
     if (versions.revocations !== revocations)
-      this.revocations.publish(revocationSet(list, crls, upstream), versions.revocations);
+      this.revocations.publish(revocationSet(list, crls, upstream, abroad, below), versions.revocations);
     if (step.rules !== undefined && ruleSet !== undefined) {
       this.#ruleLog.add(versions.rules, [
         ...step.rules.changed.map(({ name }) => name),
@@ -153,6 +190,7 @@ export class Registry {
       changes.push({ change: 'put', kind: 'rule', name, data: ruleJson(rule) });
     }
     for (const name of step.rules?.removed ?? []) changes.push({ change: 'remove', kind: 'rule', name });
+    if (step.abroad !== undefined) changes.push(...abroadChanges(this.#abroad, step.abroad));
     if (step.upstream !== undefined)
       changes.push({
         change: 'put',
@@ -160,6 +198,14 @@ export class Registry {
         name: UPSTREAM_SETTING,
         data: upstreamJson(step.upstream),
       });
+    if (step.below !== undefined) {
+      for (const [name, said] of step.below) {
+        if (this.#below.get(name) !== said)
+          changes.push({ change: 'put', kind: 'below', name, data: belowJson(said) });
+      }
+      for (const name of this.#below.keys())
+        if (!step.below.has(name)) changes.push({ change: 'remove', kind: 'below', name });
+    }
     if (step.foreign !== undefined) {
       for (const [name, bundle] of step.foreign) {
         if (this.#foreign.get(name) !== bundle)
@@ -172,6 +218,8 @@ export class Registry {
     return changes;
   }
 }
+
+const isGiven = (part: unknown) => part !== undefined;
 
 function slotChanges(before: readonly Slot[], after: readonly Slot[]): Change[] {
   const known = new Map(before.map((slot) => [slot.id, slot]));

@@ -18,6 +18,8 @@ export interface RevokingOptions {
   readonly store: IdentityStore;
   readonly keys: SigningKeys;
   readonly timers: Timers;
+  /** An ID, and what it is called where a cutover has moved it: all of them are one workload. */
+  readonly namesOf: (id: SpiffeId) => readonly SpiffeId[];
 }
 
 /** Revokes identities and certificates, and keeps the CRLs that say so. */
@@ -30,22 +32,24 @@ export class Revoking {
 
   /** Nothing is issued for the ID until it is allowed again, and its certificates are on CRLs. Gives their number. */
   async revokeId(who: Actor, spiffeId: SpiffeId, reason: string): Promise<number> {
-    const { timers } = this.#options;
-    const byId: Revocation = { what: 'id', value: spiffeId, authority: '', reason, at: timers.now() };
+    const { timers, namesOf } = this.#options;
+    const names = namesOf(spiffeId);
+    const at = timers.now();
+    const added = names.map((value): Revocation => ({ what: 'id', value, authority: '', reason, at }));
     // In force for new ones first: what is being issued meanwhile is refused, or on the list that is read next.
-    await this.#add(who, 'identity.revoke', spiffeId, reason, async () => ({ added: [byId] }));
-    return this.#revokeAll(who, 'identity.revoke-certificates', spiffeId, reason, { spiffeId });
+    await this.#add(who, 'identity.revoke', spiffeId, reason, async () => ({ added }));
+    let count = 0;
+    for (const name of names)
+      count += await this.#revokeAll(who, 'identity.revoke-certificates', name, reason, { spiffeId: name });
+    return count;
   }
 
   /** Revokes one certificate. Throws `not_found` for one that is not known, or not valid any more. */
   async revokeSerial(who: Actor, serial: string, reason: string): Promise<void> {
-    const count = await this.#revokeAll(who, 'certificate.revoke', serial, reason, { serial });
-    if (count > 0) return;
-    throw new InterlockError(
-      'not_found',
-      serial,
-      `no certificate with the serial number ${serial} is in force`,
-    );
+    if ((await this.#revokeAll(who, 'certificate.revoke', serial, reason, { serial })) > 0) return;
+    const { store, recorder } = this.#options;
+    const [known] = await recorder.within(store.issued({ serial, limit: 1 }));
+    throw new InterlockError('not_found', serial, `${whyNot(known)}: ${serial}; nothing was revoked`);
   }
 
   /** Revokes an agent's certificate and all that was issued through it, and lets it act no more. */
@@ -57,19 +61,25 @@ export class Revoking {
 
   /** Lets an ID have SVIDs again. Its revoked certificates stay revoked. Throws `not_found`. */
   async allow(who: Actor, spiffeId: SpiffeId): Promise<void> {
-    const { registry, recorder } = this.#options;
+    const { registry, recorder, namesOf } = this.#options;
+    const names: ReadonlySet<string> = new Set(namesOf(spiffeId));
     await registry.step(async () => {
-      const list = registry.revoked.filter(({ what, value }) => what !== 'id' || value !== spiffeId);
+      const list = registry.revoked.filter(({ what, value }) => what !== 'id' || !names.has(value));
       if (list.length === registry.revoked.length)
-        throw new InterlockError('not_found', spiffeId, `the identity ${spiffeId} is not revoked`);
+        throw new InterlockError('not_found', spiffeId, this.#whyNotAllowed(spiffeId));
       return {
         step: {
           revocations: { list, crls: await this.#crls(list) },
-          changes: [{ change: 'allow', what: 'id', value: spiffeId }],
+          changes: [...names].map((value) => ({ change: 'allow', what: 'id', value })),
         },
         entry: recorder.entry(who, 'identity.allow', spiffeId),
       };
     });
+  }
+
+  #whyNotAllowed(spiffeId: SpiffeId): string {
+    const isElsewhere = this.#options.registry.revocations.current.value.spiffeIds.has(spiffeId);
+    return `the identity ${spiffeId} is not revoked${isElsewhere ? ' here, but above or below: allow it where it was revoked' : ''}`;
   }
 
   /**
@@ -174,6 +184,13 @@ export class Revoking {
     }
     return crls;
   }
+}
+
+/** Why a serial number cannot be revoked. What has ended is remembered for a day. */
+function whyNot(known: IssuedSvid | undefined): string {
+  if (known === undefined) return 'no certificate with this serial number is known';
+  if (known.revokedAt !== undefined) return 'the certificate with this serial number was revoked before';
+  return 'the certificate with this serial number has ended';
 }
 
 const isSerial = ({ what }: Revocation) => what === 'serial';

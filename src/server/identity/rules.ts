@@ -1,5 +1,5 @@
 import { InterlockError } from '../../access/index.ts';
-import { type CompiledRule, compileRule, type IdentityRule } from '../../identity/index.ts';
+import { areaFault, type CompiledRule, compileRule, type IdentityRule } from '../../identity/index.ts';
 import type { Actor, Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
 
@@ -11,6 +11,8 @@ export interface Applied {
   readonly created: readonly string[];
   readonly changed: readonly string[];
   readonly unchanged: readonly string[];
+  /** Sentences on those of them that give nothing, or less than they say, at an authority limited to prefixes. */
+  readonly warnings: readonly string[];
 }
 
 /** Adds rules, or replaces those of the same names; all of them or none. Throws `invalid_document`. */
@@ -21,7 +23,9 @@ export async function applyRules(
   recorder: Recorder,
 ): Promise<Applied> {
   const compiled = rules.map((rule) => compileRule(rule, registry.domain.trustDomain));
-  let applied: Applied = { created: [], changed: [], unchanged: [] };
+  const { prefixes } = registry.domain;
+  const warnings = prefixes === undefined ? [] : compiled.flatMap((rule) => areaFault(rule, prefixes) ?? []);
+  let applied: Applied = { created: [], changed: [], unchanged: [], warnings };
   await registry.step(async () => {
     const known = registry.rules.current.value;
     const isSame = ({ name, rule }: CompiledRule) =>
@@ -31,6 +35,7 @@ export async function applyRules(
       created: changed.flatMap(({ name }) => (known.get(name) === undefined ? [name] : [])),
       changed: changed.flatMap(({ name }) => (known.get(name) === undefined ? [] : [name])),
       unchanged: compiled.filter(isSame).map(({ name }) => name),
+      warnings,
     };
     if (changed.length === 0) return undefined;
     if (known.rules.length + applied.created.length > MAX_RULES)

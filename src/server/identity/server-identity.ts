@@ -39,7 +39,7 @@ export async function newServerIdentity(
       // With the root: an agent that comes with a join token knows no more than its hash.
       chain: [...signed.chain, root.der].map(certificateToPem).join(''),
     },
-    renewAt: now + (signed.notAfter - now) / 2,
+    renewAt: now + Math.floor((signed.notAfter - now) / 2),
     authority: signed.authority,
   };
 }

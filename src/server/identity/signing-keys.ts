@@ -3,7 +3,7 @@ import { InterlockError } from '../../access/index.ts';
 import { AuthorityIssuer, type RandomBytes, type Signer, signerOf } from '../../identity/index.ts';
 import type { KeyVault } from '../keys/key-vault.ts';
 import type { Domain } from './domain.ts';
-import { certificateOf, type Slot } from './slots.ts';
+import { certificateOf, domainOf, type Slot } from './slots.ts';
 
 /** An authority that can sign now. */
 export interface SigningAuthority {
@@ -31,7 +31,7 @@ export class SigningKeys {
   async of(slot: Slot): Promise<SigningAuthority> {
     const ready = this.#ready.get(slot.id);
     if (ready?.slot === slot) return ready;
-    const { trustDomain, issuer } = this.#domain;
+    const { issuer } = this.#domain;
     const signer = checked(slot.id, await this.vault.get(slot.id), certificateOf(slot).spki);
     const { jwt } = slot;
     const jwtSigner = jwt && checked(jwt.keyId, await this.vault.get(jwt.keyId), jwt.spki);
@@ -42,7 +42,7 @@ export class SigningKeys {
         chain: certificate === slot.root ? [slot.root] : [certificate, ...parents, slot.root],
         signer,
         ...(jwt && jwtSigner ? { jwt: { signer: jwtSigner, keyId: jwt.keyId, issuer } } : {}),
-        trustDomain,
+        trustDomain: domainOf(slot),
         random,
         now: this.#now,
       }),

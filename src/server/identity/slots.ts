@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, parseSpiffeId, trustDomainOf } from '../../access/index.ts';
 import {
   AUTHORITY_STATES,
   type AuthoritySlot,
@@ -28,6 +28,11 @@ export interface Slot extends AuthoritySlot {
 /** The certificate that the authority signs with. */
 export function certificateOf(slot: Slot): Certificate {
   return slot.intermediates[0] ?? slot.root;
+}
+
+/** The trust domain of what it signs: another one than the control plane's where one abroad certifies it. */
+export function domainOf(slot: Slot): string {
+  return trustDomainOf(parseSpiffeId(certificateOf(slot).spiffeId ?? ''));
 }
 
 /** When the first certificate on the way to the root ends. */

@@ -42,8 +42,11 @@ export function childStateJson({ spiffeId, parentId, keyId, chain, parentBundle 
 }
 
 /** The state that is kept, or undefined for a control plane that has had no parent. Throws `state`. */
-export async function readChildState(store: IdentityStore): Promise<ChildState | undefined> {
-  const data = (await store.documents('setting')).find(({ name }) => name === PARENT_SETTING)?.data;
+export async function readChildState(
+  store: IdentityStore,
+  setting = PARENT_SETTING,
+): Promise<ChildState | undefined> {
+  const data = (await store.documents('setting')).find(({ name }) => name === setting)?.data;
   if (data === undefined) return undefined;
   const parsed = schema.safeParse(data);
   if (!parsed.success)

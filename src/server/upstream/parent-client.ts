@@ -1,9 +1,8 @@
 import type { KeyObject } from 'node:crypto';
-import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls';
 import { create } from '@bufbuild/protobuf';
 import { Client, type ClientDuplexStream, credentials, type ServiceError } from '@grpc/grpc-js';
 import { type ErrorCode, InterlockError, type SpiffeId } from '../../access/index.ts';
-import { type Bundles, certificateToPem, createRequest } from '../../identity/index.ts';
+import { type Bundles, certificateToPem, createRequest, type JwtOrder } from '../../identity/index.ts';
 import {
   AgentService,
   type AgentSvid,
@@ -15,15 +14,25 @@ import {
   grpcService,
   PublishBundleRequestSchema,
   type PublishBundleResponse,
+  PublishRevocationsRequestSchema,
   SignAuthorityRequestSchema,
   type SignAuthorityResponse,
+  SignChildJwtRequestSchema,
 } from '../../proto/index.ts';
-import { assertControlPlane } from './parent-trust.ts';
+import type { BelowRevocations, SignedToken } from '../agents/desk.ts';
+import { assertControlPlane, shownCertificates } from '../../workload/index.ts';
 
 const service = grpcService(AgentService);
 const CALL_MS = 30_000;
-const MAX_CHAIN = 8;
+/** For calls that somebody waits for: an agent gives up after 30 s. */
+const SHORT_CALL_MS = 10_000;
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+
+interface UnaryCall<Request, Response> {
+  readonly path: string;
+  readonly requestSerialize: (request: Request) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
 
 /** Who this control plane is to its parent. */
 export interface ChildSvid {
@@ -87,17 +96,7 @@ export class ParentClient {
       csr: createRequest(key),
       ttlSeconds: Math.floor(ttlMs / 1000),
     });
-    const { path, requestSerialize, responseDeserialize } = service.signAuthority;
-    return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        { deadline: Date.now() + CALL_MS },
-        (error, answer) => (answer === undefined ? reject(refusal(error)) : resolve(answer)),
-      );
-    });
+    return this.#ask(service.signAuthority, request);
   }
 
   /** Gives the parent the bundle of this control plane's own trust domain. */
@@ -105,14 +104,46 @@ export class ParentClient {
     const request = create(PublishBundleRequestSchema, {
       bundle: { trustDomain, jwks: Buffer.from(document) },
     });
-    const { path, requestSerialize, responseDeserialize } = service.publishBundle;
+    return this.#ask(service.publishBundle, request);
+  }
+
+  /** Has a JWT-SVID signed by the parent's key, or by that of one above it. Rejects with the parent's refusal. */
+  async signJwt({ spiffeId, audience, ttl }: JwtOrder): Promise<SignedToken> {
+    const request = create(SignChildJwtRequestSchema, {
+      spiffeId,
+      audience: [...audience],
+      ttlSeconds: Math.floor(ttl / 1000),
+    });
+    const { token, issuedAt, expiresAt, authority } = await this.#ask(
+      service.signChildJwt,
+      request,
+      SHORT_CALL_MS,
+    );
+    return { token, issuedAt: Number(issuedAt), expiresAt: Number(expiresAt), authority };
+  }
+
+  /** Tells the parent what is revoked here and below. Gives the number of lists and IDs that it did not take. */
+  async publishRevocations({ authorities, spiffeIds }: BelowRevocations): Promise<number> {
+    const request = create(PublishRevocationsRequestSchema, {
+      authorities: authorities.map(({ chain, crl }) => ({ chain: [...chain], crl })),
+      spiffeIds: [...spiffeIds],
+    });
+    const { skipped } = await this.#ask(service.publishRevocations, request, SHORT_CALL_MS);
+    return skipped;
+  }
+
+  #ask<Request, Response>(
+    { path, requestSerialize, responseDeserialize }: UnaryCall<Request, Response>,
+    request: Request,
+    withinMs = CALL_MS,
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
         request,
-        { deadline: Date.now() + CALL_MS },
+        { deadline: Date.now() + withinMs },
         (error, answer) => (answer === undefined ? reject(refusal(error)) : resolve(answer)),
       );
     });
@@ -134,7 +165,7 @@ function clientOf({ address, id, bundles, crls, now, svid }: ParentAccess): Clie
       // Called after Node found the chain good: what counts is who it is, by our own verifier.
       checkServerIdentity(_host, certificate) {
         try {
-          assertControlPlane(shown(certificate), id, bundles, now(), crls);
+          assertControlPlane(shownCertificates(certificate), id, { bundles, now: now(), crls });
           return undefined;
         } catch (error) {
           return error instanceof Error ? error : new Error(String(error));
@@ -150,17 +181,6 @@ function clientOf({ address, id, bundles, crls, now, svid }: ParentAccess): Clie
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   });
-}
-
-function shown(certificate: PeerCertificate): Buffer[] {
-  const chain: Buffer[] = [];
-  // Node gives the detailed form to checkServerIdentity.
-  let next: DetailedPeerCertificate | undefined = certificate as DetailedPeerCertificate;
-  while (next !== undefined && chain.length < MAX_CHAIN) {
-    chain.push(next.raw);
-    next = next.issuerCertificate === next ? undefined : next.issuerCertificate;
-  }
-  return chain;
 }
 
 /** google.rpc.Code of what waiting does not mend. */

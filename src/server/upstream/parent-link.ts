@@ -28,6 +28,8 @@ type Stream = ClientDuplexStream<FromAgent, FromServer>;
 export class ParentLink {
   readonly #options: ParentLinkOptions;
   #client: ParentClient | undefined;
+  /** The parent has let this control plane in. */
+  #isOpen = false;
   #stream: Stream | undefined;
   #failures = 0;
   #closed = false;
@@ -42,6 +44,11 @@ export class ParentLink {
     this.#open();
   }
 
+  /** The connection, for other calls over it; undefined while there is none. */
+  get client(): ParentClient | undefined {
+    return this.#isOpen ? this.#client : undefined;
+  }
+
   /** Tells the parent which states are in force here and at the agents below. */
   confirm(versions: { bundles: bigint; rules: bigint; revocations: bigint }): void {
     const { bundles, rules, revocations } = versions;
@@ -54,6 +61,14 @@ export class ParentLink {
         revocationsVersion: revocations,
       },
     });
+  }
+
+  /** Tells the parent which of its certificates are used no more (serials, hex); false where there is no connection. */
+  dropped(serials: readonly string[]): boolean {
+    if (!this.#isOpen) return false;
+    const bytes = serials.map((serial) => Buffer.from(serial, 'hex'));
+    this.#send({ case: 'dropped', value: { $typeName: 'interlock.agent.v1.Dropped', serials: bytes } });
+    return true;
   }
 
   /** Asks for a new SVID; its chain, DER. Rejects with `unavailable` while there is no connection. */
@@ -100,6 +115,7 @@ export class ParentLink {
     stream.once('metadata', () => {
       if (this.#stream !== stream) return;
       this.#failures = 0;
+      this.#isOpen = true;
       this.#options.onOnline(undefined);
       this.#send({
         case: 'hello',
@@ -108,6 +124,7 @@ export class ParentLink {
           version: this.#options.version,
           rulesVersion: 0n,
           held: [],
+          takesTargets: true,
         },
       });
     });
@@ -148,6 +165,7 @@ export class ParentLink {
     this.#cancel();
     const stream = this.#stream;
     this.#stream = undefined;
+    this.#isOpen = false;
     stream?.cancel();
     this.#client?.close();
     this.#client = undefined;

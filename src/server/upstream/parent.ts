@@ -4,35 +4,52 @@ import {
   type Bundles,
   type Certificate,
   formatBundle,
+  type JwtOrder,
   parseCertificate,
   sameAuthorities,
 } from '../../identity/index.ts';
 import type { BundleState, FromServer, RevocationState } from '../../proto/index.ts';
+import type { BelowRevocations, SignedToken } from '../agents/desk.ts';
 import type { Superior } from '../identity/authorities.ts';
+import { belowJson } from '../identity/below.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import { certificateOf, type Slot } from '../identity/slots.ts';
 import type { ServerLog } from '../serve.ts';
 import type { Timers } from '../timers.ts';
-import { bundlesOf, type ChildState, childStateJson, PARENT_SETTING, parentBundleOf } from './child-state.ts';
+import { type ChildState, parentBundleOf } from './child-state.ts';
 import { certifiedBy } from './join-parent.ts';
 import { type ChildSvid, ParentClient } from './parent-client.ts';
 import { ParentLink } from './parent-link.ts';
+import { Drained } from './drained.ts';
+import { Publication } from './publication.ts';
+import { parentRole, type Role } from './role.ts';
+import { Turns } from './turns.ts';
 
 /** How long until a failed renewal, or a failed publication, is tried again. */
 const RETRY_MS = 30_000;
+/** How long until a publication is tried again that the other side's rules do not allow. */
+const REFUSED_MS = 600_000;
 
 export interface ParentOptions {
   readonly address: string;
   readonly timers: Timers;
   readonly log: ServerLog;
   readonly version: string;
+  /** What it is to this control plane: the parent of all of it where absent. */
+  readonly role?: ((plane: ControlPlane) => Role) | undefined;
 }
 
-/** The parent control plane: its states are followed, and it certifies the authorities of this one. */
+/** Another control plane that certifies authorities of this one, and whose states are followed: the parent, or one abroad. */
 export class Parent implements Superior {
   readonly #options: ParentOptions;
   readonly #link: ParentLink;
+  readonly #revocations: Publication<BelowRevocations>;
+  readonly #drained: Drained;
+  /** JWT-SVIDs that the parent is asked for at once: it takes 64 calls. */
+  readonly #jwts = new Turns(32, 4096);
   #plane: ControlPlane | undefined;
+  #role: Role | undefined;
+  #fault: string | undefined = 'it has not connected yet';
   #state: ChildState;
   #svid: ChildSvid;
   /** Versions of the parent, and the version of our own that holds each. */
@@ -56,16 +73,37 @@ export class Parent implements Superior {
       onMessage: (message) => this.#take(message),
       onOnline: (error) => this.#online(error),
     });
+    this.#drained = new Drained({
+      timers: options.timers,
+      plane: () => this.#running(),
+      tell: (serials) => this.#link.dropped(serials),
+    });
+    this.#revocations = new Publication({
+      timers: options.timers,
+      state: () => this.#link.client && this.#asRole().revoked(this.#state.parentBundle.trustDomain),
+      isSame: (one, other) => JSON.stringify(belowJson(one)) === JSON.stringify(belowJson(other)),
+      tell: (revoked) => this.#tellRevocations(revoked),
+      onFailed: (error) => options.log.warn({ error }, 'what is revoked could not be told to the parent'),
+    });
+  }
+
+  /** Why it is not connected; undefined while it is. */
+  get fault(): string | undefined {
+    return this.#fault;
   }
 
   /** Follows the parent from now on. */
   start(plane: ControlPlane): void {
     this.#plane = plane;
+    this.#role = (this.#options.role ?? parentRole)(plane);
     this.#link.start();
     this.#armRenewal();
     this.#undo.push(
       plane.registry.slots.subscribe(({ value }) => this.#taintOld(value)),
       plane.registry.bundles.subscribe(() => this.#publish()),
+      plane.registry.revocations.subscribe(() => this.#revocations.look()),
+      () => this.#revocations.stop(),
+      () => this.#drained.stop(),
     );
   }
 
@@ -92,36 +130,60 @@ export class Parent implements Superior {
       const key = await plane.keys.vault.get(keyId);
       const answer = await client.signAuthority(key, plane.registry.domain.authorityTtl);
       const certified = certifiedBy(answer.chain, parentBundleOf(answer.bundles).x509Authorities);
-      const { prefixes = [] } = certified.intermediates[0] ?? certified.root;
-      const own = plane.registry.domain.prefixes ?? [];
-      if (JSON.stringify([...prefixes].sort()) !== JSON.stringify([...own].sort())) {
-        throw new InterlockError(
-          'conflict',
-          plane.registry.domain.trustDomain,
-          `the parent now limits this authority to ${prefixes.join(', ') || 'nothing'}, not ${own.join(', ') || 'nothing'}: its own IDs would change; set up a new state directory`,
-        );
-      }
+      this.#asRole().check(certified);
+      // What is signed is of use where its root is known: the stream may bring that later than this answer.
+      if (answer.bundles !== undefined && !this.#asRole().knows(certified.root))
+        await this.#takeBundles(answer.bundles);
       return certified;
     } finally {
       client.close();
     }
   }
 
+  /** A JWT-SVID, signed by the parent or one above it. Throws `unavailable` while the parent is away, `forbidden`. */
+  signJwt(order: JwtOrder): Promise<SignedToken> {
+    return this.#jwts.take(() => {
+      const { client } = this.#link;
+      if (client !== undefined) return client.signJwt(order);
+      const { address } = this.#options;
+      throw new InterlockError(
+        'unavailable',
+        'parent',
+        `no JWT-SVID for ${order.spiffeId}: the parent at ${address} signs those of this authority, and it is not connected`,
+      );
+    });
+  }
+
+  async #tellRevocations(revoked: BelowRevocations): Promise<void> {
+    const { client } = this.#link;
+    if (client === undefined)
+      throw new InterlockError('unavailable', 'parent', 'the parent is not connected');
+    const skipped = await client.publishRevocations(revoked);
+    if (skipped > 0)
+      this.#options.log.warn(
+        { skipped },
+        'the parent did not take all that is revoked here: it holds for this authority alone',
+      );
+  }
+
   #client(): ParentClient {
     const { address, timers } = this.#options;
     const { parentBundle, parentId: id } = this.#state;
     const bundles: Bundles = new Map([[parentBundle.trustDomain, parentBundle]]);
-    const crls = this.#plane?.registry.upstream.crls ?? [];
+    const crls = this.#role?.crls() ?? [];
     return new ParentClient({ address, id, bundles, crls, now: () => timers.now(), svid: this.#svid });
   }
 
   #online(error: InterlockError | undefined): void {
     const { log, address } = this.#options;
+    this.#fault = error?.message;
     this.#confirmed = { bundles: 0n, rules: 0n, revocations: 0n };
     this.#published = undefined;
+    this.#revocations.forget();
     if (error === undefined) {
       log.info({ parent: address }, 'connected to the parent');
       this.#publish();
+      this.#revocations.look();
     } else log.warn({ parent: address, error }, 'not connected to the parent');
   }
 
@@ -145,72 +207,87 @@ export class Parent implements Superior {
       this.confirmBelow();
     };
     this.#turn = this.#turn.then(work).catch((error: unknown) => {
-      this.#options.log.error({ error }, 'what the parent sent could not be taken');
+      this.#options.log.error({ error, from: this.#role?.who }, 'what the parent sent could not be taken');
     });
   }
 
   async #takeBundles(state: BundleState): Promise<void> {
-    const { registry, recorder, children, isPeer } = this.#running();
-    const bundles = bundlesOf(state);
-    const parentBundle = parentBundleOf(state);
-    const isOwn = state.trustDomain === registry.domain.trustDomain;
+    const { registry, recorder } = this.#running();
+    const role = this.#asRole();
     await registry.step(async () => {
-      const foreign = new Map(
-        [...registry.foreignBundles].filter(([name]) => children.owners.has(name) || isPeer(name)),
-      );
-      for (const [name, bundle] of bundles) {
-        if (name !== registry.domain.trustDomain && !foreign.has(name)) foreign.set(name, bundle);
-      }
-      const upstream = isOwn ? { ...registry.upstream, bundle: parentBundle } : registry.upstream;
-      this.#state = { ...this.#state, parentBundle };
+      const step = role.bundles(state);
+      if (step === undefined) return undefined;
+      this.#state = { ...this.#state, parentBundle: parentBundleOf(state) };
       return {
-        step: {
-          foreign,
-          upstream,
-          changes: [
-            { change: 'put', kind: 'setting', name: PARENT_SETTING, data: childStateJson(this.#state) },
-          ],
-        },
-        entry: recorder.entry('parent', 'parent.bundles', state.trustDomain, {
+        step: { ...step, changes: [role.keep(this.#state)] },
+        entry: recorder.entry(role.who, 'parent.bundles', state.trustDomain, {
           version: Number(state.version),
         }),
       };
     });
     this.#seen.bundles = state.version;
     this.#own.bundles = registry.bundles.current.version;
+    role.taken();
   }
 
   async #takeRevocations({ version, crls, spiffeIds }: RevocationState): Promise<void> {
     const { registry, recorder } = this.#running();
-    await registry.step(async () => ({
-      step: { upstream: { ...registry.upstream, crls: crls.map((crl) => Buffer.from(crl)), spiffeIds } },
-      entry: recorder.entry('parent', 'parent.revocations', registry.domain.trustDomain, {
-        crls: crls.length,
-        spiffeIds: spiffeIds.length,
-      }),
-    }));
+    const role = this.#asRole();
+    await registry.step(async () => {
+      const step = role.revocations(
+        crls.map((crl) => Buffer.from(crl)),
+        spiffeIds,
+      );
+      return (
+        step && {
+          step,
+          entry: recorder.entry(role.who, 'parent.revocations', registry.domain.trustDomain, {
+            crls: crls.length,
+            spiffeIds: spiffeIds.length,
+          }),
+        }
+      );
+    });
     this.#seen.revocations = version;
     this.#own.revocations = registry.revocations.current.version;
+    role.taken();
   }
 
-  /** The parent's authority is tainted: what it certified here gives way, and then what that has signed. */
+  /**
+   * The parent's authority is tainted: what it certified here gives way, and then what that has signed. The parent says
+   * it again at every connection while the authority is trusted: what is done already stays as it is.
+   */
   async #replace(authority: string, overMs: number): Promise<void> {
     const { authorities } = this.#running();
-    const certified = authorities.slots.filter(
-      (slot) => slot.state === 'active' && certificateOf(slot).authorityKeyId === authority,
-    );
-    for (const slot of certified) {
-      this.#taints.set(slot.id, overMs);
-      await authorities.rotate('parent', slot.name);
+    const isOf = (certificate: Certificate | undefined) => certificate?.authorityKeyId === authority;
+    try {
+      for (const slot of authorities.slots.filter((each) => isOf(certificateOf(each)))) {
+        if (slot.state === 'prepared') await authorities.prune('parent', slot.id);
+        else if (slot.state === 'active') this.#taints.set(slot.id, overMs);
+        else {
+          if (slot.taintedAt === undefined) await authorities.taint('parent', slot.id, overMs);
+          this.#drained.watch(slot);
+        }
+      }
+      for (const slot of authorities.slots)
+        if (slot.state === 'active' && isOf(certificateOf(slot)))
+          await authorities.rotate('parent', slot.name);
+      const [leaf] = this.#svid.chain;
+      if (leaf !== undefined && isOf(parseCertificate(leaf))) await this.#renew();
+    } catch (error) {
+      const { log, timers } = this.#options;
+      log.warn({ error, authority }, "what the parent's tainted authority certified is not replaced yet");
+      this.#undo.push(timers.after(RETRY_MS, () => void this.#replace(authority, overMs)));
     }
-    await this.#renew();
   }
 
   #taintOld(slots: readonly Slot[]): void {
-    for (const { id, state } of slots) {
+    for (const slot of slots) {
+      const { id, state } = slot;
       const overMs = this.#taints.get(id);
       if (overMs === undefined || state !== 'old') continue;
       this.#taints.delete(id);
+      this.#drained.watch(slot);
       this.#running()
         .authorities.taint('parent', id, overMs)
         .catch((error: unknown) => this.#options.log.error({ error }, 'an authority could not be tainted'));
@@ -220,8 +297,9 @@ export class Parent implements Superior {
   /** A control plane of its own trust domain makes its bundle known to the parent, whenever it changes. */
   #publish(): void {
     const plane = this.#running();
-    const { ownBundle, domain } = plane.registry;
-    if (domain.trustDomain === this.#state.parentBundle.trustDomain) return;
+    const { domain } = plane.registry;
+    const ownBundle = this.#asRole().published(this.#state.parentBundle);
+    if (ownBundle === undefined) return;
     if (this.#published !== undefined && sameAuthorities(this.#published, ownBundle)) return;
     this.#published = ownBundle;
     const client = this.#client();
@@ -230,7 +308,10 @@ export class Parent implements Superior {
       .catch((error: unknown) => {
         this.#published = undefined;
         this.#options.log.warn({ error }, 'the bundle could not be published to the parent');
-        this.#undo.push(this.#options.timers.after(RETRY_MS, () => this.#publish()));
+        // A rule of the other side may come to allow it.
+        const isRefused = isInterlockError(error) && error.code === 'forbidden';
+        const wait = isRefused ? REFUSED_MS : RETRY_MS;
+        this.#undo.push(this.#options.timers.after(wait, () => this.#publish()));
       })
       .finally(() => client.close());
   }
@@ -262,12 +343,15 @@ export class Parent implements Superior {
     const keyId = await keys.vault.put(svid.key);
     const before = this.#state.keyId;
     this.#state = { ...this.#state, keyId, chain: svid.chain };
-    await store.commit([
-      { change: 'put', kind: 'setting', name: PARENT_SETTING, data: childStateJson(this.#state) },
-    ]);
+    await store.commit([this.#asRole().keep(this.#state)]);
     this.#svid = svid;
     await keys.vault.remove(before);
     this.#link.reconnect();
+  }
+
+  #asRole(): Role {
+    if (this.#role === undefined) throw new TypeError('the control plane is not open yet');
+    return this.#role;
   }
 
   #running(): ControlPlane {

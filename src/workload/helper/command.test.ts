@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TestClock } from '../testing.ts';
 import { type CommandReport, RenewalCommand, SignalledProgram } from './command.ts';
-import { reportText } from './hooks.ts';
+import { exitCodeOf, reportText } from './hooks.ts';
 import { readPidFile, signalProcess } from './signal.ts';
 
 let dir: string;
@@ -46,7 +46,21 @@ describe('the command after a renewal', () => {
     await command(node('process.exit(7)')).run();
     await command([join(dir, 'nothing')]).run();
     expect(reports.map(({ ended }) => ended)).toEqual([7, 'not started']);
-    expect(reportText(['reload'], reports[0] as CommandReport)).toBe('reload ended with 7 after 0 ms');
+    const [failed, missing] = reports as [CommandReport, CommandReport];
+    expect(reportText(['reload'], failed)).toBe('reload ended with 7 after 0 ms');
+    expect(reportText(['reload'], missing)).toBe('reload could not be started: there is no such program');
+  });
+
+  it('ends with an exit code that shells know', async () => {
+    await command(node('process.exit(7)')).run();
+    await command(node('process.kill(process.pid, "SIGKILL")')).run();
+    await command([join(dir, 'nothing')]).run();
+    writeFileSync(join(dir, 'plain'), '', { mode: 0o644 });
+    await command([join(dir, 'plain')]).run();
+    await command(node('')).run();
+    expect(reports.map(exitCodeOf)).toEqual([7, 137, 127, 126, 0]);
+    const late = { ended: 'SIGTERM', timedOut: true, outputBytes: 0, output: '', ms: 1 } as const;
+    expect(exitCodeOf(late)).toBe(124);
   });
 
   it('has all its output counted and little of it kept', async () => {

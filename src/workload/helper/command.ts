@@ -13,6 +13,8 @@ const LAST_OUTPUT_MS = 1_000;
 export interface CommandReport {
   /** Exit code, or the signal that ended it. */
   readonly ended: number | NodeJS.Signals | 'not started';
+  /** Why it could not be started. */
+  readonly fault?: NodeJS.ErrnoException | undefined;
   readonly timedOut: boolean;
   /** Bytes written to standard output and standard error. */
   readonly outputBytes: number;
@@ -38,7 +40,7 @@ export interface CommandOptions {
 export class RenewalCommand {
   readonly #options: CommandOptions;
   #child: ChildProcess | undefined;
-  #loop: Promise<void> | undefined;
+  #loop: Promise<CommandReport | undefined> | undefined;
   #again = false;
   #closed = false;
 
@@ -46,20 +48,26 @@ export class RenewalCommand {
     this.#options = options;
   }
 
-  /** Runs the command, or once more when the one that runs now is done. Resolves when nothing runs any more. */
-  async run(): Promise<void> {
+  /**
+   * Runs the command, or once more when the one that runs now is done. Resolves when nothing runs any more, with the
+   * last report; none where it was closed before.
+   */
+  async run(): Promise<CommandReport | undefined> {
     this.#again = true;
     this.#loop ??= this.#runs().finally(() => {
       this.#loop = undefined;
     });
-    await this.#loop;
+    return await this.#loop;
   }
 
-  async #runs(): Promise<void> {
+  async #runs(): Promise<CommandReport | undefined> {
+    let report: CommandReport | undefined;
     while (this.#again && !this.#closed) {
       this.#again = false;
-      this.#options.onReport(await this.#once());
+      report = await this.#once();
+      this.#options.onReport(report);
     }
+    return report;
   }
 
   /** Ends the command that runs, and starts no other. */
@@ -87,11 +95,11 @@ export class RenewalCommand {
       callOff = clock.after(GRACE_MS, () => endGroup(child, 'SIGKILL'));
     });
     this.#child = child;
-    const how = await ended(child, clock);
+    const end = await ended(child, clock);
     this.#child = undefined;
     callOff();
     const { bytes, text } = output;
-    return { ended: how, timedOut, outputBytes: bytes, output: text, ms: clock.now() - started };
+    return { ...end, timedOut, outputBytes: bytes, output: text, ms: clock.now() - started };
   }
 }
 
@@ -137,9 +145,10 @@ export class SignalledProgram {
   }
 
   async #awaitEnd(child: ChildProcess): Promise<void> {
-    const how = await ended(child, this.#clock);
+    const { ended: how, fault } = await ended(child, this.#clock);
     this.#child = undefined;
-    this.#onReport(`${this.#argv[0]} ended: ${how}; the next renewal starts it again`);
+    const why = fault === undefined ? '' : ` (${faultText(fault)})`;
+    this.#onReport(`${this.#argv[0]} ended: ${how}${why}; the next renewal starts it again`);
   }
 
   async close(): Promise<void> {
@@ -165,23 +174,29 @@ function startChild(
   return spawn(program, args, { stdio, shell: false, detached: true });
 }
 
-function ended(child: ChildProcess, clock: Clock): Promise<CommandReport['ended']> {
+/** Why a program could not be started. */
+export function faultText({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return 'there is no such program';
+  return code === 'EACCES' ? 'it may not be executed' : message;
+}
+
+function ended(child: ChildProcess, clock: Clock): Promise<Pick<CommandReport, 'ended' | 'fault'>> {
   return new Promise((resolve) => {
     let callOff = () => {};
     // A program that cannot be started has no 'exit' event.
-    child.once('error', () => resolve('not started'));
+    child.once('error', (fault) => resolve({ ended: 'not started', fault }));
     child.once('exit', (code, signal) => {
       const how = signal ?? code ?? 0;
       // A server that the command started may hold its output open for ever: it is not waited for.
       callOff = clock.after(LAST_OUTPUT_MS, () => {
         child.stdout?.destroy();
         child.stderr?.destroy();
-        resolve(how);
+        resolve({ ended: how });
       });
     });
     child.once('close', (code, signal) => {
       callOff();
-      resolve(signal ?? code ?? 0);
+      resolve({ ended: signal ?? code ?? 0 });
     });
   });
 }

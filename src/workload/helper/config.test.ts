@@ -16,7 +16,7 @@ describe('the configuration of a helper', () => {
       certificateMode: 0o644,
       commandTimeout: 30,
     });
-    expect(() => helperConfig({})).toThrow(usage('dir'));
+    expect(() => helperConfig({})).toThrow(usage('helper: dir: say where the files go, with --dir DIR'));
   });
 
   it('takes the later of two layers, and an undefined one never', () => {

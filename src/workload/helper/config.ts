@@ -43,14 +43,18 @@ const jwt = z.strictObject({
     .optional(),
 });
 
+const NO_DIR = 'say where the files go, with --dir DIR or "dir" in the configuration';
+
 const schema = z
   .strictObject({
     endpoint: z.string().optional(),
-    dir: z.string().min(1),
+    dir: z.string({ error: NO_DIR }).min(1, NO_DIR),
     owner: z.string().optional(),
     certificate: fileName.default('svid.pem'),
     key: fileName.default('svid_key.pem'),
     bundle: fileName.default('bundle.pem'),
+    /** Revocation lists, PEM; no file while the Workload API gives none. */
+    crl: fileName.optional(),
     /** Key and certificates in one file, for those who cannot take a change between two. */
     combined: fileName.optional(),
     pkcs12: z.strictObject({ file: fileName, passwordFile: z.string().min(1) }).optional(),

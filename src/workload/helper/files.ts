@@ -5,6 +5,7 @@ import {
   certificateToPem,
   createPkcs12,
   formatJwtBundle,
+  pem,
   pemOf,
 } from '../../identity/index.ts';
 import type { JwtSvid } from '../jwt-svid.ts';
@@ -47,6 +48,10 @@ export function filesOf(config: HelperConfig, material: Material): SetFile[] {
   ];
   if (config.combined !== undefined) {
     files.push({ name: config.combined, data: key + leaf + above, mode: config.keyMode });
+  }
+  if (config.crl !== undefined && material.x509.crls.length > 0) {
+    const data = material.x509.crls.map(({ der }) => pem('X509 CRL', der)).join('');
+    files.push({ name: config.crl, data, mode: config.bundleMode });
   }
   return [...files, ...federatedFiles(config, bundles, trustDomain), ...jwtFiles(config, material)];
 }

@@ -19,6 +19,7 @@ import { type InterlockError, parseSpiffeId } from '../../access/index.ts';
 import { FakeWorkloadApi, TestAuthority, TestClock } from '../testing.ts';
 import { helperConfig } from './config.ts';
 import { federatedName } from './files.ts';
+import type { Health } from './health.ts';
 import { Helper } from './helper.ts';
 
 const root = new TestAuthority('example.org');
@@ -128,6 +129,20 @@ describe('a helper', () => {
     expect(p12).toContain('BEGIN PRIVATE KEY');
   });
 
+  it('writes the revocation lists as PEM, and no file while there are none', async () => {
+    const revoked = root.svid('/gone');
+    api.set({ ...state('/one'), crls: [root.crl(revoked), other.crl()] });
+    await helper({ crl: 'crl.pem' }).run();
+    expect(text('crl.pem').match(/BEGIN X509 CRL/g)).toHaveLength(2);
+    const shown = execFileSync('openssl', ['crl', '-in', join(dir, 'crl.pem'), '-noout', '-text'], {
+      encoding: 'utf8',
+    });
+    const serial = revoked.chain[0]?.serial.toUpperCase() ?? '';
+    expect(shown.replaceAll(/\s/g, '')).toContain(serial);
+    api.set(state('/two'));
+    await until(() => written() === 'spiffe://example.org/two' && !existsSync(join(dir, 'crl.pem')));
+  });
+
   it('puts intermediates where spiffe-helper would with add_intermediates_to_bundle', async () => {
     const svid = root.child().svid('/web');
     api.set({ svids: [svid], bundles: [root.bundle()] });
@@ -174,6 +189,38 @@ describe('a helper', () => {
     clock.advance(2_000);
     await until(() => text('db.jwt') !== first);
     expect(issued).toBe(2);
+  });
+
+  it('replaces tokens when the certificate is replaced, and when their key is gone from the bundle', async () => {
+    const [a, b] = [0, 1].map(() => new TestAuthority('example.org', { now: clock.now }));
+    if (a === undefined || b === undefined) throw new TypeError('there are two');
+    let signer = a;
+    api.tokens = ({ audience }) => ({
+      spiffeId: parseSpiffeId('spiffe://example.org/web'),
+      svid: signer.token('/web', audience),
+    });
+    const keys = (...all: TestAuthority[]) => ({
+      ...root.bundle(),
+      jwtAuthorities: all.flatMap((each) => each.bundle().jwtAuthorities),
+    });
+    const kid = () =>
+      (JSON.parse(Buffer.from(text('db.jwt').split('.')[0] ?? '', 'base64url').toString()) as { kid: string })
+        .kid;
+    const svid = root.svid('/web');
+    api.set({ svids: [svid], bundles: [keys(a, b)] });
+    await helper({ jwt: [{ audience: 'db', file: 'db.jwt' }] }).run();
+    expect(kid()).toBe(a.signer.keyId);
+    // Tainted: both keys are trusted still, and the agent replaces what the old authority signed.
+    signer = b;
+    api.set({ svids: [root.svid('/web')], bundles: [keys(a, b)] });
+    await until(() => kid() === b.signer.keyId);
+    // Revoked: the certificate stays.
+    signer = a;
+    api.set({ svids: [svid], bundles: [keys(a, b)] });
+    await until(() => kid() === a.signer.keyId);
+    signer = b;
+    api.set({ svids: [svid], bundles: [keys(b)] });
+    await until(() => kid() === b.signer.keyId);
   });
 
   it('writes certificates where tokens cannot be had any more, and says so', async () => {
@@ -240,6 +287,50 @@ describe('a helper', () => {
     clock.advance(3_700_000);
     expect(await ask(port, '/ready')).toBe(503);
     expect(await ask(port, '/live')).toBe(200);
+  });
+
+  describe('is not ready', () => {
+    const file = () => join(base, 'health.json');
+    const told = () => JSON.parse(readFileSync(file(), 'utf8')) as Health;
+
+    it('once its identity was taken away, until it is given back', async () => {
+      api.set(state('/web'));
+      const running = helper({ healthFile: file() });
+      await running.run();
+      expect(running.health).toMatchObject({ ready: true, agent: 'answers', error: null });
+      api.refusal = { code: status.PERMISSION_DENIED, details: 'no identity issued' };
+      api.end({ code: status.PERMISSION_DENIED, details: 'no identity issued' });
+      await until(() => !told().ready);
+      const error = expect.stringContaining('no identity is registered') as string;
+      expect(told()).toMatchObject({ ready: false, agent: 'answers', error });
+      expect(running.health).toEqual(told());
+      api.refusal = undefined;
+      clock.advance(3_000);
+      await until(() => told().ready);
+      expect(told().error).toBeNull();
+    });
+
+    it('where an update holds no identity of its own any more', async () => {
+      api.set(state('/web'));
+      const running = helper();
+      await running.run();
+      api.sendRaw(api.message({ svids: [], bundles: [root.bundle()] }));
+      await until(() => !running.health.ready);
+      expect(running.health.error).toContain('without an identity');
+    });
+
+    it('when the certificate has ended while the agent was away, and not before', async () => {
+      api.set(state('/web'));
+      const running = helper({ healthFile: file() });
+      await running.run();
+      api.stop();
+      await until(() => told().agent === 'away');
+      const error = expect.stringContaining('the Workload API at') as string;
+      expect(told()).toMatchObject({ ready: true, agent: 'away', error });
+      clock.advance(3_700_000);
+      await until(() => !told().ready);
+      expect(told().error).toMatch(/^the certificate of .*\/web ended at .*Z: the Workload API at/);
+    });
   });
 
   it('never shows a key or a token in what it says', async () => {

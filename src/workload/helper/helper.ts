@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { InterlockError } from '../../access/index.ts';
+import type { Certificate } from '../../identity/index.ts';
 import { interlockErrorOf } from '../api-error.ts';
 import { Backoff } from '../backoff.ts';
 import { WorkloadApiClient } from '../client.ts';
@@ -12,7 +13,7 @@ import type { X509Svid } from '../x509-state.ts';
 import type { HelperConfig } from './config.ts';
 import { filesOf, pkcs12File } from './files.ts';
 import { FileSet, type SetFile } from './file-set.ts';
-import { type Health, HealthServer, writeHealth } from './health.ts';
+import { type Health, healthOf, HealthServer, writeHealth } from './health.ts';
 import { type Hooks, hooksOf } from './hooks.ts';
 import { ownerOf } from './owner.ts';
 
@@ -54,10 +55,16 @@ export class Helper {
   #written: { content: string; files: Written; at: number } | undefined;
   #writes = 0;
   #error: InterlockError | undefined;
+  /** Why there is no first state. */
+  #refusal: InterlockError | undefined;
   #busy: Promise<void> | undefined;
   #again = false;
   #tokens: readonly JwtSvid[] = [];
+  /** The certificate that was held when the tokens were taken. */
+  #leaf: Certificate | undefined;
   #callOff = () => {};
+  #telling: Promise<void> = Promise.resolve();
+  #callOffTelling = () => {};
 
   /** Throws `usage` or `not_found` for options that cannot work. */
   constructor(config: HelperConfig, events: HelperEvents, clock: Clock = systemClock) {
@@ -76,11 +83,15 @@ export class Helper {
     return await this.#write((await this.#takeTokens()).tokens);
   }
 
-  /** Writes one set and runs the hooks to their end; a program that would be kept running is not started. */
-  async runOnce(signal?: AbortSignal): Promise<Written> {
+  /**
+   * Writes one set and runs the hooks to their end; a program that would be kept running is not started. `code`: how
+   * the hooks ended, as an exit code.
+   */
+  async runOnce(signal?: AbortSignal): Promise<{ written: Written; code: number }> {
     const written = await this.writeOnce(signal);
-    if (this.#config.command === undefined || this.#config.signal === undefined) await this.#hooks.renewed();
-    return written;
+    const { command, signal: sent } = this.#config;
+    const code = command === undefined || sent === undefined ? await this.#hooks.renewed() : 0;
+    return { written, code };
   }
 
   /** Writes each new state until {@link close}. Rejects where the first one cannot be had; `io` is tried again. */
@@ -100,27 +111,26 @@ export class Helper {
 
   get health(): Health {
     const written = this.#written;
-    const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
-    return {
-      ready:
-        written !== undefined && written.files.expiresAt > this.#clock.now() && this.#error === undefined,
-      spiffeId: written?.files.spiffeId ?? null,
-      writtenAt: iso(written?.at),
-      expiresAt: iso(written?.files.expiresAt),
+    return healthOf({
+      now: this.#clock.now(),
+      written: written && { ...written.files, at: written.at },
       writes: this.#writes,
-      error: this.#error?.message ?? null,
-    };
+      failure: this.#error,
+      stream: this.#x509 === undefined ? this.#refusal : this.#x509.lastError,
+    });
   }
 
   /** Stops watching, ends what hooks run, and waits for a write that is on its way. */
   async close(): Promise<void> {
     this.#abort.abort();
     this.#callOff();
+    this.#callOffTelling();
     this.#x509?.close();
     this.#jwt?.close();
     this.#client.close();
     await this.#hooks.close();
     await this.#busy;
+    await this.#telling;
     await this.#healthServer?.close();
   }
 
@@ -131,6 +141,11 @@ export class Helper {
     const shared = { client: this.#client, clock: this.#clock, signal: stop, onError };
     this.#x509 = await X509Source.open({
       ...shared,
+      onError: (error) => {
+        this.#refusal = error;
+        onError(error);
+        void this.#tellHealth();
+      },
       ...(hint === undefined
         ? {}
         : { pick: (svids: readonly X509Svid[]) => svids.find((svid) => svid.hint === hint) }),
@@ -189,8 +204,13 @@ export class Helper {
     const source = this.#jwt;
     const { jwt } = this.#config;
     if (source === undefined || jwt.length === 0) return { tokens: [], fault: undefined };
-    // Of several identities the token is of the one whose certificate is written.
-    const own = this.#x509?.svid.spiffeId;
+    // Of several identities the token is of the one whose certificate is written. One that was replaced may be of an
+    // authority that is relied on no more, and so may the tokens: the agent is asked whether it has others.
+    const svid = this.#x509?.svid;
+    const own = svid?.spiffeId;
+    const leaf = svid?.chain[0];
+    if (this.#leaf !== undefined && leaf?.serial !== this.#leaf.serial) source.renewAll();
+    this.#leaf = leaf;
     const asked = jwt.map(({ audience, subject }) => source.fetchJwtSvid(audience, subject ?? own));
     let fault: unknown;
     const tokens = (await Promise.allSettled(asked)).map((answer, i) => {
@@ -225,14 +245,28 @@ export class Helper {
     return written;
   }
 
-  async #tellHealth(): Promise<void> {
+  /** One at a time: each is the newest when its turn comes. */
+  #tellHealth(): Promise<void> {
     const { healthFile } = this.#config;
-    if (healthFile === undefined) return;
+    if (healthFile === undefined || this.#abort.signal.aborted) return Promise.resolve();
+    this.#telling = this.#telling.then(() => this.#writeHealth(healthFile));
+    this.#tellAtEnd();
+    return this.#telling;
+  }
+
+  async #writeHealth(file: string): Promise<void> {
     try {
-      await writeHealth(healthFile, this.health);
+      await writeHealth(file, this.health);
     } catch (error) {
-      this.#events.onError(interlockErrorOf(healthFile, error));
+      this.#events.onError(interlockErrorOf(file, error));
     }
+  }
+
+  /** Who reads the file cannot know that the certificate has ended meanwhile. */
+  #tellAtEnd(): void {
+    this.#callOffTelling();
+    const left = (this.#written?.files.expiresAt ?? 0) - this.#clock.now();
+    if (left > 0) this.#callOffTelling = this.#clock.after(left, () => void this.#tellHealth());
   }
 }
 

@@ -92,6 +92,17 @@ describe('interlock helper as a process', () => {
     expect(out()).toContain('reloaded');
   });
 
+  it('--once ends with the exit code of its command', async () => {
+    set('/web');
+    const { ended } = start('--dir', dir, '--once', '--', process.execPath, '-e', 'process.exit(9)');
+    expect(await ended).toBe(9);
+    const missing = start('--dir', dir, '--once', '--json', '--', join(base, 'nothing'));
+    expect(await missing.ended).toBe(127);
+    expect(missing.err()).toContain('nothing could not be started: there is no such program');
+    const nobody = start('--dir', dir, '--once', '--signal', 'HUP', '--pid', String(2 ** 22 + 1));
+    expect(await nobody.ended).toBe(1);
+  });
+
   it('--once --json prints one object', async () => {
     set('/web');
     const { ended, out } = start('--dir', dir, '--once', '--json');
@@ -130,7 +141,7 @@ describe('interlock helper as a process', () => {
   });
 
   it.each([
-    [['--once'], 'dir'],
+    [['--once'], 'say where the files go, with --dir DIR'],
     [['--dir', 'x', '--pkcs12', 'a.p12'], '--password-file'],
     [['--dir', 'x', '--once', '--init'], 'cannot be used with'],
     [['--dir', 'x', '--endpoint', '/run/agent.sock'], 'no Workload API endpoint'],

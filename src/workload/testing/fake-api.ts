@@ -85,6 +85,14 @@ export class FakeWorkloadApi {
     for (const streams of Object.values(this.#streams)) streams.clear();
   }
 
+  /** Ends every stream with an error, as an agent does whose workload lost its identity. */
+  end(error: { code: status; details: string }): void {
+    for (const streams of Object.values(this.#streams)) {
+      for (const call of streams) call.emit('error', error);
+      streams.clear();
+    }
+  }
+
   /** Sends a new complete state to all who listen. */
   set(state: FakeState): void {
     this.#state = state;

@@ -108,7 +108,8 @@ export class Connections {
   }
 }
 
-function sameTrust(a: X509State, b: X509State): boolean {
+/** Whether both states trust the same authorities and hold the same revocations. */
+export function sameTrust(a: X509State, b: X509State): boolean {
   return (
     a.crls.length === b.crls.length &&
     a.crls.every(({ der }, i) => b.crls[i]?.der.equals(der)) &&

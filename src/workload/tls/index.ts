@@ -7,7 +7,7 @@ export {
   authorizeWhere,
 } from './authorize.ts';
 export { connectMtls, type ConnectOptions, type MtlsConnection, type Target } from './client.ts';
-export type { AtExpiry } from './connections.ts';
+export { type AtExpiry, sameTrust } from './connections.ts';
 export { CIPHERS, contextOptions, GROUPS } from './context.ts';
 export { judge, type MtlsPolicy, type Peer, peerOf, presentedChain, provePeer } from './peer.ts';
 export { type GuardOptions, guardServer, mtlsClientOptions, mtlsServerOptions } from './raw.ts';

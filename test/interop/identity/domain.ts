@@ -54,14 +54,27 @@ export class Domain {
 
   /** Sets up the authority and starts the control plane and the agent. */
   async start(): Promise<void> {
+    await this.serve();
+    const token = (await this.interlock('authority', 'token', 'node-1')).trim();
+    await this.startAgent(token);
+  }
+
+  /** Sets up the authority and starts the control plane alone. */
+  async serve(...more: readonly string[]): Promise<void> {
     await this.interlock('authority', 'init', '--trust-domain', this.name);
     const listen = ['--listen', '127.0.0.1:0', '--endpoints', '127.0.0.1:0'];
-    this.#server = this.#spawn('authority', 'serve', '--state', this.#state, ...listen);
+    this.#server = this.#spawn('authority', 'serve', '--state', this.#state, ...listen, ...more);
     const { port, endpoints } = await this.#server.line(portsOf, 0, 'the control plane');
     this.#address = `127.0.0.1:${port}`;
     this.endpoints = endpoints;
-    const token = (await this.interlock('authority', 'token', 'node-1')).trim();
-    await this.startAgent(token);
+  }
+
+  /** Starts an agent that proves itself otherwise, in place of the one before; it may be refused. */
+  async startOther(name: string, ...args: readonly string[]): Promise<Child> {
+    await this.#agent?.stop();
+    const state = ['--server', this.#address, '--state', join(this.#dir, name), '--socket', this.socket];
+    this.#agent = this.#spawn('agent', ...state, ...args);
+    return this.#agent;
   }
 
   /** Starts the agent, again without a token: it was attested before. */

@@ -65,6 +65,22 @@ export function installClient(): Installed {
   return build(source, bin, ['-o', bin, '.']);
 }
 
+/** The version of Kubernetes that test/interop/go-kubernetes/go.mod pins. */
+export const KUBERNETES_VERSION =
+  /k8s\.io\/kubernetes (v\S+)/.exec(
+    readFileSync(new URL('../go-kubernetes/go.mod', import.meta.url), 'utf8'),
+  )?.[1] ?? 'unknown';
+
+/** Builds Kubernetes' API server with an etcd in it, as its go.mod pins them: seven minutes on one core. */
+export function installKubernetesApi(): Installed {
+  const bin = join(binaries(), `kubernetes-api-${KUBERNETES_VERSION}`);
+  if (existsSync(bin)) return { bin };
+  const source = join(CACHE, 'source', 'kubernetes-api');
+  cpSync(fileURLToPath(new URL('../go-kubernetes', import.meta.url)), source, { recursive: true });
+  const version = `-X k8s.io/component-base/version.gitVersion=${KUBERNETES_VERSION}`;
+  return build(source, bin, ['-p', '1', '-ldflags', `-s -w ${version}`, '-o', bin, '.']);
+}
+
 function build(source: string, bin: string, args: readonly string[]): Installed {
   console.log(`building ${bin}`);
   try {

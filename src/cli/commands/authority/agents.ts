@@ -1,6 +1,6 @@
 import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { timeAndDistance } from '../../control/words.ts';
+import { distanceText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { plural } from '../../words.ts';
 
@@ -34,18 +34,15 @@ export const authorityAgentsCommand: CommandSpec<CommonOptions> = {
       return EXIT.done.code;
     }
     const { versions, agents } = shown;
-    terminal.table(
-      [
-        ['AGENT', 'STATE', 'FROM', 'SVID ENDS'],
-        ...agents.map((agent) => [
-          agent.id,
-          stateOf(agent, versions),
-          agent.address ?? '-',
-          timeAndDistance(agent.notAfter, now()),
-        ]),
-      ],
-      { indent: 0 },
-    );
+    terminal.listing([
+      ['AGENT', 'STATE', 'FROM', 'SVID ENDS'],
+      ...agents.map((agent) => [
+        agent.id,
+        stateOf(agent, versions),
+        agent.address ?? '-',
+        distanceText(agent.notAfter, now()),
+      ]),
+    ]);
     const connected = agents.filter(({ isConnected }) => isConnected).length;
     terminal.line();
     terminal.line(`${plural(agents.length, 'agent')}, ${connected} connected.`);

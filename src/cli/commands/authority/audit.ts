@@ -50,12 +50,12 @@ export const authorityAuditCommand: CommandSpec<Options> = {
     const { entries } = await api.get<{ entries: Entry[] }>('/v1/audit', query);
     if (json) for (const entry of entries) terminal.json(entry);
     else
-      terminal.table(
+      terminal.listing(
         [
           ['ENTRY', 'TIME', 'WHO', 'DID', 'TO'],
           ...entries.map(({ seq, at, who, act, what }) => [String(seq), timeText(at), who, act, what]),
         ],
-        { indent: 0, right: [0] },
+        { right: [0] },
       );
     return EXIT.done.code;
   },

@@ -44,9 +44,7 @@ export const authorityInitCommand: CommandSpec<Options> = {
   json: '{trustDomain, authority: {id, notAfter}, root: "self" or "offline", offlineRoot?}',
   async run({ terminal, now }, _args, options) {
     const { checkIssuer } = await import('../../../identity/index.ts');
-    const { initialise, makeOfflineRoot, prepareFirst, realTimers, signOffline } = await import(
-      '../../../server/index.ts'
-    );
+    const { realTimers, setUp } = await import('../../../server/index.ts');
     if (options.issuer !== undefined) checkIssuer(options.issuer);
     const { offlineRoot, trustDomain } = options;
     const authorityTtl = options.ttl ?? (offlineRoot === undefined ? 30 * DAY : 365 * DAY);
@@ -59,15 +57,13 @@ export const authorityInitCommand: CommandSpec<Options> = {
       root: offlineRoot === undefined ? ('self' as const) : ('offline' as const),
       ...(options.issuer === undefined ? {} : { issuer: options.issuer }),
     };
-    const who = `uid:${process.getuid?.() ?? 'unknown'}`;
-    const timers = { ...realTimers, now };
-    if (offlineRoot !== undefined) await makeOfflineRoot(offlineRoot, domain, options.rootTtl, now());
-    await initialise(options.state, domain, who, timers);
-    const sign =
-      offlineRoot === undefined
-        ? undefined
-        : (csr: Buffer) => signOffline(offlineRoot, { csr, ttl: authorityTtl, now: now() });
-    const slot = await prepareFirst(options.state, who, timers, sign);
+    const slot = await setUp({
+      state: options.state,
+      domain,
+      who: `uid:${process.getuid?.() ?? 'unknown'}`,
+      timers: { ...realTimers, now },
+      offlineRoot: offlineRoot === undefined ? undefined : { dir: offlineRoot, ttl: options.rootTtl },
+    });
     if (options.json) {
       const authority = { id: slot.id, notAfter: slot.notAfter };
       terminal.json({ trustDomain, authority, root: domain.root, offlineRoot });

@@ -5,6 +5,7 @@ import { durationOption } from '../../control/options.ts';
 import { shortId, timeAndDistance } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import type { Terminal } from '../../terminal.ts';
+import { plural } from '../../words.ts';
 import { type AuthorityShown, stateWords } from './show.ts';
 
 const JSON_SHAPE =
@@ -85,17 +86,24 @@ export const authorityTaintCommand: CommandSpec<CommonOptions & { readonly over:
 };
 
 /** `interlock authority revoke`: takes an authority's root out of the bundle. */
-export const authorityRevokeCommand: CommandSpec<CommonOptions> = {
+export const authorityRevokeCommand: CommandSpec<CommonOptions & { readonly force?: true }> = {
   name: 'authority revoke',
   args: '<authority>',
   summary:
-    'Take a tainted authority out of the bundle: nothing that it signed is accepted any more, anywhere.',
-  options: [],
+    'Take a tainted authority out of the bundle: nothing that it signed is accepted any more, anywhere. Refused while SVIDs of it are live.',
+  options: [
+    new Option(
+      '--force',
+      'although SVIDs of it are live: they are refused at once, and agents that have one attest anew',
+    ),
+  ],
   example: 'interlock authority revoke 3f2a90c41b',
   json: JSON_SHAPE,
-  async run({ terminal, now }, [id = ''], { state, json }) {
+  async run({ terminal, now }, [id = ''], { state, json, force }) {
+    const body = { force: force === true };
     const shown = await new Api(state).post<AuthorityShown>(
       `/v1/authorities/${encodeURIComponent(id)}/revoke`,
+      body,
     );
     return tell(terminal, shown, now(), json);
   },
@@ -107,9 +115,9 @@ function tell(terminal: Terminal, shown: AuthorityShown, now: number, json: true
     return EXIT.done.code;
   }
   const end = timeAndDistance(shown.notAfter, now);
-  terminal.line(`Authority ${shortId(shown.id)} ("${shown.name}"): ${stateWords(shown)}; ends ${end}.`);
+  terminal.prose(`Authority ${shortId(shown.id)} ("${shown.name}"): ${stateWords(shown)}; ends ${end}.`);
   const left = Object.values(shown.live).reduce((sum, count) => sum + count, 0);
-  if (shown.taintedAt !== undefined && left > 0)
-    terminal.line(`${left} live SVIDs of it are left to be replaced.`);
+  if (shown.taintedAt !== undefined && shown.revokedAt === undefined && left > 0)
+    terminal.prose(`${plural(left, 'live SVID')} of it ${left === 1 ? 'is' : 'are'} left to be replaced.`);
   return EXIT.done.code;
 }

@@ -1,12 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { InterlockError } from '../../../access/index.ts';
-import { certificateToPem, formatDuration } from '../../../identity/index.ts';
 import { type CommandSpec, type CommonOptions, InvalidArgumentError, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
 import { durationOption, listOption } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import { ioError } from '../../files.ts';
-import { shortId, timeAndDistance } from '../../control/words.ts';
+import { durationText, shortId, timeAndDistance } from '../../control/words.ts';
 import { type AuthorityShown, stateWords } from './show.ts';
 
 /** Largest file that is read here, in bytes. */
@@ -63,6 +62,7 @@ export const authoritySignCommand: CommandSpec<SignOptions> = {
   example: 'interlock authority sign next.csr --offline-root /media/root --out next.pem',
   json: '{pem, notAfter}',
   async run({ terminal, now }, [file = ''], options) {
+    const { certificateToPem } = await import('../../../identity/index.ts');
     const { signOffline } = await import('../../../server/index.ts');
     const chain = await signOffline(options.offlineRoot, {
       csr: requestOf(file),
@@ -78,7 +78,7 @@ export const authoritySignCommand: CommandSpec<SignOptions> = {
     else if (options.out === undefined) terminal.out.write(pem);
     else
       terminal.prose(
-        `Wrote ${options.out}, good for ${formatDuration(notAfter - now())}. Take it back with: interlock authority import ${options.out}`,
+        `Wrote ${options.out}, good for ${durationText(notAfter - now())}. Take it back with: interlock authority import ${options.out}`,
       );
     return EXIT.done.code;
   },

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { InterlockError } from '../../../access/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
-import { addressOption } from '../../control/options.ts';
+import { addressOption, durationOption, listOption } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import { ioError } from '../../files.ts';
+import { type JoinTokenOptions, joinTokenOf, joinTokenOptions } from '../../join-token.ts';
 import { openLog } from '../../log.ts';
 import { untilStopped } from '../../until-stopped.ts';
 import { VERSION } from '../../version.ts';
@@ -13,15 +14,16 @@ interface Address {
   readonly port: number;
 }
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, JoinTokenOptions {
   readonly listen: Address;
   readonly endpoints?: Address;
   readonly endpointCert?: string;
   readonly endpointKey?: string;
   readonly attestors?: string;
   readonly federationCa?: string;
+  readonly waitForAgents?: number;
   readonly parent?: string;
-  readonly joinToken?: string;
+  readonly nodeProxy?: readonly string[];
 }
 
 /** `interlock authority serve`: the control plane. */
@@ -47,11 +49,16 @@ export const authorityServeCommand: CommandSpec<Options> = {
       'YAML: how nodes may attest beside join tokens (k8s_psat, oidc, x509pop)',
     ),
     new Option('--federation-ca <file>', 'authorities of https_web peers, PEM, instead of the public ones'),
+    new Option(
+      '--wait-for-agents <duration>',
+      'how long a new authority that is due waits for agents to confirm it (default: half of what the old one has left, a twelfth of its life)',
+    ).argParser(durationOption),
     new Option('--parent <host:port>', 'be a child authority of this control plane'),
     new Option(
-      '--join-token <token>',
-      'for a parent, the first time: from its "interlock authority token"',
-    ).env('INTERLOCK_JOIN_TOKEN'),
+      '--node-proxy <id>',
+      'a SPIFFE ID (or all below one: ID/*) that may enforce for every workload; may be repeated',
+    ).argParser(listOption),
+    ...joinTokenOptions('for a parent, the first time: from its "interlock authority token"'),
   ],
   example: 'interlock authority serve --listen 0.0.0.0:8443 --endpoints 127.0.0.1:8444',
   json: 'log lines on standard error: {level, time, msg, ...}',
@@ -66,9 +73,13 @@ export const authorityServeCommand: CommandSpec<Options> = {
       listen: options.listen,
       endpoints: options.endpoints && { ...options.endpoints, identity },
       attestors,
+      patience: options.waitForAgents,
       federationCa: options.federationCa === undefined ? undefined : [text(options.federationCa)],
       parent:
-        options.parent === undefined ? undefined : { address: options.parent, joinToken: options.joinToken },
+        options.parent === undefined
+          ? undefined
+          : { address: options.parent, joinToken: joinTokenOf(options) },
+      nodeProxies: options.nodeProxy,
       timers: { ...realTimers, now },
       log,
       version: VERSION,

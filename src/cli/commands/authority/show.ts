@@ -1,16 +1,17 @@
-import { KEY_ALGORITHMS, type KeyAlgorithm } from '../../../identity/index.ts';
 import type { CommandSpec, CommonOptions } from '../../command.ts';
 import { Api } from '../../control/api.ts';
 import { EXIT } from '../../exit.ts';
 import { plural } from '../../words.ts';
-import { shortId, timeAndDistance } from '../../control/words.ts';
+import { distanceText, shortId } from '../../control/words.ts';
 
 /** An authority as the API shows it. Times are milliseconds. */
 export interface AuthorityShown {
   readonly id: string;
   readonly name: string;
+  readonly trustDomain: string;
   readonly state: string;
-  readonly algorithm: KeyAlgorithm;
+  /** Its kind of key, in words. */
+  readonly key: string;
   readonly notBefore: number;
   readonly notAfter: number;
   readonly taintedAt?: number;
@@ -29,6 +30,13 @@ interface Shown {
   readonly root: string;
   readonly parent?: string;
   readonly prefixes?: readonly string[];
+  /** Control planes abroad that certify authorities of this one. */
+  readonly joined: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly trustDomain: string;
+    readonly fault?: string;
+  }[];
   readonly authorities: readonly AuthorityShown[];
 }
 
@@ -44,7 +52,7 @@ export const authorityShowCommand: CommandSpec<CommonOptions> = {
   summary: 'Show the authorities: which one signs, until when, and what is still live under each.',
   options: [],
   example: 'interlock authority show',
-  json: '{trustDomain, root, parent?, prefixes?, authorities: [{id, name, state, algorithm, notBefore, notAfter,\ntaintedAt?, revokedAt?, isConfirmed, isWanted, isRoot, prefixes?, live: {KIND: count}, pem, rootPem}]}',
+  json: '{trustDomain, root, parent?, prefixes?, joined: [{name, address, trustDomain, fault?}],\nauthorities: [{id, name, trustDomain, state, algorithm, key, notBefore, notAfter,\ntaintedAt?, revokedAt?, isConfirmed, isWanted, isRoot, prefixes?, live: {KIND: count}, pem, rootPem}]}',
   async run({ terminal, now }, _args, options) {
     const shown = await new Api(options.state).get<Shown>('/v1/authorities');
     if (options.json) {
@@ -53,21 +61,22 @@ export const authorityShowCommand: CommandSpec<CommonOptions> = {
     }
     terminal.line(`Trust domain ${shown.trustDomain}; its root is ${ROOT_WORDS[shown.root] ?? shown.root}.`);
     if (shown.prefixes !== undefined) terminal.prose(`It may speak for ${shown.prefixes.join(', ')} only.`);
+    for (const { name, address, trustDomain, fault } of shown.joined)
+      terminal.prose(
+        `"${name}" is of ${trustDomain}, at ${address}: ${fault === undefined ? 'connected' : `not connected (${fault})`}.`,
+      );
     terminal.line();
-    terminal.table(
-      [
-        ['NAME', 'AUTHORITY', 'STATE', 'KEY', 'ENDS', 'LIVE SVIDS'],
-        ...shown.authorities.map((each) => [
-          each.name,
-          shortId(each.id),
-          stateWords(each),
-          KEY_ALGORITHMS[each.algorithm].label,
-          timeAndDistance(each.notAfter, now()),
-          liveWords(each.live),
-        ]),
-      ],
-      { indent: 0 },
-    );
+    terminal.listing([
+      ['NAME', 'AUTHORITY', 'STATE', 'KEY', 'ENDS', 'LIVE SVIDS'],
+      ...shown.authorities.map((each) => [
+        each.name,
+        shortId(each.id),
+        stateWords(each),
+        each.key,
+        distanceText(each.notAfter, now()),
+        liveWords(each.live),
+      ]),
+    ]);
     return EXIT.done.code;
   },
 };

@@ -5,6 +5,7 @@ import { shareOption } from '../../control/options.ts';
 import { percentText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import type { Terminal } from '../../terminal.ts';
+import { plural } from '../../words.ts';
 
 interface Shown {
   readonly id: string;
@@ -17,11 +18,21 @@ interface Shown {
     readonly atTo: number;
     readonly willMove: number;
     readonly willReturn: number;
+    readonly staying: Readonly<Record<string, { readonly count: number; readonly ids: readonly string[] }>>;
   };
+  readonly fromTrustDomain?: string;
+  readonly toTrustDomain?: string;
 }
 
+/** Why workloads whose turn it is stay with the old authority. */
+const STAYING: Readonly<Record<string, string>> = {
+  agent: 'their agents are of an earlier version, which takes no ID of another trust domain',
+  prefixes: 'the new authority may not speak for their paths',
+  target: 'the new authority cannot sign now',
+};
+
 const JSON_SHAPE =
-  '{id, from, to, share, state, publishedIn, changedAt, progress: {atFrom, atTo, willMove, willReturn}}';
+  '{id, from, to, fromTrustDomain, toTrustDomain, share, state, publishedIn, changedAt,\nprogress: {atFrom, atTo, willMove, willReturn, staying: {REASON: {count, ids}}}}';
 const SHARE = () =>
   new Option('--share <share>', 'how many of the workloads: 10% or 0.1').argParser(shareOption);
 
@@ -45,6 +56,11 @@ const start: CommandSpec<StartOptions> = {
   json: JSON_SHAPE,
   async run({ terminal }, [id = ''], { state, json, from, to, share }) {
     const shown = await new Api(state).post<Shown>('/v1/cutovers', { id, from, to, share });
+    const { fromTrustDomain, toTrustDomain } = shown;
+    if (fromTrustDomain !== toTrustDomain && !json)
+      terminal.prose(
+        `IDs change from spiffe://${fromTrustDomain}/... to spiffe://${toTrustDomain}/...: for policies that name IDs, these are other principals. Let both in before a share moves.`,
+      );
     return tell(terminal, [shown], json);
   },
 };
@@ -114,20 +130,22 @@ function tell(terminal: Terminal, cutovers: readonly Shown[], json: true | undef
     for (const cutover of cutovers) terminal.json(cutover);
     return EXIT.done.code;
   }
-  terminal.table(
-    [
-      ['CUTOVER', 'STATE', 'SHARE', 'AT THE OLD', 'AT THE NEW', 'WILL MOVE', 'WILL RETURN'],
-      ...cutovers.map(({ id, from = '', to = '', share = 0, state, progress }) => [
-        id,
-        state,
-        percentText(share),
-        `${progress?.atFrom ?? 0} (${from})`,
-        `${progress?.atTo ?? 0} (${to})`,
-        String(progress?.willMove ?? 0),
-        String(progress?.willReturn ?? 0),
-      ]),
-    ],
-    { indent: 0 },
-  );
+  terminal.listing([
+    ['CUTOVER', 'STATE', 'SHARE', 'AT THE OLD', 'AT THE NEW', 'WILL MOVE', 'WILL RETURN'],
+    ...cutovers.map(({ id, from = '', to = '', share = 0, state, progress }) => [
+      id,
+      state,
+      percentText(share),
+      `${progress?.atFrom ?? 0} (${from})`,
+      `${progress?.atTo ?? 0} (${to})`,
+      String(progress?.willMove ?? 0),
+      String(progress?.willReturn ?? 0),
+    ]),
+  ]);
+  for (const { id, from = '', progress } of cutovers)
+    for (const [reason, { count, ids }] of Object.entries(progress?.staying ?? {}))
+      terminal.prose(
+        `${id}: ${plural(count, 'SVID')} of ${from} ${count === 1 ? 'stays' : 'stay'}, since ${STAYING[reason] ?? reason}: ${ids.join(', ')}${count > ids.length ? ', ...' : ''}.`,
+      );
   return EXIT.done.code;
 }

@@ -6,7 +6,7 @@ import {
   trustDomainOption,
 } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { timeAndDistance } from '../../control/words.ts';
+import { distanceText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { readText } from '../../files.ts';
 import type { Terminal } from '../../terminal.ts';
@@ -18,13 +18,19 @@ interface Peer {
   readonly authorities: number;
   readonly sequence?: number;
   readonly fetchedAt?: number;
-  readonly isStale: boolean;
-  readonly failures: number;
+  readonly state: 'not_fetched' | 'failing' | 'stale' | 'fresh';
   readonly lastFault?: { readonly message: string };
 }
 
+const STATE_WORDS: Readonly<Record<Peer['state'], string>> = {
+  not_fetched: 'not fetched yet',
+  failing: 'failing',
+  stale: 'stale',
+  fresh: 'fresh',
+};
+
 const JSON_SHAPE =
-  '{trustDomain, endpointUrl, profile, endpointSpiffeId?, authorities, sequence?, fetchedAt?, nextAt, isStale, failures, lastFault?}';
+  '{trustDomain, endpointUrl, profile, endpointSpiffeId?, authorities, sequence?, fetchedAt?, nextAt, state: "not_fetched", "failing", "stale" or "fresh", isStale, failures, lastFault?}';
 
 interface AddOptions extends CommonOptions {
   readonly endpoint: string;
@@ -79,7 +85,7 @@ const list: CommandSpec<CommonOptions> = {
     }
     tell(terminal, shown.peers, now(), undefined);
     for (const { trustDomain, agent } of shown.children)
-      terminal.line(`${trustDomain}  published by ${agent}`);
+      terminal.prose(`${trustDomain} is published by ${agent}.`);
     return EXIT.done.code;
   },
 };
@@ -122,20 +128,15 @@ function tell(terminal: Terminal, peers: readonly Peer[], now: number, json: tru
     for (const peer of peers) terminal.json(peer);
     return EXIT.done.code;
   }
-  terminal.table(
-    [
-      ['TRUST DOMAIN', 'ENDPOINT', 'AUTHORITIES', 'FETCHED', 'STATE'],
-      ...peers.map(
-        ({ trustDomain, endpointUrl, profile, authorities, fetchedAt, isStale, failures, lastFault }) => [
-          trustDomain,
-          `${endpointUrl} (${profile})`,
-          String(authorities),
-          fetchedAt === undefined ? 'not yet' : timeAndDistance(fetchedAt, now),
-          failures > 0 ? (lastFault?.message ?? 'failing') : isStale ? 'stale' : 'fresh',
-        ],
-      ),
-    ],
-    { indent: 0 },
-  );
+  terminal.listing([
+    ['TRUST DOMAIN', 'ENDPOINT', 'AUTHORITIES', 'FETCHED', 'STATE'],
+    ...peers.map(({ trustDomain, endpointUrl, profile, authorities, fetchedAt, state, lastFault }) => [
+      trustDomain,
+      `${endpointUrl} (${profile})`,
+      String(authorities),
+      fetchedAt === undefined ? '-' : distanceText(fetchedAt, now),
+      (state === 'failing' ? lastFault?.message : undefined) ?? STATE_WORDS[state],
+    ]),
+  ]);
   return EXIT.done.code;
 }

@@ -22,12 +22,12 @@ export const identityExplainCommand: CommandSpec<Options> = {
   name: 'identity explain',
   args: '<attributes>',
   summary:
-    'Say for every rule what it gives to a workload with these attributes (a JSON file, as the agent logs them), or which condition fails and what it met. Exits with 3 where the workload gets nothing.',
+    'Say for every rule what it gives to a workload with these attributes (a JSON file, as the agent logs them for a process that gets no identity), or which condition fails and what it met. Exits with 3 where the workload gets nothing.',
   options: [
     new Option('--agent <id>', 'as asked by this agent'),
     new Option('--rules <file>', 'try these rules in place of those in force'),
   ],
-  example: 'interlock identity explain workload.json --rules new-rules.yaml',
+  example: `echo '{"unix": {"uid": 1000, "gid": 1000, "groups": []}}' > workload.json && interlock identity explain workload.json`,
   json: '{rules: [{rule, identity?: {spiffeId, ttl, ...}, condition?, reason?}]}',
   async run({ terminal }, [file = ''], { state, json, agent, rules }) {
     const yaml = rules === undefined ? undefined : readText(rules);

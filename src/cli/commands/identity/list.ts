@@ -1,6 +1,6 @@
 import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { shortId, timeAndDistance } from '../../control/words.ts';
+import { distanceText, shortId } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { plural } from '../../words.ts';
 
@@ -63,19 +63,16 @@ export const identityListCommand: CommandSpec<Options> = {
       return EXIT.done.code;
     }
     found.sort((a, b) => (a.spiffeId < b.spiffeId ? -1 : Number(a.spiffeId > b.spiffeId)));
-    terminal.table(
-      [
-        ['IDENTITY', 'KIND', 'HELD BY', 'AUTHORITY', 'ENDS'],
-        ...found.map((svid) => [
-          svid.spiffeId,
-          kindOf(svid),
-          svid.agent.replace(/^spiffe:\/\/[^/]+.*\/interlock\/agent\//, '') || '-',
-          `${svid.authorityName ?? '?'} ${shortId(svid.authority)}`,
-          timeAndDistance(svid.notAfter, now()),
-        ]),
-      ],
-      { indent: 0 },
-    );
+    terminal.listing([
+      ['IDENTITY', 'KIND', 'HELD BY', 'AUTHORITY', 'ENDS'],
+      ...found.map((svid) => [
+        svid.spiffeId,
+        kindOf(svid),
+        svid.agent.replace(/^spiffe:\/\/[^/]+.*\/interlock\/agent\//, '') || '-',
+        `${svid.authorityName ?? '?'} ${shortId(svid.authority)}`,
+        distanceText(svid.notAfter, now()),
+      ]),
+    ]);
     terminal.line();
     terminal.line(`${plural(found.length, 'identity', 'identities')}.`);
     return EXIT.done.code;

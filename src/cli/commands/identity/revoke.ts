@@ -2,7 +2,7 @@ import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
 import { EXIT } from '../../exit.ts';
-import { plural } from '../../words.ts';
+import { plural, timeText } from '../../words.ts';
 
 interface Options extends CommonOptions {
   readonly reason: string;
@@ -28,7 +28,14 @@ export const identityRevokeCommand: CommandSpec<Options> = {
       reason,
     });
     if (json) terminal.json(done);
-    else terminal.line(`Revoked: ${plural(done.certificates, 'certificate')} of ${what}.`);
+    else if (!what.startsWith('spiffe://')) terminal.line(`Revoked: the certificate ${what}.`);
+    else {
+      terminal.prose(`Revoked, with ${plural(done.certificates, 'certificate')}: ${what}`);
+      if (done.certificates === 0)
+        terminal.remark(
+          `warning: nobody has ${what} now (0 live SVIDs). It is revoked for the future all the same; if it is mistyped, take that back with "interlock identity allow".`,
+        );
+    }
     return EXIT.done.code;
   },
 };
@@ -71,9 +78,9 @@ export const identityRevokedCommand: CommandSpec<CommonOptions> = {
         value,
         what === 'id' ? 'identity' : 'certificate',
         reason,
-        new Date(at).toISOString(),
+        timeText(at),
       ]);
-      terminal.table([['REVOKED', 'KIND', 'REASON', 'SINCE'], ...rows], { indent: 0 });
+      terminal.listing([['REVOKED', 'KIND', 'REASON', 'SINCE'], ...rows]);
     }
     return EXIT.done.code;
   },

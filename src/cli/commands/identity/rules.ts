@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InterlockError } from '../../../access/index.ts';
-import { type IdentityRule, readIdentityRules } from '../../../identity/index.ts';
+import type { IdentityRule, readIdentityRules } from '../../../identity/index.ts';
 import type { CommandSpec, CommonOptions } from '../../command.ts';
 import { Api } from '../../control/api.ts';
 import { EXIT } from '../../exit.ts';
@@ -12,6 +12,7 @@ interface Applied {
   readonly created: readonly string[];
   readonly changed: readonly string[];
   readonly unchanged: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** `interlock identity rules apply`: adds rules, or replaces them. */
@@ -22,9 +23,11 @@ export const rulesApplyCommand: CommandSpec<CommonOptions> = {
     'Add the IdentityRule documents of files or directories, or replace those of the same names; all or none.',
   options: [],
   example: 'interlock identity rules apply rules/',
-  json: '{created: [name], changed: [name], unchanged: [name]}',
+  json: '{created: [name], changed: [name], unchanged: [name], warnings: [text]}',
   async run({ terminal }, paths, { state, json }) {
-    const rules = paths.flatMap(rulesAt);
+    // What the other commands here do without: the reader of rules is most of a start.
+    const { readIdentityRules: read } = await import('../../../identity/index.ts');
+    const rules = paths.flatMap((path) => rulesAt(path, read));
     if (rules.length === 0)
       throw new InterlockError('not_found', paths.join(' '), 'there is no IdentityRule document');
     const applied = await new Api(state).post<Applied>('/v1/rules', { rules });
@@ -32,9 +35,10 @@ export const rulesApplyCommand: CommandSpec<CommonOptions> = {
       terminal.json(applied);
       return EXIT.done.code;
     }
-    for (const [word, names] of Object.entries(applied)) {
-      for (const name of names as readonly string[]) terminal.line(`${word.padEnd(9)}  ${name}`);
+    for (const word of ['created', 'changed', 'unchanged'] as const) {
+      for (const name of applied[word]) terminal.line(`${word.padEnd(9)}  ${name}`);
     }
+    for (const warning of applied.warnings) terminal.remark(`Warning: ${warning}.`);
     return EXIT.done.code;
   },
 };
@@ -52,24 +56,21 @@ export const rulesListCommand: CommandSpec<CommonOptions> = {
       terminal.json(shown);
       return EXIT.done.code;
     }
-    terminal.table(
-      [
-        ['RULE', 'GIVES', 'TO WORKLOADS WITH', 'LIFE'],
-        ...shown.rules.map(({ metadata, spec }) => [
-          metadata.name,
-          spec.spiffeId,
-          [
-            ...(spec.selectors ?? []),
-            spec.when ?? '',
-            spec.downstream === undefined ? '' : '(a child authority)',
-          ]
-            .filter(Boolean)
-            .join(', ') || '(what the ID names)',
-          spec.ttl ?? '1h',
-        ]),
-      ],
-      { indent: 0 },
-    );
+    terminal.listing([
+      ['RULE', 'GIVES', 'TO WORKLOADS WITH', 'LIFE'],
+      ...shown.rules.map(({ metadata, spec }) => [
+        metadata.name,
+        spec.spiffeId,
+        [
+          ...(spec.selectors ?? []),
+          spec.when ?? '',
+          spec.downstream === undefined ? '' : '(a child authority)',
+        ]
+          .filter(Boolean)
+          .join(', ') || '(what the ID names)',
+        spec.ttl ?? '1h',
+      ]),
+    ]);
     terminal.line();
     terminal.line(`${plural(shown.rules.length, 'rule')}, version ${shown.version}.`);
     return EXIT.done.code;
@@ -93,7 +94,7 @@ export const rulesDeleteCommand: CommandSpec<CommonOptions> = {
 };
 
 /** The rules of one file, or of the YAML files of a directory. */
-export function rulesAt(path: string): IdentityRule[] {
+function rulesAt(path: string, read: typeof readIdentityRules): IdentityRule[] {
   let files: string[];
   try {
     files = statSync(path).isDirectory()
@@ -105,5 +106,5 @@ export function rulesAt(path: string): IdentityRule[] {
   } catch (cause) {
     throw ioError(path, cause);
   }
-  return files.flatMap((file) => readIdentityRules(readText(file), file));
+  return files.flatMap((file) => read(readText(file), file));
 }

@@ -93,6 +93,32 @@ describe('state-of-the-world SDS', () => {
     ]);
   });
 
+  test.each([false, true])(
+    'keeps an Envoy at work while IDs move to another trust domain (its own has moved: %s)',
+    async (moves) => {
+      const { client, own, other, control, trust } = await fixture();
+      trust.now = { ...trust.now, version: 2n, targets: ['other.example'] };
+      control.moves = moves;
+      const { call, answers } = converse(client, api.streamSecrets);
+      const names = ['default', 'spiffe://example.org/web', 'spiffe://other.example/web', 'ROOTCA'];
+      call.write(whole({ resourceNames: names }));
+      const secrets = secretsOf(await answers.next());
+      expect(secrets.map(({ name }) => name)).toEqual(names);
+      for (const { type } of secrets.slice(0, 3)) {
+        if (type.case !== 'tlsCertificate') throw new Error('no certificate');
+        const [leaf] = certificatesFromPem(text(type.value.certificateChain));
+        expect(leaf?.spiffeId).toBe(`spiffe://${moves ? 'other.example' : 'example.org'}/web`);
+      }
+      // It knows those that are before it on the way, and those behind.
+      expect(secrets.slice(3).map(trustDomains)).toEqual([
+        [
+          ['example.org', pemOf(own.bundle)],
+          ['other.example', pemOf(other.bundle)],
+        ],
+      ]);
+    },
+  );
+
   test.each([
     ['metadata of the node', { metadata: { disable_spiffe_cert_validation: true } }],
     ['the same as text', { metadata: { disable_spiffe_cert_validation: 'true' } }],

@@ -8,8 +8,8 @@ import {
 import type { WorkloadAttributes } from '../../../identity/index.ts';
 import type { discovery } from '../../../proto/index.ts';
 import type { WorkloadBook, WorkloadState } from '../../workloads/workload-book.ts';
-import type { ApiLog, Callers } from '../callers.ts';
-import { failureFields, faultOf, noIdentity, notYet } from '../status.ts';
+import type { ApiLog, Callers, OnNoIdentity } from '../callers.ts';
+import { failureFields, faultOf, withoutSvids } from '../status.ts';
 import { DeltaSubscription } from './delta.ts';
 import type { Subscription } from './subscription.ts';
 import { WholeSubscription } from './whole.ts';
@@ -19,6 +19,7 @@ export interface SdsParts {
   readonly callers: Callers;
   readonly workloads: WorkloadBook;
   readonly log: ApiLog;
+  readonly onNoIdentity: OnNoIdentity;
 }
 
 /** Envoy's secret discovery service, v3: state of the world, delta and single requests. */
@@ -46,12 +47,13 @@ export function sdsApi(parts: SdsParts): UntypedServiceImplementation {
 }
 
 function serve<Request, Response>(
-  { callers, workloads, log }: SdsParts,
+  { callers, workloads, log, onNoIdentity }: SdsParts,
   call: ServerDuplexStream<Request, Response>,
   method: string,
   subscription: Subscription<Request, Response>,
 ): void {
   let state: WorkloadState | undefined;
+  let who: WorkloadAttributes | undefined;
   let unsubscribe: (() => void) | undefined;
   let asked = false;
   let over = false;
@@ -72,7 +74,10 @@ function serve<Request, Response>(
     if (over || blocked || !asked || state === undefined) return;
     try {
       callers.assertAlive(call);
-      if (state.svids.length === 0 && state.missing !== 'waiting') throw noIdentity();
+      if (state.svids.length === 0 && state.missing !== 'waiting') {
+        if (state.missing === 'none' && who !== undefined) onNoIdentity(callers.pidOf(call), who);
+        throw withoutSvids(state.missing);
+      }
       const response = subscription.response(state);
       if (response === undefined || call.write(response)) return;
       blocked = true;
@@ -102,9 +107,9 @@ function serve<Request, Response>(
   call.on('cancelled', stop);
   call.on('error', stop);
   const begin = async () => {
-    const attributes = await callers.attributesOf(call);
+    who = await callers.attributesOf(call);
     if (over) return;
-    const end = workloads.subscribe(attributes, (next) => {
+    const end = workloads.subscribe(who, (next) => {
       state = next;
       push();
     });
@@ -132,8 +137,8 @@ async function fetchOnce(
     });
     if (told) stop();
   });
-  if (state.svids.length === 0) throw state.missing === 'waiting' ? notYet() : noIdentity();
+  if (state.svids.length === 0) throw withoutSvids(state.missing);
   const response = subscription.response(state);
-  if (response === undefined) throw notYet();
+  if (response === undefined) throw withoutSvids('waiting');
   return response;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { type Any, AnySchema, anyPack } from '@bufbuild/protobuf/wkt';
-import { spiffeIdOf, trustDomainOf } from '../../../access/index.ts';
+import { pathOf, type SpiffeId, spiffeIdOf, trustDomainOf } from '../../../access/index.ts';
 import { type Bundle, pem, pemOf } from '../../../identity/index.ts';
 import { coreBase, secret, spiffeValidator, tlsCommon } from '../../../proto/index.ts';
 import type { ServedSvid, WorkloadState } from '../../workloads/workload-book.ts';
@@ -33,22 +33,32 @@ export interface SecretStyle {
  * certificate with its key; `ROOTCA`, `ALL` or a trust domain's ID for what to trust.
  */
 export function secretOf(state: WorkloadState, name: string, style: SecretStyle): NamedSecret | undefined {
-  const { svids, bundles, trustDomain } = state;
-  const own = bundles.get(trustDomain);
+  const { svids, bundles } = state;
   switch (name) {
     case DEFAULT_SVID:
       return svids[0] === undefined ? undefined : certificate(name, svids[0]);
     case OWN_BUNDLE:
-      return own === undefined ? undefined : trust(name, [own], style);
+      return ownBundles(state).length === 0 ? undefined : trust(name, ownBundles(state), style);
     case ALL_BUNDLES:
       return trust(name, [...bundles.values()], style);
   }
-  const svid = svids.find(({ spiffeId }) => spiffeId === name);
-  if (svid !== undefined) return certificate(name, svid);
   const id = spiffeIdOf(name);
+  const svid = svids.find(({ spiffeId }) => spiffeId === name) ?? movedSvid(state, id);
+  if (svid !== undefined) return certificate(name, svid);
   const bundle =
     id === undefined || id !== `spiffe://${trustDomainOf(id)}` ? undefined : bundles.get(trustDomainOf(id));
   return bundle === undefined ? undefined : trust(name, [bundle], style);
+}
+
+/** Of the own trust domain, and of those to which identities of it move: an Envoy trusts both, before its own move and after it. */
+function ownBundles({ bundles, trustDomain, targets }: WorkloadState): Bundle[] {
+  return [trustDomain, ...targets].flatMap((domain) => bundles.get(domain) ?? []);
+}
+
+/** The SVID of an ID in another trust domain of the estate: an Envoy that names its ID keeps its certificate in a move. */
+function movedSvid({ svids, trustDomain, targets }: WorkloadState, id: SpiffeId | undefined) {
+  if (id === undefined || ![trustDomain, ...targets].includes(trustDomainOf(id))) return undefined;
+  return svids.find(({ given }) => pathOf(given) === pathOf(id) && trustDomainOf(given) === trustDomain);
 }
 
 /** The names of all secrets of a workload: what a proxy gets that asks for none by name. */

@@ -1,0 +1,2 @@
+export function keepCompiled(root: string): void;
+export function privateCache(folder: string, uid: number | undefined): string | undefined;

@@ -1,0 +1,2 @@
+/** Where the state is when no `--state` is given. */
+export const DEFAULT_STATE = '.interlock';

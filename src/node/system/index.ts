@@ -1,2 +1,0 @@
-export * from './linux.ts';
-export { type LiveProcess, openProcess, peerProcess } from './live-process.ts';

@@ -1,0 +1,25 @@
+// Envoy's xDS and access log services, and the resources that we make. Apart from the rest, because it takes time to load.
+export * as accessLog from '../gen/envoy/service/accesslog/v3/als_pb.ts';
+export * as accessLogData from '../gen/envoy/data/accesslog/v3/accesslog_pb.ts';
+export * as accessLoggers from '../gen/envoy/extensions/access_loggers/grpc/v3/als_pb.ts';
+export * as ads from '../gen/envoy/service/discovery/v3/ads_pb.ts';
+export * as bootstrap from '../gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
+export * as cluster from '../gen/envoy/config/cluster/v3/cluster_pb.ts';
+export * as coreBase from '../gen/envoy/config/core/v3/base_pb.ts';
+export * as discovery from '../gen/envoy/service/discovery/v3/discovery_pb.ts';
+export * as endpoint from '../gen/envoy/config/endpoint/v3/endpoint_pb.ts';
+export * as httpConnectionManager from '../gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts';
+export * as httpProtocolOptions from '../gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
+export * as httpRbac from '../gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts';
+export * as listener from '../gen/envoy/config/listener/v3/listener_pb.ts';
+export * as networkRbac from '../gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts';
+export * as originalDst from '../gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts';
+export * as proxyProtocol from '../gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts';
+export * as rbac from '../gen/envoy/config/rbac/v3/rbac_pb.ts';
+export * as route from '../gen/envoy/config/route/v3/route_pb.ts';
+export * as router from '../gen/envoy/extensions/filters/http/router/v3/router_pb.ts';
+export * as spiffeValidator from '../gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.ts';
+export * as status from '../gen/google/rpc/status_pb.ts';
+export * as tcpProxy from '../gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts';
+export * as tls from '../gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts';
+export * as tlsInspector from '../gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts';

@@ -1,0 +1,1 @@
+export * from '../gen/proxy_pb.ts';

@@ -1,0 +1,5 @@
+export { cgroupMount, processesOf } from './cgroup.ts';
+export * from './linux.ts';
+export { type LiveProcess, openProcess, peerProcess } from './live-process.ts';
+export { type SocketOwner, SockDiag, type SocketTuple } from './sock-diag.ts';
+export { markOf, originalDestination, setMark, type SocketAddressOf } from './socket-options.ts';
