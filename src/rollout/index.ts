@@ -1,3 +1,11 @@
+export * from './canary.ts';
+export * from './enforcement.ts';
+export { readEnforcement } from './enforcement-json.ts';
 export * from './gates.ts';
 export * from './judge.ts';
+export * from './plan.ts';
+export * from './preflight.ts';
 export * from './rehearse.ts';
+export * from './release.ts';
+export * from './share.ts';
+export * from './stages.ts';

@@ -83,6 +83,12 @@ describe('a condition for Envoy', () => {
     ['request.headers["X-Env"] == "prod"', 'it asks for headers other than by a plain name in lower case'],
     ['request.headers[":path"] == "/"', 'it asks for headers other than by a plain name in lower case'],
     ['"host" in request.headers', 'it asks for headers other than by a plain name in lower case'],
+    [
+      'request.headers["x-forwarded-proto"] == "https"',
+      'it asks for a header that Envoy itself writes or removes',
+    ],
+    ['"x-request-id" in request.headers', 'it asks for a header that Envoy itself writes or removes'],
+    ['request.headers["x-envoy-x"] == "a"', 'it asks for a header that Envoy itself writes or removes'],
     ['size(request.headers) == 0', 'it asks for headers other than by a plain name in lower case'],
   ])('that Envoy would read in another way is not carried: %s', (text, reason) => {
     expect(carryCondition(text)).toEqual({ ok: false, reason });

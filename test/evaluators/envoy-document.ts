@@ -64,7 +64,7 @@ export function requestLine(action: Exclude<Action, { kind: 'tcp' }>): { method:
 }
 
 /** A caller with an identity comes from an address as well, inside the block that rules name. */
-function callerOf(from: Principal): Pick<Traffic, 'tls' | 'remoteIp'> {
+export function callerOf(from: Principal): Pick<Traffic, 'tls' | 'remoteIp'> {
   if (from.kind === 'workload') return { tls: { uris: [from.id] }, remoteIp: '10.1.2.3' };
   // A dual-stack listener has IPv4 peers as IPv4.
   const ip = from.from.replace(/^::ffff:(?=\d+\.)/i, '');

@@ -17,6 +17,8 @@ export interface Traffic {
   };
   /** The physical peer; absent where the case does not say. */
   readonly remoteIp?: string;
+  /** The address that a PROXY header has stated. */
+  readonly statedIp?: string;
   readonly port: number;
   readonly http?: {
     readonly method: string;
@@ -119,6 +121,8 @@ function isPrincipal(principal: Json, traffic: Traffic): boolean {
       return isAuthenticated(object(value), traffic);
     case 'direct_remote_ip':
       return inCidr(object(value), traffic.remoteIp);
+    case 'remote_ip':
+      return inCidr(object(value), traffic.statedIp ?? traffic.remoteIp);
     default:
       throw new Error(`principal ${kind}`);
   }

@@ -35,7 +35,10 @@ export class TestAuthority {
     const [keyFile, request, certFile, extensions] = ['key', 'csr', 'pem', 'ext'].map((end) =>
       this.#path(`${name}.${end}`),
     );
-    writeFileSync(extensions as string, `subjectAltName=URI:${uri}\nbasicConstraints=CA:FALSE\n`);
+    writeFileSync(
+      extensions as string,
+      `subjectAltName=URI:${uri}\nbasicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n`,
+    );
     const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
     openssl([
       'req',

@@ -1,3 +1,4 @@
+import { connect as connectPlain } from 'node:net';
 import { connect, type ConnectionOptions } from 'node:tls';
 import type { Certificate } from './certificates.ts';
 
@@ -8,6 +9,8 @@ export interface Target {
   readonly localAddress: string;
   /** Absent: TLS without a client certificate. */
   readonly identity?: Certificate;
+  /** Without TLS. */
+  readonly plain?: true;
 }
 
 /** What came back: the bytes, and the parts of an HTTP/1.1 response where it is one. */
@@ -15,6 +18,8 @@ export interface Answer {
   readonly bytes: string;
   /** TLS was established: silence after that is an answer. */
   readonly connected: boolean;
+  /** The port that it was asked from. */
+  readonly localPort: number;
   readonly status?: number;
   readonly headers: ReadonlyMap<string, string>;
   readonly body: string;
@@ -33,10 +38,11 @@ export async function sendRaw(target: Target, bytes: string, http: boolean): Pro
   }
 }
 
-function sendOnce({ host, port, localAddress, identity }: Target, bytes: string): Promise<Answer> {
+function sendOnce({ host, port, localAddress, identity, plain }: Target, bytes: string): Promise<Answer> {
   return new Promise((resolve) => {
     let received = '';
     let connected = false;
+    let localPort = 0;
     // localAddress is an option of the TCP connection below, which the type of connect leaves out.
     const options: ConnectionOptions & { localAddress: string } = {
       host,
@@ -45,14 +51,15 @@ function sendOnce({ host, port, localAddress, identity }: Target, bytes: string)
       rejectUnauthorized: false,
       ...(identity === undefined ? {} : { cert: identity.cert, key: identity.key }),
     };
-    const socket = connect(options);
+    const socket = plain ? connectPlain({ host, port, localAddress }) : connect(options);
     const done = () => {
       socket.destroy();
-      resolve(read(received, connected));
+      resolve({ ...read(received, connected), localPort });
     };
     socket.setTimeout(3000, done);
-    socket.once('secureConnect', () => {
+    socket.once(plain ? 'connect' : 'secureConnect', () => {
       connected = true;
+      localPort = socket.localPort ?? 0;
       socket.write(bytes, 'latin1');
     });
     socket.on('data', (chunk: Buffer) => {
@@ -77,7 +84,7 @@ export function requestBytes(
   return `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n${lines.join('')}${length}\r\n`;
 }
 
-function read(bytes: string, connected: boolean): Answer {
+function read(bytes: string, connected: boolean): Omit<Answer, 'localPort'> {
   const match = /^HTTP\/1\.1 (\d{3})[^\r]*\r\n(.*?)\r\n\r\n(.*)$/s.exec(bytes);
   if (match === null) return { bytes, connected, headers: new Map(), body: '' };
   const [, status, head = '', body = ''] = match;

@@ -37,14 +37,34 @@ const ATTRIBUTES: ReadonlyMap<
   ['destination.port', { as: ['destination', 'port'], always: 'int' }],
 ]);
 
+/**
+ * What Envoy's connection manager sets, completes or takes away before any filter: a condition would see Envoy's value,
+ * and hold for callers that have sent none.
+ */
+const OWN_HEADERS = new Set([
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-client-cert',
+  'x-request-id',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'te',
+  'upgrade',
+]);
+
 /** Thrown and caught in this file: the expression holds what Envoy cannot carry. */
 class NotCarried extends Error {}
 
-/** The condition as Envoy takes it. `text` was checked with the policy. */
-export function carryCondition(text: string): Carried {
+/**
+ * The condition as Envoy takes it. `text` was checked with the policy. `port` is the port that policies speak of where
+ * it is known: the listener's own may be another.
+ */
+export function carryCondition(text: string, port?: number): Carried {
   try {
     const { expr } = parse(text);
-    const build = new Build();
+    const build = new Build(port);
     const json = build.expr(expr);
     return { ok: true, expr: json, total: kindOf(expr) === 'bool' };
   } catch (error) {
@@ -56,7 +76,12 @@ export function carryCondition(text: string): Carried {
 type Parsed = ReturnType<typeof parse>['expr'] | undefined;
 
 class Build {
+  readonly #port: number | undefined;
   #id = 0;
+
+  constructor(port: number | undefined) {
+    this.#port = port;
+  }
 
   expr(parsed: Parsed): Expr {
     const kind = parsed?.exprKind;
@@ -69,6 +94,8 @@ class Build {
         const name = attributeName(parsed);
         const known = name === undefined ? undefined : ATTRIBUTES.get(name);
         if (known === undefined) throw new NotCarried('it selects a field that is no attribute');
+        if (name === 'destination.port' && this.#port !== undefined)
+          return { id, const_expr: { int64_value: String(this.#port) } };
         const [root, field] = known.as;
         return {
           id,
@@ -107,8 +134,10 @@ function checkHeaders(name: string, parts: readonly Parsed[]): void {
   const key = (name === '_[_]' && at === 1 ? parts[2] : name === '@in' && at === 2 ? parts[1] : undefined)
     ?.exprKind;
   const text = key?.case === 'constExpr' ? key.value.constantKind : undefined;
-  if (text?.case === 'stringValue' && /^[a-z0-9-]+$/.test(text.value) && text.value !== 'host') return;
-  throw new NotCarried('it asks for headers other than by a plain name in lower case');
+  if (text?.case !== 'stringValue' || !/^[a-z0-9-]+$/.test(text.value) || text.value === 'host')
+    throw new NotCarried('it asks for headers other than by a plain name in lower case');
+  if (text.value.startsWith('x-envoy-') || OWN_HEADERS.has(text.value))
+    throw new NotCarried('it asks for a header that Envoy itself writes or removes');
 }
 
 type Constant = Extract<NonNullable<Parsed>['exprKind'], { case: 'constExpr' }>['value']['constantKind'];

@@ -7,11 +7,27 @@ import { principalsOf } from './principals.ts';
 import type { Filter, Permission, Policy, Rules } from './rbac.ts';
 import { type Protocol, servingOf, serves } from './serving.ts';
 
+/** The rules of one chain: what denies, absent where nothing does, then what allows. */
+export interface RuleSets {
+  readonly deny?: Rules;
+  /** With no policies Envoy denies everything, as the policy does: never "no rules". */
+  readonly allow: Rules;
+}
+
+export interface RuleSetOptions {
+  readonly losses: Losses;
+  /** The port that the chain serves: only the rules about it are rendered. All ports where absent. */
+  readonly port?: number;
+  /** Which address rules about callers without identity are about; the physical peer's by default. */
+  readonly addressOf?: 'direct_remote_ip' | 'remote_ip';
+}
+
 /** Statistics and dynamic metadata of the two filters of one chain must not overwrite each other. */
 const STAT_PREFIX = { DENY: 'interlock_deny_', ALLOW: 'interlock_allow_' } as const;
 type Action = keyof typeof STAT_PREFIX;
 
-const TYPES = {
+/** The RBAC filters of Envoy. */
+export const TYPES = {
   http: {
     name: 'envoy.filters.http.rbac',
     type: 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC',
@@ -22,6 +38,31 @@ const TYPES = {
   },
 } as const;
 
+/** The rules of one kind of chain. */
+export function ruleSetsOf(rules: ProtectedRules, protocol: Protocol, options: RuleSetOptions): RuleSets {
+  const width = Math.max(4, String(Math.max(rules.deny.length, rules.allow.length)).length);
+  const render = (action: Action, own: readonly ReadRule[]): [string, Policy][] =>
+    own.flatMap((rule) => {
+      const policy = policyOf(onPort(rule, options.port), action, protocol, options);
+      return policy === undefined ? [] : [[policyId(rule, width), policy] as [string, Policy]];
+    });
+  const deny = render('DENY', rules.deny);
+  if (protocol === 'http') deny.unshift([GUARD_ID, PATH_GUARD]);
+  const allow = rulesOf('ALLOW', render('ALLOW', rules.allow));
+  return deny.length === 0 ? { allow } : { deny: rulesOf('DENY', deny), allow };
+}
+
+function rulesOf(action: Action, policies: readonly (readonly [string, Policy])[]): Rules {
+  return { action, policies: Object.fromEntries(policies) };
+}
+
+/** The rule with its targets on one port, which then says nothing of ports: the chain serves no other. */
+function onPort(rule: ReadRule, port: number | undefined): ReadRule {
+  if (port === undefined) return rule;
+  const own = rule.targets.filter(({ ports }) => ports === undefined || ports.includes(port));
+  return { ...rule, targets: own.map((target) => ({ ...target, ports: undefined })) };
+}
+
 /**
  * The filters of one kind of chain: what denies, then what allows. Both hold the rules for all ports, so that
  * they can stand in every chain of that kind.
@@ -31,17 +72,8 @@ function filtersOf(
   protocol: Protocol,
   options: { readonly shadow: boolean; readonly losses: Losses },
 ): Filter[] {
-  const width = Math.max(4, String(Math.max(rules.deny.length, rules.allow.length)).length);
-  const render = (action: Action, own: readonly ReadRule[]): [string, Policy][] =>
-    own.flatMap((rule) => {
-      const policy = policyOf(rule, action, protocol, options.losses);
-      return policy === undefined ? [] : [[policyId(rule, width), policy] as [string, Policy]];
-    });
-  const deny = render('DENY', rules.deny);
-  if (protocol === 'http') deny.unshift([GUARD_ID, PATH_GUARD]);
-  // ALLOW with no policies is not "no rules": Envoy then denies everything, as the policy does.
-  const allow = filter('ALLOW', render('ALLOW', rules.allow), protocol, options.shadow);
-  return deny.length === 0 ? [allow] : [filter('DENY', deny, protocol, options.shadow), allow];
+  const { deny, allow } = ruleSetsOf(rules, protocol, options);
+  return [...(deny === undefined ? [] : [deny]), allow].map((set) => filter(set, protocol, options.shadow));
 }
 
 /**
@@ -53,14 +85,19 @@ function policyId({ order, policy, rule }: ReadRule, width: number): string {
 }
 
 /** The rule as a policy, or undefined where nothing of it can match here. */
-function policyOf(rule: ReadRule, action: Action, protocol: Protocol, losses: Losses): Policy | undefined {
+function policyOf(
+  rule: ReadRule,
+  action: Action,
+  protocol: Protocol,
+  options: RuleSetOptions,
+): Policy | undefined {
   const denying = action === 'DENY';
   const permissions = permissionsOf(rule, denying, protocol);
   if (permissions.length === 0) return undefined;
-  const principals = principalsOf(rule, denying, losses);
+  const principals = principalsOf(rule, denying, options.losses, options.addressOf);
   if (principals.length === 0) return undefined;
   if (rule.when === undefined) return { permissions, principals };
-  const condition = conditionOf(rule, rule.when, denying, protocol, losses);
+  const condition = conditionOf(rule, rule.when, denying, protocol, options);
   if (condition === 'always') return { permissions, principals };
   return condition === 'never' ? undefined : { permissions, principals, condition };
 }
@@ -80,9 +117,9 @@ function conditionOf(
   when: string,
   denying: boolean,
   protocol: Protocol,
-  losses: Losses,
+  { losses, port }: RuleSetOptions,
 ): Expr | 'always' | 'never' {
-  const carried = carryCondition(when);
+  const carried = carryCondition(when, port);
   if (!denying) {
     if (carried.ok) return carried.expr;
     losses.add(
@@ -99,14 +136,8 @@ function conditionOf(
   return 'always';
 }
 
-function filter(
-  action: Action,
-  policies: readonly (readonly [string, Policy])[],
-  protocol: Protocol,
-  shadow: boolean,
-): Filter {
-  const rules: Rules = { action, policies: Object.fromEntries(policies) };
-  const prefix = STAT_PREFIX[action];
+function filter(rules: Rules, protocol: Protocol, shadow: boolean): Filter {
+  const prefix = STAT_PREFIX[rules.action];
   const { name, type } = TYPES[protocol];
   const config = {
     '@type': type,

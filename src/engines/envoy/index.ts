@@ -3,15 +3,12 @@ import type { Engine, EngineDocument } from '../engine.ts';
 import { Losses } from '../losses.ts';
 import { hashedName, objectName } from '../names.ts';
 import { type ProtectedRules, protectedRules } from '../rule-targets.ts';
+import { CONNECTION_MANAGER } from './connection-manager.ts';
 import { chainsOf } from './filters.ts';
 import { servingLosses } from './serving.ts';
 
-/** What the HTTP connection manager must be told, so that paths arrive as the policy means them. */
-const CONNECTION_MANAGER = {
-  normalize_path: true,
-  merge_slashes: true,
-  path_with_escaped_slashes_action: 'REJECT_REQUEST',
-} as const;
+export { envoyBootstrap, NO_CLUSTER } from './bootstrap/bootstrap.ts';
+export { parseNodeId } from './bootstrap/node-id.ts';
 
 /**
  * Envoy's RBAC filters, one document for each workload:

@@ -14,11 +14,27 @@ const IDENTIFIED: Principal = below('spiffe://');
 const UNIDENTIFIED: Principal = { not_id: IDENTIFIED };
 
 /** The callers of a rule; empty where Envoy can see none of them, and the rule is to be left out. */
-export function principalsOf(rule: ReadRule, denying: boolean, losses: Losses): Principal[] {
-  return rule.callers.flatMap((caller) => principalOf(caller, rule, denying, losses));
+export function principalsOf(
+  rule: ReadRule,
+  denying: boolean,
+  losses: Losses,
+  address: AddressKind = 'direct_remote_ip',
+): Principal[] {
+  return rule.callers.flatMap((caller) => principalOf(caller, rule, { denying, losses, address }));
 }
 
-function principalOf(caller: Caller, rule: ReadRule, denying: boolean, losses: Losses): Principal[] {
+/**
+ * The physical peer: what forwarded headers claim is the caller's own word. `remote_ip` is that of the PROXY header
+ * where one is believed, and with `use_remote_address` never that of an HTTP header.
+ */
+type AddressKind = 'direct_remote_ip' | 'remote_ip';
+
+function principalOf(
+  caller: Caller,
+  rule: ReadRule,
+  options: { readonly denying: boolean; readonly losses: Losses; readonly address: AddressKind },
+): Principal[] {
+  const { denying, losses, address } = options;
   switch (caller.kind) {
     case 'exact':
       return [exact(caller.id)];
@@ -27,7 +43,7 @@ function principalOf(caller: Caller, rule: ReadRule, denying: boolean, losses: L
     case 'domain':
       return [exact(`spiffe://${caller.name}`), below(`spiffe://${caller.name}/`)];
     case 'cidr':
-      return [{ and_ids: { ids: [addressOf(caller), UNIDENTIFIED] } }];
+      return [{ and_ids: { ids: [addressOf(caller, address), UNIDENTIFIED] } }];
     case 'entity':
       if (denying) {
         const what = `Envoy does not know "${caller.name}": every caller without a SPIFFE ID is denied instead.`;
@@ -56,7 +72,7 @@ function principalOf(caller: Caller, rule: ReadRule, denying: boolean, losses: L
   }
 }
 
-/** The physical peer: what forwarded headers claim is the caller's own word. */
-function addressOf({ cidr }: Extract<Caller, { kind: 'cidr' }>): Principal {
-  return { direct_remote_ip: { address_prefix: addressText(cidr), prefix_len: cidr.bits } };
+function addressOf({ cidr }: Extract<Caller, { kind: 'cidr' }>, kind: AddressKind): Principal {
+  const block = { address_prefix: addressText(cidr), prefix_len: cidr.bits };
+  return kind === 'remote_ip' ? { remote_ip: block } : { direct_remote_ip: block };
 }

@@ -23,7 +23,13 @@ export type Principal =
   | { readonly and_ids: { readonly ids: readonly Principal[] } }
   | { readonly not_id: Principal }
   | { readonly authenticated: { readonly principal_name?: StringMatch } }
-  | { readonly direct_remote_ip: { readonly address_prefix: string; readonly prefix_len: number } };
+  | { readonly direct_remote_ip: AddressBlock }
+  | { readonly remote_ip: AddressBlock };
+
+interface AddressBlock {
+  readonly address_prefix: string;
+  readonly prefix_len: number;
+}
 
 export interface Policy {
   /** Any of them; never empty: Envoy refuses that. */

@@ -37,13 +37,16 @@ function connectionTargets({ targets }: ReadRule): readonly Target[] {
   return targets.filter(({ kind }) => kind === 'tcp');
 }
 
+/** What is served: without `others` where no other port is. */
+export type Served = Omit<Serving, 'others'> & { readonly others?: Protocol };
+
 /** Whether some port is served in this way. */
-export function serves(serving: Serving, protocol: Protocol): boolean {
+export function serves(serving: Served, protocol: Protocol): boolean {
   return serving[protocol].length > 0 || serving.others === protocol;
 }
 
 /** Says what a port can no longer do because it is served in one way only. */
-export function servingLosses(rules: ProtectedRules, serving: Serving, losses: Losses): void {
+export function servingLosses(rules: ProtectedRules, serving: Served, losses: Losses): void {
   for (const rule of rules.allow) {
     if (meets(connectionTargets(rule), 'http', serving)) {
       const what =
@@ -64,7 +67,7 @@ export function servingLosses(rules: ProtectedRules, serving: Serving, losses: L
 }
 
 /** Whether some of the targets lie on ports that are served in this way. */
-function meets(targets: readonly Target[], protocol: Protocol, serving: Serving): boolean {
+function meets(targets: readonly Target[], protocol: Protocol, serving: Served): boolean {
   return targets.some(({ ports }) =>
     ports === undefined ? serves(serving, protocol) : ports.some((port) => serving[protocol].includes(port)),
   );

@@ -1,0 +1,73 @@
+import type { WorkloadRollout } from './enforcement.ts';
+
+/** How a canary widens by itself. */
+export interface CanaryPlan {
+  /** Shares from 0 to 1, ascending; the last one is 1. */
+  readonly steps: readonly number[];
+  /** How long a step lasts at least, in milliseconds. */
+  readonly stepMs: number;
+  /** Requests that the points of the share must have judged in a step, so that silence proves nothing. */
+  readonly requests: number;
+}
+
+export const DEFAULT_CANARY: CanaryPlan = { steps: [0.1, 0.25, 0.5, 1], stepMs: 10 * 60_000, requests: 100 };
+
+/** What the points of a canary's share have seen since the step began. */
+export interface CanaryObservation {
+  /** Connected points in the share, and in all. */
+  readonly points: number;
+  readonly allPoints: number;
+  /** Points in the share that have not confirmed the canary's set. */
+  readonly unconfirmed: number;
+  /** Requests that they judged. */
+  readonly requests: number;
+  /** Refused requests whose access was known to be good: it had reached the workload before. */
+  readonly deniedGood: number;
+  /** One of them, for the reason. */
+  readonly example?: string;
+}
+
+/** What to do with a canary now, and why in words. */
+export type CanaryStep =
+  | { readonly kind: 'wait'; readonly why: string }
+  | { readonly kind: 'widen'; readonly share: number }
+  | { readonly kind: 'enforce' }
+  | { readonly kind: 'fall-back'; readonly why: string };
+
+/**
+ * The next step of a canary. One denial of a known-good access ends it at once; else it widens when the step has
+ * lasted, everyone has confirmed, and enough requests were judged. A step whose share holds no point is passed over.
+ */
+export function canaryStep(
+  rollout: WorkloadRollout,
+  seen: CanaryObservation,
+  now: number,
+  plan: CanaryPlan = DEFAULT_CANARY,
+): CanaryStep {
+  if (seen.deniedGood > 0) {
+    const what = seen.example === undefined ? '' : `: ${seen.example}`;
+    return {
+      kind: 'fall-back',
+      why: `${count(seen.deniedGood, 'request')} of known-good accesses refused${what}`,
+    };
+  }
+  if (seen.allPoints === 0) return { kind: 'wait', why: 'no proxy of the workload is connected' };
+  if (seen.points === 0) return onward(rollout, plan);
+  if (seen.unconfirmed > 0) return { kind: 'wait', why: `${count(seen.unconfirmed, 'proxy')} to confirm` };
+  const left = rollout.since + plan.stepMs - now;
+  if (left > 0) return { kind: 'wait', why: `${Math.ceil(left / 1000)} s of this step left` };
+  if (seen.requests < plan.requests) {
+    return { kind: 'wait', why: `${seen.requests} of ${plan.requests} requests judged in this step` };
+  }
+  return onward(rollout, plan);
+}
+
+function onward({ share }: WorkloadRollout, { steps }: CanaryPlan): CanaryStep {
+  const next = steps.find((step) => step > share);
+  return next === undefined ? { kind: 'enforce' } : { kind: 'widen', share: next };
+}
+
+function count(n: number, one: string): string {
+  const many = one.endsWith('y') ? `${one.slice(0, -1)}ies` : `${one}s`;
+  return `${n} ${n === 1 ? one : many}`;
+}
