@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const BENCHMARKS: Readonly<Record<string, string>> = {
   read: 'access-log lines read into evidence, against a bare JSON.parse of the same lines',
+  als: "entries of Envoy's access log service into evidence on one core, against decoding them with protobuf-es",
   decide: 'verdicts a second, against cedar-wasm and casbin on the same policy and requests',
   rehearse: 'rehearsal and memory for 100,000 distinct accesses standing for 1,000 million calls',
   templates: 'path templates learned back from expanded routes: precision and recall',
@@ -15,6 +16,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'identity-cold-start': 'an agent that starts with what it kept on disk: its first answer to a workload',
   'identity-memory': 'memory of an agent with 1,000 workloads',
   'identity-propagation': 'from a new rule to the SVID in the stream, 1,000 connected agents',
+  proxy: 'the built-in proxy against HAProxy: requests, bytes, new connections, added latency, the price of rules',
+  'xds-streams': 'one change to 1,000 connected xDS streams, to the last confirmation',
   'identity-taint': '10,000 SVIDs of a tainted authority replaced, nobody without a valid one',
 };
 

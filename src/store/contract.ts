@@ -8,8 +8,10 @@ import {
   mergeEvidence,
   OUTCOMES,
   type RecordedAccess,
+  parseSpiffeId,
   Tally,
 } from '../access/index.ts';
+import { flipKey, type LiveBatch, type PlaintextCaller, plaintextKey, type SeenFlip } from './live.ts';
 import type { NewRecording, Store } from './store.ts';
 
 /** A store that starts empty, and the same state opened anew. */
@@ -96,6 +98,41 @@ function mergedInMemory(tallies: readonly Tally[]): RecordedAccess[] {
     }
   }
   return [...all.values()];
+}
+
+const cart = parseSpiffeId('spiffe://example.org/ns/shop/sa/cart');
+
+/** A batch of nothing but what is given. */
+export function batchOf(over: Partial<LiveBatch> = {}): LiveBatch {
+  return { at: HOUR, marks: [], flips: [], plaintext: [], settled: [], forgotten: [], ...over };
+}
+
+/** A mark of one reporter. */
+export const markOf = (sequence: number, epoch = 'e1', reporter = 'proxy-1') => ({
+  reporter,
+  epoch,
+  sequence,
+});
+
+/** A flip of `count` sightings at one time. */
+export function flipOf(count: number, at = HOUR, over: Partial<SeenFlip> = {}): SeenFlip {
+  return {
+    from: { kind: 'unauthenticated', from: '10.0.0.9' },
+    to: cart,
+    action: { kind: 'http', port: 80, method: 'GET', path: '/a' },
+    before: { allowed: true, decidedBy: 'no-policy' },
+    after: { allowed: false, decidedBy: 'no-rule' },
+    refused: false,
+    count,
+    firstSeen: at,
+    lastSeen: at,
+    ...over,
+  };
+}
+
+/** A plaintext caller with so many connections. */
+export function plaintextOf(connections: number, from = '10.0.0.9', at = HOUR): PlaintextCaller {
+  return { to: cart, port: 80, from, connections, firstSeen: at, lastSeen: at };
 }
 
 /** The suite that every store passes. `open` gives a new, empty one for each test. */
@@ -241,6 +278,91 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       expect(await later.setting('trustDomain')).toBe('example.com');
       expect(await later.carry('otlp')).toEqual({ open: [2] });
       expect(await later.carry('envoy')).toBeUndefined();
+    });
+
+    test('adds live evidence up in one recording for each source and day', async () => {
+      const { store, reopen } = await open();
+      const lossy = tallyOf(2, HOUR + 5000);
+      lossy.lose('proxy', 4);
+      lossy.skip('nonsense', 0, 'x');
+      expect(await store.addLive(batchOf({ marks: [markOf(1)] }), [tallyOf(3)])).toEqual([]);
+      expect(await store.addLive(batchOf({ marks: [markOf(2)], at: HOUR + 1 }), [lossy])).toEqual([]);
+      await store.addLive(batchOf({ marks: [markOf(3)], at: HOUR + 86_400_000 }), [
+        tallyOf(1),
+        new Tally('proxy'),
+      ]);
+      await store.close();
+      const later = await reopen();
+      expect(await later.recordings()).toMatchObject([
+        {
+          format: 'envoy',
+          files: [],
+          read: 5,
+          accepted: 5,
+          lost: new Map([['proxy', 4]]),
+          skips: [{ reason: 'nonsense', count: 1 }],
+          firstSeen: HOUR,
+          lastSeen: HOUR + 5000,
+        },
+        { format: 'envoy', read: 1 },
+        { format: 'proxy', read: 0 },
+      ]);
+      expect((await later.accesses()).map(({ evidence }) => callsThatReached(evidence))).toEqual([6]);
+    });
+
+    test('keeps no report twice, nor anything of a batch with one that was kept', async () => {
+      const { store } = await open();
+      await store.addLive(batchOf({ marks: [markOf(7), markOf(6)] }), [tallyOf(1)]);
+      const again = batchOf({
+        marks: [markOf(7), markOf(8)],
+        flips: [flipOf(1)],
+        plaintext: [plaintextOf(1)],
+      });
+      expect(await store.addLive(again, [tallyOf(1)])).toEqual([markOf(7)]);
+      expect(await store.addLive(batchOf({ marks: [markOf(5)] }), [tallyOf(1)])).toEqual([markOf(5)]);
+      expect(await store.live()).toEqual({ marks: [markOf(7)], flips: [], plaintext: [] });
+      expect((await store.accesses()).map(({ evidence }) => callsThatReached(evidence))).toEqual([1]);
+      // Another epoch and another reporter count for themselves.
+      const others = [markOf(1, 'e2'), markOf(1, 'e1', 'proxy-2')];
+      expect(await store.addLive(batchOf({ marks: others }), [])).toEqual([]);
+    });
+
+    test('forgets marks of epochs that nobody has used for thirty days', async () => {
+      const { store } = await open();
+      await store.addLive(batchOf({ marks: [markOf(1, 'old'), markOf(1, 'new')] }), []);
+      await store.addLive(batchOf({ marks: [markOf(2, 'new')], at: HOUR + 29 * 86_400_000 }), []);
+      await store.addLive(batchOf({ marks: [markOf(1, 'x', 'y')], at: HOUR + 31 * 86_400_000 }), []);
+      expect((await store.live()).marks).toEqual([markOf(2, 'new'), markOf(1, 'x', 'y')]);
+    });
+
+    test('a reporter that makes up epochs fills nothing', async () => {
+      const { store } = await open();
+      for (let i = 0; i < 50; i++)
+        await store.addLive(batchOf({ marks: [markOf(1, `e${i}`)], at: HOUR + i }), []);
+      const { marks } = await store.live();
+      expect(marks).toHaveLength(32);
+      expect(marks.at(-1)).toEqual(markOf(1, 'e49'));
+    });
+
+    test('adds flips and plaintext callers up, and forgets those that are settled or have to make room', async () => {
+      const { store, reopen } = await open();
+      const other = flipOf(1, HOUR, { to: parseSpiffeId('spiffe://example.org/ns/shop/sa/web') });
+      await store.addLive(batchOf({ flips: [flipOf(2), other], plaintext: [plaintextOf(1)] }), []);
+      await store.addLive(
+        batchOf({ flips: [flipOf(3, HOUR + 9)], plaintext: [plaintextOf(4, '10.0.0.9', HOUR - 9)] }),
+        [],
+      );
+      await store.close();
+      const later = await reopen();
+      expect(await later.live()).toEqual({
+        marks: [],
+        flips: [other, { ...flipOf(5), lastSeen: HOUR + 9 }],
+        plaintext: [{ ...plaintextOf(5), firstSeen: HOUR - 9 }],
+      });
+      await later.addLive(batchOf({ settled: [cart], flips: [flipOf(1, HOUR + 20)] }), []);
+      expect((await later.live()).flips).toEqual([other, flipOf(1, HOUR + 20)]);
+      await later.addLive(batchOf({ forgotten: [flipKey(other), plaintextKey(plaintextOf(1))] }), []);
+      expect(await later.live()).toMatchObject({ flips: [{ to: cart }], plaintext: [] });
     });
   });
 }

@@ -1,4 +1,5 @@
 import type { BlindSpot, Fact, RecordedAccess, Skip, Tally } from '../access/index.ts';
+import type { LiveBatch, LiveState, ReportMark } from './live.ts';
 
 /** One file of a recording. `digest`, in hex, is that of its decompressed content. */
 export interface RecordingFile {
@@ -55,5 +56,12 @@ export interface Store {
   carry(format: string): Promise<unknown>;
   setting(name: string): Promise<string | undefined>;
   setSetting(name: string, value: string): Promise<void>;
+  /**
+   * Adds what enforcement points reported, whole or not at all: the accesses of the tallies as a recording's, summed up
+   * in one recording for each source and day. Gives the marks among `batch.marks` that were kept before: where there are any,
+   * nothing was changed. Marks of epochs not seen for 30 days are forgotten.
+   */
+  addLive(batch: LiveBatch, tallies: readonly Tally[]): Promise<readonly ReportMark[]>;
+  live(): Promise<LiveState>;
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { InterlockError } from '../../access/index.ts';
-import { type Certificate, keyIdOf } from '../../identity/index.ts';
+import { type Certificate, keyIdOf, MAX_CHAIN } from '../../identity/index.ts';
 
 /** A chain that was signed for this control plane: the authority's certificate, those above it, the root. */
 export interface CertifiedChain {
@@ -24,6 +24,13 @@ export function chainOf(certificates: readonly Certificate[]): CertifiedChain {
       'the chain must hold the new authority first and the root last, as "interlock authority sign" writes it',
     );
   }
+  // With the leaf, no verifier looks at more.
+  if (certificates.length > MAX_CHAIN)
+    throw new InterlockError(
+      'invalid_certificate',
+      'chain',
+      `the chain holds ${certificates.length} certificates; at most ${MAX_CHAIN} are taken`,
+    );
   for (const [i, certificate] of certificates.slice(0, -1).entries()) {
     const issuer = certificates[i + 1] ?? root;
     if (!certificate.issuerName.equals(issuer.subjectName) || !certificate.isAuthority) {

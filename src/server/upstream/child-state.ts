@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
-import { type Bundle, type Bundles, formatBundle, parseBundle } from '../../identity/index.ts';
+import { type Bundle, type Bundles, formatBundle, parseBundle, withoutAuthorities } from '../../identity/index.ts';
 import type { BundleState } from '../../proto/index.ts';
 import type { IdentityStore, Json } from '../../store/index.ts';
 
@@ -71,4 +71,16 @@ export function parentBundleOf(state: BundleState | undefined): Bundle {
   const bundle = state === undefined ? undefined : bundlesOf(state).get(state.trustDomain);
   if (bundle !== undefined) return bundle;
   throw new InterlockError('untrusted', 'parent', 'the parent sent no bundle of its own trust domain');
+}
+
+/**
+ * The bundle of the other one's trust domain as it says it for itself: not what it has from others, us among them. By
+ * this it is known: another region that it trusts is not to be taken for it.
+ */
+export function ownPart(state: BundleState | undefined): Bundle {
+  const bundle = parentBundleOf(state);
+  const regions = state?.regions;
+  return regions === undefined
+    ? bundle
+    : withoutAuthorities(bundle, parseBundle(regions.jwks, regions.trustDomain));
 }

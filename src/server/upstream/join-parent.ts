@@ -27,8 +27,8 @@ import type { Timers } from '../timers.ts';
 import {
   type ChildState,
   childStateJson,
+  ownPart,
   PARENT_SETTING,
-  parentBundleOf,
   readChildState,
 } from './child-state.ts';
 import { ParentClient } from './parent-client.ts';
@@ -153,7 +153,7 @@ export async function attested(
       parentId: id,
       keyId,
       chain: svid.chain.map((der) => Buffer.from(der)),
-      parentBundle: parentBundleOf(svid.bundles),
+      parentBundle: ownPart(svid.bundles),
     };
   } catch (error) {
     await vault.remove(keyId);
@@ -195,7 +195,7 @@ async function becomeAuthority(
   try {
     const answer = await client.signAuthority(key, DEFAULT_AUTHORITY_TTL);
     await vault.put(key);
-    const parentBundle = parentBundleOf(answer.bundles);
+    const parentBundle = ownPart(answer.bundles);
     const certified = certifiedBy(answer.chain, parentBundle.x509Authorities);
     const { prefixes } = certified.intermediates[0] ?? certified.root;
     const domain: Domain = {

@@ -146,6 +146,7 @@ export class ParentLink {
       this.#renewal = undefined;
     } else if (message.case === 'drain') {
       const { timers } = this.#options;
+      this.#cancel();
       this.#cancel = timers.after(message.value.withinMs * timers.random(), () => this.reconnect());
     } else this.#options.onMessage(message);
   }

@@ -16,7 +16,8 @@ import type { ControlPlane } from '../identity/control-plane.ts';
 import { certificateOf, type Slot } from '../identity/slots.ts';
 import type { ServerLog } from '../serve.ts';
 import type { Timers } from '../timers.ts';
-import { type ChildState, parentBundleOf } from './child-state.ts';
+import { type ChildState, ownPart } from './child-state.ts';
+import { assertSigns, checkedSvid } from './certified.ts';
 import { certifiedBy } from './join-parent.ts';
 import { type ChildSvid, ParentClient } from './parent-client.ts';
 import { ParentLink } from './parent-link.ts';
@@ -59,6 +60,8 @@ export class Parent implements Superior {
   #published: Bundle | undefined;
   /** Authorities whose SVIDs are to be replaced once they sign no more, and over which time. */
   readonly #taints = new Map<string, number>();
+  /** Replacements that failed and are tried again, by the authority. */
+  readonly #retries = new Map<string, () => void>();
   #turn: Promise<unknown> = Promise.resolve();
   #undo: (() => void)[] = [];
 
@@ -109,6 +112,7 @@ export class Parent implements Superior {
 
   stop(): void {
     for (const undo of this.#undo.splice(0)) undo();
+    for (const undo of this.#retries.values()) undo();
     this.#link.close();
   }
 
@@ -129,8 +133,9 @@ export class Parent implements Superior {
     try {
       const key = await plane.keys.vault.get(keyId);
       const answer = await client.signAuthority(key, plane.registry.domain.authorityTtl);
-      const certified = certifiedBy(answer.chain, parentBundleOf(answer.bundles).x509Authorities);
+      const certified = certifiedBy(answer.chain, ownPart(answer.bundles).x509Authorities);
       this.#asRole().check(certified);
+      await assertSigns(key, certified, this.#options.timers.now());
       // What is signed is of use where its root is known: the stream may bring that later than this answer.
       if (answer.bundles !== undefined && !this.#asRole().knows(certified.root))
         await this.#takeBundles(answer.bundles);
@@ -217,7 +222,7 @@ export class Parent implements Superior {
     await registry.step(async () => {
       const step = role.bundles(state);
       if (step === undefined) return undefined;
-      this.#state = { ...this.#state, parentBundle: parentBundleOf(state) };
+      this.#state = { ...this.#state, parentBundle: ownPart(state) };
       return {
         step: { ...step, changes: [role.keep(this.#state)] },
         entry: recorder.entry(role.who, 'parent.bundles', state.trustDomain, {
@@ -260,8 +265,10 @@ export class Parent implements Superior {
   async #replace(authority: string, overMs: number): Promise<void> {
     const { authorities } = this.#running();
     const isOf = (certificate: Certificate | undefined) => certificate?.authorityKeyId === authority;
+    // Of two superiors each speaks for what it has certified itself, whatever key it names.
+    const isTheirs = (slot: Slot) => this.#asRole().certifies(slot.name) && isOf(certificateOf(slot));
     try {
-      for (const slot of authorities.slots.filter((each) => isOf(certificateOf(each)))) {
+      for (const slot of authorities.slots.filter(isTheirs)) {
         if (slot.state === 'prepared') await authorities.prune('parent', slot.id);
         else if (slot.state === 'active') this.#taints.set(slot.id, overMs);
         else {
@@ -270,14 +277,16 @@ export class Parent implements Superior {
         }
       }
       for (const slot of authorities.slots)
-        if (slot.state === 'active' && isOf(certificateOf(slot)))
+        if (slot.state === 'active' && isTheirs(slot))
           await authorities.rotate('parent', slot.name);
       const [leaf] = this.#svid.chain;
       if (leaf !== undefined && isOf(parseCertificate(leaf))) await this.#renew();
     } catch (error) {
       const { log, timers } = this.#options;
       log.warn({ error, authority }, "what the parent's tainted authority certified is not replaced yet");
-      this.#undo.push(timers.after(RETRY_MS, () => void this.#replace(authority, overMs)));
+      // However often it is said, it is tried again once.
+      this.#retries.get(authority)?.();
+      this.#retries.set(authority, timers.after(RETRY_MS, () => void this.#replace(authority, overMs)));
     }
   }
 
@@ -322,7 +331,8 @@ export class Parent implements Superior {
     if (leaf === undefined) return;
     const { notBefore, notAfter } = parseCertificate(leaf);
     const half = notBefore + ((notAfter - notBefore) / 2) * (0.9 + 0.2 * timers.random());
-    const wait = Math.max(half - timers.now(), 0);
+    // Whatever the other one makes of its times, it is asked once in a while.
+    const wait = Math.max(half - timers.now(), RETRY_MS);
     this.#undo.push(timers.after(wait, () => void this.#renewAgain()));
   }
 
@@ -339,7 +349,7 @@ export class Parent implements Superior {
 
   async #renew(): Promise<void> {
     const { store, keys } = this.#running();
-    const svid = await this.#link.renew();
+    const svid = checkedSvid(await this.#link.renew(), this.#state.spiffeId, this.#options.timers.now());
     const keyId = await keys.vault.put(svid.key);
     const before = this.#state.keyId;
     this.#state = { ...this.#state, keyId, chain: svid.chain };

@@ -7,7 +7,6 @@ import {
   parseBundle,
   parseCertificate,
   sameAuthorities,
-  withoutAuthorities,
 } from '../../identity/index.ts';
 import type { BundleState } from '../../proto/index.ts';
 import type { Change } from '../../store/index.ts';
@@ -17,7 +16,14 @@ import type { Joined } from '../identity/abroad.ts';
 import type { CertifiedChain } from '../identity/certified-chain.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Step } from '../identity/registry.ts';
-import { bundlesOf, type ChildState, childStateJson, PARENT_SETTING, parentBundleOf } from './child-state.ts';
+import {
+  bundlesOf,
+  type ChildState,
+  childStateJson,
+  ownPart,
+  PARENT_SETTING,
+  parentBundleOf,
+} from './child-state.ts';
 import { revocationsHere, revocationsOf } from './revocations-here.ts';
 
 /** How fast agents replace what nobody accepts any more, milliseconds. */
@@ -31,6 +37,8 @@ export interface Role {
   readonly who: string;
   /** Keeps what is needed to be known to it. */
   keep(state: ChildState): Change;
+  /** Whether it is the one that certifies the authorities of this name. */
+  certifies(name: string): boolean;
   /** DER: by these its own certificate may be refused. */
   crls(): readonly Buffer[];
   /** Throws where the certificate is of no use here. */
@@ -56,6 +64,7 @@ export function parentRole(plane: ControlPlane): Role {
   return {
     who: 'parent',
     keep: (state) => ({ change: 'put', kind: 'setting', name: PARENT_SETTING, data: childStateJson(state) }),
+    certifies: (name) => !registry.abroad.joined.has(name),
     crls: () => registry.upstream.crls,
     check({ intermediates, root }) {
       const { prefixes = [] } = intermediates[0] ?? root;
@@ -127,6 +136,7 @@ export function joinedRole(plane: ControlPlane, name: string, onLost: (why: stri
       name: joinedSetting(name),
       data: childStateJson(state),
     }),
+    certifies: (slot) => slot === name,
     crls: () => joined().crls,
     // Whom it may not speak for stays where it is: that may be different with each certificate.
     check: () => {},
@@ -180,15 +190,6 @@ export function joinedRole(plane: ControlPlane, name: string, onLost: (why: stri
 function isTheirs(text: string, trustDomain: string): boolean {
   const id = spiffeIdOf(text);
   return id !== undefined && trustDomainOf(id) === trustDomain && !isReservedPath(pathOf(id));
-}
-
-/** The bundle of the other one's trust domain as it says it for itself: not what it has from others, us among them. */
-export function ownPart(state: BundleState): Bundle {
-  const bundle = parentBundleOf(state);
-  const { regions } = state;
-  return regions === undefined
-    ? bundle
-    : withoutAuthorities(bundle, parseBundle(regions.jwks, regions.trustDomain));
 }
 
 function isSame(one: readonly Buffer[], other: readonly Buffer[]): boolean {

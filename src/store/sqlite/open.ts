@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { InterlockError } from '../../access/index.ts';
 import type { Store } from '../store.ts';
 import { damaged, stateFailure } from './failures.ts';
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from './schema.ts';
+import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from './schema.ts';
 import { SqliteStore } from './sqlite-store.ts';
 
 /** Name of the database inside the state directory. */
@@ -56,17 +56,48 @@ function prepare(db: DatabaseSync, dir: string, options: SqliteOptions): void {
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
   if (options.maxPages !== undefined) db.exec(`PRAGMA max_page_count = ${options.maxPages}`);
   if (isEmpty(db)) createTables(db);
-  const { application_id: application, user_version: version } = {
-    ...db.prepare('PRAGMA application_id').get(),
-    ...db.prepare('PRAGMA user_version').get(),
-  };
-  if (application !== APPLICATION_ID || typeof version !== 'number') throw damaged(dir);
+  const version = versionOf(db);
+  if (version === undefined) throw damaged(dir);
   if (version > SCHEMA_VERSION) {
     throw new InterlockError(
       'state',
       dir,
       `the state in ${dir} was written by a newer interlock (its version ${version}, this program's ${SCHEMA_VERSION}): use that one, or another directory with --state`,
     );
+  }
+  if (version < SCHEMA_VERSION) migrate(db, dir);
+}
+
+/** The version of our tables, or undefined where they are not ours. */
+function versionOf(db: DatabaseSync): number | undefined {
+  const { application_id: application, user_version: version } = {
+    ...db.prepare('PRAGMA application_id').get(),
+    ...db.prepare('PRAGMA user_version').get(),
+  };
+  return application === APPLICATION_ID && typeof version === 'number' ? version : undefined;
+}
+
+/**
+ * Brings an older state up to this program's version, a version at a time. Each step is one transaction with its number
+ * (SQLite keeps `user_version` in the database's first page), so one that was interrupted is made anew. Two processes may
+ * begin at once: the version is looked at again under the lock.
+ */
+function migrate(db: DatabaseSync, dir: string): void {
+  for (;;) {
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      const version = versionOf(db) ?? SCHEMA_VERSION;
+      if (version < SCHEMA_VERSION) {
+        const step = MIGRATIONS.get(version);
+        if (step === undefined) throw damaged(dir);
+        db.exec(`${step} PRAGMA user_version = ${version + 1}`);
+      }
+      db.exec('COMMIT');
+      if (version >= SCHEMA_VERSION) return;
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK');
+      throw error;
+    }
   }
 }
 

@@ -1,7 +1,28 @@
 /** Version of the tables below, kept in SQLite's `user_version`. A newer one is refused, never guessed at. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 /** SQLite's `application_id` of a state file: "IntL" in ASCII. */
 export const APPLICATION_ID = 0x496e744c;
+
+/**
+ * What version 2 adds: live evidence. Marks say which reports were kept; a sighting is a flip or a plaintext caller
+ * by its key, with what tells it apart as JSON; the live recording of a source and day is an ordinary one.
+ */
+const LIVE_TABLES = `
+  CREATE TABLE live_recording (
+    source TEXT NOT NULL, day INTEGER NOT NULL, recording INTEGER NOT NULL, PRIMARY KEY (source, day)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE live_mark (
+    reporter TEXT NOT NULL, epoch TEXT NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (reporter, epoch)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE live_sighting (
+    key TEXT PRIMARY KEY, kind TEXT NOT NULL, callee TEXT NOT NULL, data TEXT NOT NULL, count INTEGER NOT NULL,
+    first_seen REAL NOT NULL, last_seen REAL NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX live_sighting_by_callee ON live_sighting (kind, callee);
+`;
+
+/** By the version that is left: what makes the next one of it. Each is one transaction together with its number. */
+export const MIGRATIONS: ReadonlyMap<number, string> = new Map([[1, LIVE_TABLES]]);
 
 /**
  * Endpoints, actions and names are interned: an access is four numbers and its counters. The counters of all
@@ -32,6 +53,7 @@ export const SCHEMA = `
     count INTEGER NOT NULL, first_seen REAL NOT NULL, last_seen REAL NOT NULL, PRIMARY KEY (kind, caller, callee, what)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE fact (key TEXT PRIMARY KEY, data TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  ${LIVE_TABLES}
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;

@@ -1,8 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { BlindSpot, Fact, RecordedAccess, Tally } from '../../access/index.ts';
+import type { LiveBatch, LiveState, ReportMark } from '../live.ts';
 import type { NewRecording, Recording, Store } from '../store.ts';
 import { damaged, stateFailure } from './failures.ts';
 import { loadAccesses, loadBlindSpots, loadRecordings } from './load.ts';
+import { knownMarks, loadLive, writeLive } from './live/rows.ts';
 import { rowsOf, valueOf } from './rows.ts';
 import { writeRecording } from './write.ts';
 
@@ -71,6 +73,20 @@ export class SqliteStore implements Store {
     return this.#do((db) => {
       db.prepare('INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)').run(name, value);
     });
+  }
+
+  addLive(batch: LiveBatch, tallies: readonly Tally[]): Promise<readonly ReportMark[]> {
+    return this.#do((db) =>
+      inTransaction(db, () => {
+        const known = knownMarks(db, batch.marks);
+        if (known.length === 0) writeLive(db, batch, tallies);
+        return known;
+      }),
+    );
+  }
+
+  live(): Promise<LiveState> {
+    return this.#read(loadLive);
   }
 
   close(): Promise<void> {

@@ -23,13 +23,7 @@ export function writeRecording(
   carry: unknown,
 ): void {
   writeSummary(db, recording, tally);
-  const endpoints = new Interner(db, 'endpoint');
-  const accesses = new AccessWriter(db, endpoints);
-  for (const access of tally.accesses()) accesses.add(access);
-  const spots = new BlindSpotWriter(db, endpoints);
-  for (const spot of tally.blindSpots()) spots.add(spot);
-  const fact = db.prepare('INSERT OR REPLACE INTO fact (key, data) VALUES (?, ?)');
-  for (const each of tally.facts()) fact.run(factKey(each), JSON.stringify(each));
+  writeContent(db, tally);
   if (carry !== undefined) {
     db.prepare('INSERT OR REPLACE INTO carry (format, data) VALUES (?, ?)').run(
       recording.format,
@@ -38,7 +32,19 @@ export function writeRecording(
   }
 }
 
-function writeSummary(db: DatabaseSync, recording: NewRecording, tally: Tally): void {
+/** Adds what a tally counted, without its summary, to what is known. */
+export function writeContent(db: DatabaseSync, tally: Tally): void {
+  const endpoints = new Interner(db, 'endpoint');
+  const accesses = new AccessWriter(db, endpoints);
+  for (const access of tally.accesses()) accesses.add(access);
+  const spots = new BlindSpotWriter(db, endpoints);
+  for (const spot of tally.blindSpots()) spots.add(spot);
+  const fact = db.prepare('INSERT OR REPLACE INTO fact (key, data) VALUES (?, ?)');
+  for (const each of tally.facts()) fact.run(factKey(each), JSON.stringify(each));
+}
+
+/** Writes the row of a recording and its files; gives the row's number. */
+export function writeSummary(db: DatabaseSync, recording: NewRecording, tally: Tally): number {
   const { lastInsertRowid: id } = db
     .prepare(
       'INSERT INTO recording (format, taken_at, read, accepted, skips, lost, first_seen, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
@@ -59,6 +65,7 @@ function writeSummary(db: DatabaseSync, recording: NewRecording, tally: Tally): 
   for (const [position, each] of recording.files.entries()) {
     file.run(each.digest, id, position, each.name, each.bytes);
   }
+  return Number(id);
 }
 
 const endpointData = (end: Endpoint) => JSON.stringify(canonicalEndpoint(end));

@@ -1,0 +1,190 @@
+import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
+import { type AccessPolicy, API_VERSION, POLICY_KIND } from '../../policy/index.ts';
+import type { ProxyState } from '../../proto/proxy/index.ts';
+import { type AuthenticationStage, type Enforcement, readEnforcement } from '../../rollout/index.ts';
+import { z } from 'zod';
+import type { StateFiles } from './state-files.ts';
+
+/** The red button on this machine, for when nothing else answers. Times are milliseconds since 1970 UTC. */
+export interface LocalRelease {
+  /** Absent: all workloads of this proxy. */
+  readonly workload?: SpiffeId;
+  readonly reason: string;
+  readonly by: string;
+  readonly at: number;
+  readonly until?: number;
+}
+
+const LOCAL_ID = 'local';
+const STATE = 'state.json';
+const RELEASES = 'local-releases.json';
+
+const stateSchema = z.object({ version: z.number(), workloads: z.array(z.unknown()) });
+const releasesSchema = z.array(
+  z.object({
+    workload: z
+      .string()
+      .transform((id) => parseSpiffeId(id))
+      .exactOptional(),
+    reason: z.string(),
+    by: z.string(),
+    at: z.number(),
+    until: z.number().exactOptional(),
+  }),
+);
+
+export interface PoliciesOptions {
+  readonly files: StateFiles;
+  readonly now: () => number;
+  readonly after: (ms: number, run: () => void) => () => void;
+  readonly workloads: readonly SpiffeId[];
+  /** How connections are taken until a control plane has said so. */
+  readonly authentication: AuthenticationStage;
+  /** Puts the sets in force, or throws why they cannot be. */
+  readonly replace: (enforcements: readonly Enforcement[]) => void;
+  /** Something that changes nothing now, but should be seen to: the disk does not take the state, say. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** What this proxy enforces: the control plane's last state, from its stream or from disk, under releases made here. */
+export class Policies {
+  readonly #options: PoliciesOptions;
+  #state: readonly Enforcement[];
+  #version = 0;
+  #releases: readonly LocalRelease[] = [];
+  #cancel = () => {};
+
+  /**
+   * Starts from the last state on disk. Where that is damaged, what was enforced is not known: everything is denied
+   * until a control plane answers or a release is made here, and `onFault` is told.
+   */
+  constructor(options: PoliciesOptions) {
+    this.#options = options;
+    const { workloads, authentication } = options;
+    this.#state = workloads.map((workload) => ({ workload, authentication, stage: 'draft' }));
+    this.#restore();
+  }
+
+  /** Version of the state in force; 0 where no control plane has given one yet. */
+  get version(): number {
+    return this.#version;
+  }
+
+  get releases(): readonly LocalRelease[] {
+    return this.#releases;
+  }
+
+  get enforcements(): readonly Enforcement[] {
+    return this.#state;
+  }
+
+  /** Takes a state of the control plane. Throws why it cannot be in force: then the one before stays. */
+  take({ version, workloads }: ProxyState): void {
+    const known = new Map(this.#state.map((each) => [JSON.stringify(each), each]));
+    const next = workloads.map(({ workload, enforcement }) => {
+      const read = readEnforcement(enforcement, workload);
+      // The same object for the same content keeps its indexes.
+      return known.get(JSON.stringify(read)) ?? read;
+    });
+    this.#put(next, this.#releases);
+    this.#version = Number(version);
+    this.#save(STATE, { version: this.#version, workloads: next });
+  }
+
+  /** Takes enforcement away here, at once, with everything else down. */
+  release(release: LocalRelease): void {
+    this.#change([...this.#releases, release]);
+  }
+
+  /** Ends the releases made here; those of the control plane stay. Gives how many there were. */
+  arm(): number {
+    const before = this.#releases.length;
+    this.#change([]);
+    return before;
+  }
+
+  close(): void {
+    this.#cancel();
+  }
+
+  #change(releases: readonly LocalRelease[]): void {
+    this.#put(this.#state, releases);
+    this.#save(RELEASES, releases);
+    this.#wake();
+  }
+
+  #put(state: readonly Enforcement[], releases: readonly LocalRelease[]): void {
+    const now = this.#options.now();
+    const open = releases.filter(({ until }) => until === undefined || now < until);
+    this.#options.replace(state.map((enforcement) => released(enforcement, open)));
+    this.#state = state;
+    this.#releases = open;
+  }
+
+  /** Ends what ends by itself. */
+  #wake(): void {
+    const { now, after } = this.#options;
+    this.#cancel();
+    const ends = this.#releases.flatMap(({ until }) => until ?? []);
+    if (ends.length > 0)
+      this.#cancel = after(Math.max(0, Math.min(...ends) - now()), () => this.#change(this.#releases));
+  }
+
+  #save(name: string, data: unknown): void {
+    try {
+      this.#options.files.write(name, JSON.stringify(data));
+    } catch (error) {
+      this.#options.onFault(error);
+    }
+  }
+
+  #restore(): void {
+    const { files, onFault } = this.#options;
+    let releases: readonly LocalRelease[] = [];
+    try {
+      releases = releasesSchema.parse(JSON.parse(files.read(RELEASES) ?? '[]'));
+    } catch (error) {
+      onFault(damaged(RELEASES, error));
+    }
+    try {
+      const text = files.read(STATE);
+      if (text !== undefined) {
+        const { version, workloads } = stateSchema.parse(JSON.parse(text));
+        const state = workloads.map((each) => readEnforcement(JSON.stringify(each), STATE));
+        this.#put(state, releases);
+        this.#version = version;
+        return this.#wake();
+      }
+    } catch (error) {
+      onFault(damaged(STATE, error));
+      this.#state = this.#state.map(({ workload }) => inDoubt(workload));
+    }
+    this.#put(this.#state, releases);
+    this.#wake();
+  }
+}
+
+function released(enforcement: Enforcement, releases: readonly LocalRelease[]): Enforcement {
+  const { enforced, ...rest } = enforcement;
+  const release = releases.find(
+    ({ workload }) => workload === undefined || workload === enforcement.workload,
+  );
+  if (enforced === undefined || release === undefined) return enforcement;
+  const { until } = release;
+  return { ...rest, released: { id: LOCAL_ID, ...(until === undefined ? {} : { until }) } };
+}
+
+/** Closed: a policy that no rule opens. */
+function inDoubt(workload: SpiffeId): Enforcement {
+  const policy: AccessPolicy = {
+    apiVersion: API_VERSION,
+    kind: POLICY_KIND,
+    metadata: { name: 'interlock-in-doubt' },
+    spec: { protects: { workload }, tier: 'critical', stage: 'enforced', rules: [], deny: [] },
+  };
+  return { workload, authentication: 'strict', stage: 'enforced', enforced: [policy] };
+}
+
+function damaged(name: string, cause: unknown): InterlockError {
+  return new InterlockError('state', name, `${name} is damaged: what it said is not known`, { cause });
+}

@@ -1,0 +1,233 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { type Action, HOUR_MS, OUTCOMES, type Principal, type SpiffeId } from '../../access/index.ts';
+import type { Verdict } from '../../policy/index.ts';
+import { type Report, ReportSchema } from '../../proto/proxy/index.ts';
+import type { AccessRecorder, Caller, Judgement, ServedAccess } from '../types.ts';
+
+/** Different accesses in one report. More of them are counted as lost: memory is bounded whatever is asked for. */
+export const MAX_ENTRIES = 20_000;
+/** Characters of their actions: paths may be long. */
+const MAX_TEXT = 16 * 1024 * 1024;
+
+const NO_POLICY: Verdict = { allowed: true, decidedBy: 'no-policy' };
+
+interface Counter {
+  readonly caller: Caller;
+  readonly workload: SpiffeId;
+  readonly action: Action;
+  readonly hour: number;
+  /** In the order of OUTCOMES. */
+  readonly outcomes: [number, number, number, number];
+  firstSeen: number;
+  lastSeen: number;
+}
+
+interface FlipCounter {
+  readonly caller: Caller;
+  readonly workload: SpiffeId;
+  readonly action: Action;
+  readonly judgement: Judgement;
+  count: number;
+  firstSeen: number;
+  lastSeen: number;
+}
+
+interface PlaintextCounter {
+  readonly caller: Caller;
+  readonly workload: SpiffeId;
+  readonly port: number;
+  connections: number;
+  firstSeen: number;
+  lastSeen: number;
+}
+
+/** What a report is made of, with the number of calls that are lost with it. */
+export interface Drained {
+  readonly report: Report;
+  readonly calls: number;
+}
+
+/**
+ * Adds up what the proxy serves until it is drained. Connections keep one {@link Caller} for all their requests, so the
+ * caller is told apart by identity and only the action is a text.
+ */
+export class Aggregator implements AccessRecorder {
+  #accesses = new Map<Caller, Map<string, Counter>>();
+  #flips = new Map<string, FlipCounter>();
+  #plaintext = new Map<string, PlaintextCounter>();
+  #entries = 0;
+  #text = 0;
+  #lost = 0;
+  #calls = 0;
+
+  record({ workload, caller, action, judgement, outcome, at }: ServedAccess): void {
+    const hour = Math.floor(at / HOUR_MS);
+    const key = keyOf(workload, action, hour);
+    let ofCaller = this.#accesses.get(caller);
+    if (ofCaller === undefined) this.#accesses.set(caller, (ofCaller = new Map()));
+    let counter = ofCaller.get(key);
+    if (counter === undefined) {
+      if (!this.#room(key)) return;
+      counter = { caller, workload, action, hour, outcomes: [0, 0, 0, 0], firstSeen: at, lastSeen: at };
+      ofCaller.set(key, counter);
+    }
+    counter.outcomes[OUTCOMES.indexOf(outcome) as 0 | 1 | 2 | 3]++;
+    spread(counter, at);
+    this.#calls++;
+    const { after } = judgement;
+    if (!judgement.allowed || (after !== undefined && after.allowed !== judgement.before.allowed))
+      this.#flip(key, { workload, caller, action, judgement, at });
+  }
+
+  plaintext(workload: SpiffeId, caller: Caller, port: number, at: number): void {
+    const key = `${workload}\n${port}\n${caller.address}\n${caller.workload ?? ''}`;
+    let counter = this.#plaintext.get(key);
+    if (counter === undefined) {
+      if (!this.#room(key)) return;
+      counter = { caller, workload, port, connections: 0, firstSeen: at, lastSeen: at };
+      this.#plaintext.set(key, counter);
+    }
+    counter.connections++;
+    spread(counter, at);
+  }
+
+  /** Counts accesses that are in no report. */
+  lose(n: number): void {
+    this.#lost += n;
+  }
+
+  /** All since the last time, or undefined where there was nothing. Its number and epoch are the spool's. */
+  drain(): Drained | undefined {
+    if (this.#entries === 0 && this.#lost === 0) return undefined;
+    const report = create(ReportSchema, {
+      lost: BigInt(this.#lost),
+      accesses: [...this.#accesses.values()].flatMap((ofCaller) => [...ofCaller.values()].map(accessMessage)),
+      flips: [...this.#flips.values()].map(flipMessage),
+      plaintext: [...this.#plaintext.values()].map((counter) => ({
+        from: callerMessage(counter.caller),
+        to: counter.workload,
+        port: counter.port,
+        connections: BigInt(counter.connections),
+        ...timesMessage(counter),
+      })),
+    });
+    const calls = this.#calls;
+    this.#accesses = new Map();
+    this.#flips = new Map();
+    this.#plaintext = new Map();
+    this.#entries = 0;
+    this.#text = 0;
+    this.#lost = 0;
+    this.#calls = 0;
+    return { report, calls };
+  }
+
+  #flip(accessKey: string, flip: Omit<ServedAccess, 'outcome'>): void {
+    const { caller, judgement, at } = flip;
+    const { before, after = before } = judgement;
+    const from = caller.principal.kind === 'workload' ? caller.principal.id : caller.address;
+    const key = `${accessKey}\n${from}\n${judgement.allowed}\n${verdictKey(before)}\n${verdictKey(after)}`;
+    let counter = this.#flips.get(key);
+    if (counter === undefined) {
+      if (!this.#room(key)) return;
+      const { workload, action } = flip;
+      counter = { caller, workload, action, judgement, count: 0, firstSeen: at, lastSeen: at };
+      this.#flips.set(key, counter);
+    }
+    counter.count++;
+    spread(counter, at);
+  }
+
+  #room(key: string): boolean {
+    if (this.#entries < MAX_ENTRIES && this.#text + key.length <= MAX_TEXT) {
+      this.#entries++;
+      this.#text += key.length;
+      return true;
+    }
+    this.#lost++;
+    return false;
+  }
+}
+
+function keyOf(workload: SpiffeId, action: Action, hour: number): string {
+  switch (action.kind) {
+    case 'http':
+      return `${workload} ${hour} ${action.port} ${action.method} ${action.path}`;
+    case 'grpc':
+      return `${workload} ${hour} ${action.port} g ${action.service}/${action.method}`;
+    case 'tcp':
+      return `${workload} ${hour} ${action.port}`;
+  }
+}
+
+function spread(counter: { firstSeen: number; lastSeen: number }, at: number): void {
+  if (at < counter.firstSeen) counter.firstSeen = at;
+  if (at > counter.lastSeen) counter.lastSeen = at;
+}
+
+function accessMessage({ caller, workload, action, hour, outcomes, ...times }: Counter) {
+  const [ok, error, failed, denied] = outcomes.map(BigInt) as [bigint, bigint, bigint, bigint];
+  const all = ok + error + failed + denied;
+  return {
+    from: callerMessage(caller),
+    to: workload,
+    action: actionMessage(action),
+    hour,
+    ok,
+    error,
+    failed,
+    denied,
+    mutual: caller.isMutual ? all : 0n,
+    plaintext: caller.group === undefined && !caller.isMutual ? all : 0n,
+    instance: caller.address,
+    group: caller.group ?? '',
+    ...timesMessage(times),
+  };
+}
+
+function flipMessage({ caller, workload, action, judgement, count, ...times }: FlipCounter) {
+  const { before, after = before, allowed } = judgement;
+  return {
+    from: callerMessage(caller),
+    to: workload,
+    action: actionMessage(action),
+    before: verdictMessage(before),
+    after: verdictMessage(after),
+    count: BigInt(count),
+    refused: !allowed,
+    ...timesMessage(times),
+  };
+}
+
+function callerMessage({ principal, address, workload }: Caller) {
+  return { ...principalMessage(principal, address), workload: workload ?? '' };
+}
+
+function principalMessage(principal: Principal, address: string) {
+  return principal.kind === 'workload'
+    ? { spiffeId: principal.id as string, address: '' }
+    : { spiffeId: '', address };
+}
+
+/** An action as it is reported: HTTP by method and path, gRPC by service and method. */
+export function actionMessage(action: Action) {
+  const { kind, port } = action;
+  if (kind === 'http') return { kind, port, name: action.method, text: action.path };
+  if (kind === 'grpc') return { kind, port, name: action.service, text: action.method };
+  return { kind, port };
+}
+
+function verdictMessage({ allowed, decidedBy, policy = '', rule = '' }: Verdict = NO_POLICY) {
+  return { allowed, decidedBy, policy, rule };
+}
+
+function verdictKey({ decidedBy, policy = '', rule = '' }: Verdict): string {
+  return `${decidedBy} ${policy}/${rule}`;
+}
+
+function timesMessage({ firstSeen, lastSeen }: { firstSeen: number; lastSeen: number }) {
+  return { firstSeen: BigInt(Math.floor(firstSeen)), lastSeen: BigInt(Math.floor(lastSeen)) };
+}
+
+/** For tests and the spool: the shape of a report without its number. */
+export type ReportContent = MessageInitShape<typeof ReportSchema>;

@@ -1,0 +1,126 @@
+import type { SpiffeId } from '../../access/index.ts';
+import type { CanaryPlan, CanaryStep } from '../../rollout/index.ts';
+import type { ControlPlane } from '../identity/control-plane.ts';
+import type { Actor } from '../identity/recorder.ts';
+import type { Timers } from '../timers.ts';
+import { Canaries } from './canaries.ts';
+import { Changes } from './changes.ts';
+import type { EvidenceIntake } from './evidence/intake.ts';
+import { EnvoyDocuments } from './envoy/documents.ts';
+import { Hub } from './hub.ts';
+import { Points } from './points.ts';
+import { Releases } from './releases.ts';
+import { Rollouts } from './rollouts.ts';
+
+/** Callers that enforce for others: IDs, or all below one where it ends in `/*`. */
+export type NodeProxies = readonly string[];
+
+export interface EnforcingOptions {
+  readonly state: string;
+  readonly plane: ControlPlane;
+  readonly timers: Timers;
+  readonly openEvidence: () => Promise<EvidenceIntake>;
+  readonly nodeProxies?: NodeProxies | undefined;
+  readonly canary?: CanaryPlan | undefined;
+  readonly onStep: (workload: SpiffeId, step: CanaryStep) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** What the control plane does about enforcement: rollouts, releases, and the points that they reach. */
+export class Enforcing {
+  readonly rollouts: Rollouts;
+  readonly releases: Releases;
+  readonly points: Points;
+  readonly hub: Hub;
+  readonly changes: Changes;
+  readonly evidence: EvidenceIntake;
+  readonly canaries: Canaries;
+  readonly documents: EnvoyDocuments;
+  readonly #nodeProxies: NodeProxies;
+  readonly #timers: Timers;
+
+  private constructor(
+    options: EnforcingOptions,
+    rollouts: Rollouts,
+    evidence: EvidenceIntake,
+    documents: EnvoyDocuments,
+  ) {
+    const { state, plane, timers, onFault } = options;
+    this.rollouts = rollouts;
+    this.evidence = evidence;
+    this.documents = documents;
+    this.points = new Points(timers);
+    this.changes = new Changes(this.points, timers);
+    this.releases = new Releases({
+      state,
+      recorder: plane.recorder,
+      timers,
+      onChange: () => this.hub.changedAll(),
+      onFault,
+    });
+    this.hub = new Hub({ rollouts, releases: this.releases, points: this.points, timers });
+    this.canaries = new Canaries({
+      rollouts,
+      points: this.points,
+      evidence,
+      timers,
+      plan: options.canary,
+      onStep: options.onStep,
+      onFault,
+    });
+    this.#nodeProxies = options.nodeProxies ?? [];
+    this.#timers = timers;
+  }
+
+  static async open(options: EnforcingOptions): Promise<Enforcing> {
+    const { plane, timers } = options;
+    // The hub comes to be after the rollouts that it reads; nothing changes in between.
+    let made: Enforcing | undefined;
+    const onChange = (workload: SpiffeId, hasNewTarget: boolean) => {
+      if (hasNewTarget) made?.evidence.settle(workload);
+      made?.hub.changed(workload);
+    };
+    const rollouts = await Rollouts.open({ store: plane.store, recorder: plane.recorder, timers, onChange });
+    const documents = await EnvoyDocuments.open(plane.store, plane.recorder);
+    made = new Enforcing(options, rollouts, await options.openEvidence(), documents);
+    return made;
+  }
+
+  /** Whether an identity may enforce for a workload: its own, or as a node proxy. */
+  mayServe(identity: SpiffeId, workload: SpiffeId): boolean {
+    if (identity === workload) return true;
+    return this.#nodeProxies.some((allowed) =>
+      allowed.endsWith('/*') ? identity.startsWith(allowed.slice(0, -1)) : identity === allowed,
+    );
+  }
+
+  /** Does something that changes what points enforce, and gives the name of the change to follow. */
+  async following<T>(act: () => T | Promise<T>): Promise<{ done: T; change: string }> {
+    const before = this.hub.version;
+    // Proxies may confirm before this has come back: the time runs from the press of the button.
+    const at = this.#timers.now();
+    const done = await act();
+    const concerned = [...this.points.all].filter(({ wanted }) => wanted > before);
+    return {
+      done,
+      change: this.changes.follow(new Map(concerned.map(({ key, wanted }) => [key, wanted])), at),
+    };
+  }
+
+  /** Sends every point its state over the way that a release takes, and waits for all of them at most `ms`. */
+  async drill(who: Actor, ms: number) {
+    const { change } = await this.following(() => this.hub.changedAll());
+    let progress = this.changes.progress(change);
+    const { confirmed, waiting } = progress;
+    const all = confirmed.length + waiting.length;
+    progress = await this.changes.wait(change, all, ms);
+    this.releases.drilled(who, all, progress.confirmed.length);
+    return progress;
+  }
+
+  async close(): Promise<void> {
+    this.canaries.stop();
+    this.releases.close();
+    await this.evidence.close();
+  }
+}

@@ -1,0 +1,30 @@
+import { openLiveStore } from '../../../store/index.ts';
+import type { Timers } from '../../timers.ts';
+import { AccessBook } from './access-book.ts';
+import type { EvidenceIntake } from './intake.ts';
+import { LiveEvidence } from './live-evidence.ts';
+
+export interface EvidenceOptions {
+  /** Where the state is: the evidence is in the same one that `interlock observe` writes. */
+  readonly state: string;
+  readonly trustDomain: string;
+  readonly timers: Timers;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** Opens the evidence of a control plane, with what was kept of it before. Throws `state`, `io`. */
+export async function openEvidence({
+  state,
+  trustDomain,
+  timers,
+  onFault,
+}: EvidenceOptions): Promise<EvidenceIntake> {
+  const store = await openLiveStore(state, { trustDomain });
+  return new LiveEvidence({
+    sink: store,
+    kept: store.kept,
+    known: new AccessBook(store.seen),
+    timers,
+    onFault,
+  });
+}

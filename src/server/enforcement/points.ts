@@ -1,0 +1,179 @@
+import { type ErrorCode, InterlockError, type SpiffeId } from '../../access/index.ts';
+import type { Timers } from '../timers.ts';
+
+/** What a point is: our own proxy, or an Envoy. */
+export const POINT_KINDS = ['proxy', 'envoy'] as const;
+export type PointKind = (typeof POINT_KINDS)[number];
+
+/** One proxy that enforces, as lists show it. Times are milliseconds since 1970 UTC. */
+export interface Point {
+  /** Unique among all proxies: its identity and instance. */
+  readonly key: string;
+  readonly kind: PointKind;
+  readonly identity: SpiffeId;
+  readonly instance: string;
+  readonly cluster?: string;
+  readonly workloads: readonly SpiffeId[];
+  readonly version: string;
+  readonly since: number;
+  readonly connected: boolean;
+  /** How far its clock was ahead of this one's when it connected, in milliseconds. */
+  readonly clockOffset?: number;
+  /** The newest state that concerns it, and the newest one that it has in force. */
+  readonly wanted: number;
+  readonly applied: number;
+  readonly appliedAt?: number;
+  /** Why it did not take a state: the one before stays in force there. */
+  readonly fault?: { readonly code: ErrorCode | 'nack'; readonly message: string; readonly at: number };
+}
+
+/** What a connection says of its proxy. */
+export type NewPoint = Pick<Point, 'kind' | 'identity' | 'instance' | 'workloads' | 'version'> & {
+  readonly cluster?: string;
+  readonly clockOffset?: number;
+};
+
+/** Unique among all proxies. */
+export function pointKey({ identity, instance }: Pick<Point, 'identity' | 'instance'>): string {
+  return `${identity}#${instance}`;
+}
+
+/** Proxies that left are remembered this long, so that a release can name them. */
+const REMEMBERED_MS = 24 * 3_600_000;
+const MAX_POINTS = 50_000;
+/** Proxies of one identity: it names its instances itself, and must not push out those of others. */
+const MAX_INSTANCES = 2000;
+const MAX_MESSAGE = 2000;
+
+/** A proxy and what it confirmed of one change. */
+export interface Confirmation {
+  readonly point: Point;
+  /** Milliseconds from the change to its confirmation; undefined where it has not confirmed. */
+  readonly ms?: number;
+}
+
+/** All enforcement points: who is connected, and what is in force there. */
+export class Points {
+  readonly #timers: Timers;
+  readonly #points = new Map<string, Point>();
+  readonly #ofIdentity = new Map<SpiffeId, number>();
+  readonly #listeners = new Set<(point: Point) => void>();
+
+  constructor(timers: Timers) {
+    this.#timers = timers;
+  }
+
+  get all(): Iterable<Point> {
+    return this.#points.values();
+  }
+
+  get(key: string): Point | undefined {
+    return this.#points.get(key);
+  }
+
+  /** Those that serve a workload. */
+  of(workload: SpiffeId): Point[] {
+    return [...this.#points.values()].filter(({ workloads }) => workloads.includes(workload));
+  }
+
+  /** A proxy has connected; what is known of an earlier connection of it stays known. Throws `limit`. */
+  connect(made: NewPoint, applied: number): Point {
+    const key = pointKey(made);
+    const before = this.#points.get(key);
+    const { fault } = before ?? {};
+    if (before === undefined) this.#makeRoom(made.identity);
+    return this.#set({
+      ...made,
+      key,
+      since: this.#timers.now(),
+      connected: true,
+      wanted: before?.wanted ?? 0,
+      applied,
+      ...(fault === undefined ? {} : { fault }),
+    });
+  }
+
+  disconnect(key: string): void {
+    this.#update(key, () => ({ connected: false, since: this.#timers.now() }));
+  }
+
+  /** A state was made that concerns the point. */
+  want(key: string, version: number): void {
+    this.#update(key, () => ({ wanted: version }));
+  }
+
+  /** The point has a state in force. */
+  confirm(key: string, version: number): void {
+    this.#update(key, ({ applied }) =>
+      version < applied ? {} : { applied: version, appliedAt: this.#timers.now(), fault: undefined },
+    );
+  }
+
+  /** The point did not take a state. */
+  refuse(key: string, code: ErrorCode | 'nack', message: string): void {
+    const at = this.#timers.now();
+    this.#update(key, () => ({ fault: { code, message: message.slice(0, MAX_MESSAGE), at } }));
+  }
+
+  /** Calls `listener` with each point that has changed, until the function it gives back is called. */
+  subscribe(listener: (point: Point) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** What the points of `keys` have confirmed of a change that was made at `at` with their `wanted` versions. */
+  confirmations(wanted: ReadonlyMap<string, number>, at: number): Confirmation[] {
+    return [...wanted].flatMap(([key, version]) => {
+      const point = this.#points.get(key);
+      if (point === undefined) return [];
+      const { applied, appliedAt } = point;
+      return applied >= version && appliedAt !== undefined
+        ? [{ point, ms: Math.max(0, appliedAt - at) }]
+        : [{ point }];
+    });
+  }
+
+  #update(
+    key: string,
+    change: (point: Point) => { readonly [Key in keyof Point]?: Point[Key] | undefined },
+  ): void {
+    const point = this.#points.get(key);
+    if (point === undefined) return;
+    const { fault, ...rest } = { ...point, ...change(point) };
+    // Every other field keeps a value: only a fault is ever taken away.
+    this.#set({ ...rest, ...(fault === undefined ? {} : { fault }) } as Point);
+  }
+
+  #set(point: Point): Point {
+    this.#points.set(point.key, point);
+    for (const listener of this.#listeners) listener(point);
+    return point;
+  }
+
+  /** Of proxies that left, the ones that left long ago go first. */
+  #makeRoom(identity: SpiffeId): void {
+    const known = this.#ofIdentity.get(identity) ?? 0;
+    if (known >= MAX_INSTANCES) this.#forget((point) => point.identity === identity, MAX_INSTANCES / 10);
+    if ((this.#ofIdentity.get(identity) ?? 0) >= MAX_INSTANCES)
+      throw new InterlockError(
+        'limit',
+        identity,
+        `${identity} has ${MAX_INSTANCES} proxies connected: no more are taken`,
+      );
+    if (this.#points.size >= MAX_POINTS) this.#forget(() => true, MAX_POINTS / 100);
+    this.#ofIdentity.set(identity, 1 + (this.#ofIdentity.get(identity) ?? 0));
+  }
+
+  /** Forgets so many of those that left, and all that left a day ago. */
+  #forget(fits: (point: Point) => boolean, count: number): void {
+    const old = this.#timers.now() - REMEMBERED_MS;
+    const left = [...this.#points.values()].filter((point) => !point.connected && fits(point));
+    for (const [i, { key, since, identity }] of left.sort((a, b) => a.since - b.since).entries()) {
+      if (i >= count && since >= old) break;
+      this.#points.delete(key);
+      const others = (this.#ofIdentity.get(identity) ?? 1) - 1;
+      if (others === 0) this.#ofIdentity.delete(identity);
+      else this.#ofIdentity.set(identity, others);
+    }
+  }
+}

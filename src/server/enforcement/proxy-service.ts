@@ -1,0 +1,257 @@
+import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  ERROR_CODES,
+  type ErrorCode,
+  InterlockError,
+  isInterlockError,
+  type SpiffeId,
+  spiffeIdOf,
+} from '../../access/index.ts';
+import type { FromProxy, Hello, Report, ToProxy } from '../../proto/proxy/index.ts';
+import type { PeerIdentity } from '../agents/listener.ts';
+import { statusOf } from '../agents/status.ts';
+import type { Timers } from '../timers.ts';
+import type { Hub, PointLink } from './hub.ts';
+import type { Point } from './points.ts';
+import { stateMessage, takenMessage } from './proxy-messages.ts';
+
+/** How long the first message of a stream may take; milliseconds. */
+const GREETING_MS = 10_000;
+const MAX_WORKLOADS = 1000;
+const MAX_NAME = 253;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
+/** Reports of one proxy that wait for the store; a proxy sends the next ones when these are taken. */
+const MAX_REPORTS = 4;
+
+type ProxyStream = ServerDuplexStream<FromProxy, ToProxy>;
+
+export interface ProxyServiceOptions {
+  readonly hub: Hub;
+  readonly timers: Timers;
+  /** The verified caller of a call. Throws what its certificate lacks. */
+  readonly callerOf: (call: { getPeer(): string }) => PeerIdentity;
+  /** Whether an identity may enforce for a workload, and report of it. */
+  readonly mayServe: (identity: SpiffeId, workload: SpiffeId) => boolean;
+  /** Keeps a report; resolves when it is kept for good. A report that is known already is kept already. Throws where there is no room. */
+  readonly onReport: (point: Point, report: Report) => Promise<void>;
+  readonly onPointEvent: (
+    event: 'connected' | 'disconnected' | 'refused' | 'fault',
+    who: string,
+    error?: unknown,
+  ) => void;
+}
+
+/** The gRPC service of our own proxies: states out, confirmations and evidence in. */
+export class ProxyServer {
+  readonly #options: ProxyServiceOptions;
+  readonly #sessions = new Set<ProxySession>();
+
+  constructor(options: ProxyServiceOptions) {
+    this.#options = options;
+  }
+
+  /** What grpc-js takes, with `ProxyService` of proxy.proto. */
+  implementation(): UntypedServiceImplementation {
+    return { connect: (call: ProxyStream) => this.#connect(call) };
+  }
+
+  /** Ends the streams of proxies whose identity is no longer good. */
+  endWhere(isBad: (identity: PeerIdentity) => boolean): void {
+    for (const session of this.#sessions) if (isBad(session.identity)) session.end(revoked(session.identity));
+  }
+
+  #connect(call: ProxyStream): void {
+    const { callerOf, timers, onPointEvent } = this.#options;
+    call.on('error', () => {});
+    let identity: PeerIdentity;
+    try {
+      identity = callerOf(call);
+    } catch (error) {
+      onPointEvent('refused', call.getPeer(), error);
+      call.emit('error', statusOf(error));
+      return;
+    }
+    const session = new ProxySession(call, identity, this.#options);
+    this.#sessions.add(session);
+    const late = timers.after(GREETING_MS, () => session.greetOrEnd());
+    const over = timers.after(identity.notAfter - timers.now(), () => session.end(revoked(identity)));
+    const leave = () => {
+      late();
+      over();
+      this.#sessions.delete(session);
+      session.stop();
+    };
+    call.on('end', () => {
+      leave();
+      call.end();
+    });
+    call.on('cancelled', leave);
+    call.on('close', leave);
+  }
+}
+
+/** One proxy's stream. While its connection is full nothing is queued: it gets the newest state when it has room. */
+class ProxySession implements PointLink {
+  readonly identity: PeerIdentity;
+  readonly #call: ProxyStream;
+  readonly #options: ProxyServiceOptions;
+  #point: Point | undefined;
+  #sent = 0;
+  #full = false;
+  #ended = false;
+  #reports = 0;
+
+  constructor(call: ProxyStream, identity: PeerIdentity, options: ProxyServiceOptions) {
+    this.#call = call;
+    this.identity = identity;
+    this.#options = options;
+    call.on('data', (message: FromProxy) => this.#take(message.message));
+    call.on('drain', () => {
+      this.#full = false;
+      this.push();
+    });
+  }
+
+  push(): void {
+    if (this.#point === undefined || this.#full || this.#ended) return;
+    const state = this.#options.hub.stateOf(this.#point.key);
+    if (state.version === this.#sent) return;
+    this.#sent = state.version;
+    this.#full = !this.#call.write(stateMessage(state));
+  }
+
+  greetOrEnd(): void {
+    if (this.#point === undefined)
+      this.end(
+        new InterlockError('usage', this.identity.spiffeId, 'the first message of a stream is "hello"'),
+      );
+  }
+
+  end(error: InterlockError): void {
+    if (this.#ended) return;
+    this.#options.onPointEvent('refused', this.identity.spiffeId, error);
+    this.stop();
+    this.#call.emit('error', statusOf(error));
+  }
+
+  /** The stream has ended: nothing more is sent. */
+  stop(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#point === undefined) return;
+    this.#options.hub.detach(this.#point, this);
+    this.#options.onPointEvent('disconnected', this.#point.key);
+  }
+
+  #take(message: FromProxy['message']): void {
+    if (this.#ended) return;
+    try {
+      switch (message.case) {
+        case 'hello':
+          return this.#hello(message.value);
+        case 'applied':
+          return this.#applied(message.value);
+        case 'report':
+          return this.#report(message.value);
+        default:
+          return;
+      }
+    } catch (error) {
+      if (!isInterlockError(error)) this.#options.onPointEvent('fault', this.identity.spiffeId, error);
+      this.end(
+        isInterlockError(error)
+          ? error
+          : new InterlockError('unavailable', this.identity.spiffeId, 'the control plane failed: try again'),
+      );
+    }
+  }
+
+  #hello({ instance, version, workloads, stateVersion, now }: Hello): void {
+    const { hub, mayServe, onPointEvent, timers } = this.#options;
+    const { spiffeId } = this.identity;
+    if (this.#point !== undefined) throw new InterlockError('usage', spiffeId, 'a stream has one "hello"');
+    if (instance.length > MAX_NAME || !NAME.test(instance))
+      throw new InterlockError(
+        'usage',
+        spiffeId,
+        `an instance has 1 to ${MAX_NAME} letters, digits, ".", "_", ":" or "-"`,
+      );
+    if (workloads.length === 0 || workloads.length > MAX_WORKLOADS)
+      throw new InterlockError('limit', spiffeId, `a proxy serves 1 to ${MAX_WORKLOADS} workloads`);
+    const served = [...new Set(workloads)].map((id) => {
+      const workload = spiffeIdOf(id);
+      if (workload === undefined || !mayServe(spiffeId, workload))
+        throw new InterlockError(
+          'forbidden',
+          spiffeId,
+          `${spiffeId} may not enforce for ${id.slice(0, 200)}: name it with --node-proxy at the control plane`,
+        );
+      return workload;
+    });
+    const applied = Number(stateVersion);
+    const made = {
+      kind: 'proxy',
+      identity: spiffeId,
+      instance,
+      workloads: served,
+      version: version.slice(0, 64),
+      ...(now === 0n ? {} : { clockOffset: Number(now) - timers.now() }),
+    } as const;
+    this.#point = hub.attach(made, Number.isSafeInteger(applied) ? applied : 0, this);
+    onPointEvent('connected', this.#point.key);
+    this.push();
+  }
+
+  #applied({ stateVersion, code, message }: { stateVersion: bigint; code: string; message: string }): void {
+    const { hub } = this.#options;
+    const { key } = this.#greeted();
+    const version = Number(stateVersion);
+    // What was never sent cannot be confirmed.
+    if (version > this.#sent) return;
+    if (code === '') return hub.confirm(key, version);
+    hub.refuse(key, Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'unavailable', message);
+  }
+
+  #report(report: Report): void {
+    const point = this.#greeted();
+    if (++this.#reports > MAX_REPORTS)
+      throw new InterlockError('limit', point.key, `at most ${MAX_REPORTS} reports wait at a time`);
+    const served = new Set<string>(point.workloads);
+    for (const { to } of [...report.accesses, ...report.flips, ...report.plaintext]) {
+      if (!served.has(to))
+        throw new InterlockError(
+          'forbidden',
+          point.key,
+          `${point.key} reports of ${to.slice(0, 200)}, which it does not serve`,
+        );
+    }
+    void this.#keep(this.#options.onReport(point, report), point, report.sequence);
+  }
+
+  /** While the store fails the report waits, and with it only the reports of this proxy: states and confirmations go on. */
+  async #keep(kept: Promise<void>, { key }: Point, sequence: bigint): Promise<void> {
+    try {
+      await kept;
+    } catch (error) {
+      // The proxy keeps it, and sends it again over its next stream.
+      this.#options.onPointEvent('fault', key, error);
+      this.end(new InterlockError('unavailable', key, 'the report could not be kept: send it again later'));
+      return;
+    }
+    this.#reports--;
+    if (!this.#ended) this.#call.write(takenMessage(sequence));
+  }
+
+  #greeted(): Point {
+    if (this.#point !== undefined) return this.#point;
+    throw new InterlockError('usage', this.identity.spiffeId, 'the first message of a stream is "hello"');
+  }
+}
+
+function revoked({ spiffeId }: PeerIdentity): InterlockError {
+  return new InterlockError(
+    'untrusted',
+    spiffeId,
+    `the SVID of ${spiffeId} is over or revoked: connect again with a new one`,
+  );
+}

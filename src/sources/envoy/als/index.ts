@@ -1,0 +1,10 @@
+// Envoy's access log service (envoy.service.accesslog.v3): messages of a stream -> calls, with the verdicts of its RBAC filters.
+export {
+  type LogAbout,
+  type LoggedCall,
+  type LoggedPlaintext,
+  readCall,
+} from './access.ts';
+export { type LogMessage, readLogMessage } from './message.ts';
+export { metadataSlots } from './verdicts.ts';
+export { WireError } from './wire.ts';

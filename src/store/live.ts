@@ -1,0 +1,109 @@
+import {
+  type Action,
+  actionKey,
+  type Principal,
+  principalText,
+  type SpiffeId,
+  type Tally,
+} from '../access/index.ts';
+import type { Verdict } from '../policy/index.ts';
+
+/** Which report of whom: what was kept of the same epoch up to this number is not kept again. */
+export interface ReportMark {
+  readonly reporter: string;
+  readonly epoch: string;
+  /** A whole number from 1 on. */
+  readonly sequence: number;
+}
+
+/**
+ * An access at an enforcement point whose verdict under the target set differs from the one under the set in force, or
+ * that was refused. Times are milliseconds since 1970 UTC.
+ */
+export interface SeenFlip {
+  readonly from: Principal;
+  readonly to: SpiffeId;
+  readonly action: Action;
+  readonly before: Verdict;
+  readonly after: Verdict;
+  /** The set in force was enforced and denied it. */
+  readonly refused: boolean;
+  readonly count: number;
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+}
+
+/** A caller without an identity at a workload that still takes such. */
+export interface PlaintextCaller {
+  readonly to: SpiffeId;
+  readonly port: number;
+  /** Its address. */
+  readonly from: string;
+  /** The workload behind it, where the proxy knew; never proof. */
+  readonly workload?: SpiffeId;
+  readonly connections: number;
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+}
+
+/** What enforcement points reported, beside the accesses: taken in together with them, or not at all. */
+export interface LiveBatch {
+  /** When it is kept: milliseconds since 1970 UTC. */
+  readonly at: number;
+  /** The reports that it is made of, each once. */
+  readonly marks: readonly ReportMark[];
+  /** Added to those known by the same {@link flipKey}. */
+  readonly flips: readonly SeenFlip[];
+  /** Added to those known by the same {@link plaintextKey}. */
+  readonly plaintext: readonly PlaintextCaller[];
+  /** Workloads whose flips known so far say nothing any more; they go before `flips` are added. */
+  readonly settled: readonly SpiffeId[];
+  /** Keys of flips and plaintext callers that had to make room. */
+  readonly forgotten: readonly string[];
+}
+
+/** What was kept of live evidence beside the accesses; the least recently seen first. */
+export interface LiveState {
+  readonly marks: readonly ReportMark[];
+  readonly flips: readonly SeenFlip[];
+  readonly plaintext: readonly PlaintextCaller[];
+}
+
+/** Marks of epochs that were not seen for so long are forgotten: nobody sends such a report again. Milliseconds. */
+export const MARK_MS = 30 * 86_400_000;
+
+/** One text for one flip: equal texts are added up. */
+export function flipKey({ from, to, action, before, after, refused }: SeenFlip): string {
+  const verdicts = `${verdictKey(before)}\n${verdictKey(after)}\n${refused}`;
+  return `flip\n${principalText(from)}\n${to}\n${actionKey(action)}\n${verdicts}`;
+}
+
+/** One text for one plaintext caller of a port. */
+export function plaintextKey({ to, port, from, workload }: PlaintextCaller): string {
+  return `plaintext\n${from}\n${to}\n${port}\n${workload ?? ''}`;
+}
+
+function verdictKey({ allowed, decidedBy, policy = '', rule = '' }: Verdict): string {
+  return `${allowed} ${decidedBy} ${policy}/${rule}`;
+}
+
+/** Accesses of one caller to one workload, as identities and action keys: what the program has seen before. */
+export interface SeenAccesses {
+  readonly to: SpiffeId;
+  /** The caller's text form. */
+  readonly from: string;
+  /** Keys of actions that reached the workload, and of those that never did. */
+  readonly reached: readonly string[];
+  readonly others: readonly string[];
+}
+
+/** The live evidence of a state directory, kept by a thread of its own: a slow disk stops nobody else. */
+export interface LiveStore {
+  /** What was kept when it was opened. */
+  readonly kept: LiveState;
+  readonly seen: readonly SeenAccesses[];
+  /** As {@link file://./store.ts} says. `unavailable` where the thread has ended; the next call starts another one. */
+  addLive(batch: LiveBatch, tallies: readonly Tally[]): Promise<readonly ReportMark[]>;
+  /** Ends after what was asked before, or after `ms` milliseconds at the latest. */
+  close(): Promise<void>;
+}
