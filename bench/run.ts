@@ -17,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'identity-memory': 'memory of an agent with 1,000 workloads',
   'identity-propagation': 'from a new rule to the SVID in the stream, 1,000 connected agents',
   proxy: 'the built-in proxy against HAProxy: requests, bytes, new connections, added latency, the price of rules',
+  'proxy-grpc': 'gRPC unary calls through two proxies, against the same client and server without them',
   'xds-streams': 'one change to 1,000 connected xDS streams, to the last confirmation',
   'identity-taint': '10,000 SVIDs of a tainted authority replaced, nobody without a valid one',
 };

@@ -3,8 +3,8 @@ import type { CommandSpec } from './command.ts';
 type Load = () => Promise<readonly CommandSpec<never>[]>;
 
 /**
- * The commands, by the first of their words, in the order of the loop. Each is loaded when it is called for: an agent
- * that starts on a node must not wait for the parsers and engines that other commands need.
+ * The commands by their words, or by the first of them, in the order of the loop. Each is loaded when it is called for:
+ * an agent that starts on a node must not wait for the parsers and engines that other commands need.
  */
 const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ['observe', async () => [(await import('./commands/observe.ts')).observeCommand]],
@@ -16,22 +16,69 @@ const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ['decide', async () => [(await import('./commands/decide.ts')).decideCommand]],
   ['render', async () => [(await import('./commands/render.ts')).renderCommand]],
   ['diff', async () => [(await import('./commands/diff.ts')).diffCommand]],
-  ['authority', async () => (await import('./commands/authority/index.ts')).AUTHORITY_COMMANDS],
-  ['identity', async () => (await import('./commands/identity/index.ts')).IDENTITY_COMMANDS],
+  ['policy', async () => (await import('./commands/enforcement/policy.ts')).POLICY_COMMANDS],
+  ['preflight', async () => [(await import('./commands/enforcement/preflight.ts')).preflightCommand]],
+  ['promote', async () => [(await import('./commands/enforcement/promote.ts')).promoteCommand]],
+  ['authentication', async () => [(await import('./commands/enforcement/promote.ts')).authenticationCommand]],
+  ['shadow', async () => [(await import('./commands/enforcement/shadow.ts')).shadowCommand]],
+  ['release', async () => [(await import('./commands/enforcement/release.ts')).releaseCommand]],
+  ['arm', async () => [(await import('./commands/enforcement/release.ts')).armCommand]],
+  ['proxies', async () => [(await import('./commands/enforcement/proxies.ts')).proxiesCommand]],
+  ['authority init', async () => [(await import('./commands/authority/init.ts')).authorityInitCommand]],
+  ['authority serve', async () => [(await import('./commands/authority/serve.ts')).authorityServeCommand]],
+  ['authority show', async () => [(await import('./commands/authority/show.ts')).authorityShowCommand]],
+  ['authority token', async () => [(await import('./commands/authority/token.ts')).authorityTokenCommand]],
+  ['authority agents', async () => [(await import('./commands/authority/agents.ts')).authorityAgentsCommand]],
+  ['authority evict', async () => [(await import('./commands/authority/agents.ts')).authorityEvictCommand]],
+  ['authority bundle', async () => [(await import('./commands/authority/bundle.ts')).authorityBundleCommand]],
+  ['authority rotate', async () => [(await import('./commands/authority/move.ts')).authorityRotateCommand]],
+  ['authority prepare', async () => [(await import('./commands/authority/move.ts')).authorityPrepareCommand]],
+  [
+    'authority activate',
+    async () => [(await import('./commands/authority/move.ts')).authorityActivateCommand],
+  ],
+  ['authority taint', async () => [(await import('./commands/authority/move.ts')).authorityTaintCommand]],
+  ['authority revoke', async () => [(await import('./commands/authority/move.ts')).authorityRevokeCommand]],
+  ['authority csr', async () => [(await import('./commands/authority/offline.ts')).authorityCsrCommand]],
+  ['authority sign', async () => [(await import('./commands/authority/offline.ts')).authoritySignCommand]],
+  [
+    'authority import',
+    async () => [(await import('./commands/authority/offline.ts')).authorityImportCommand],
+  ],
+  ['authority join', async () => [(await import('./commands/authority/join.ts')).authorityJoinCommand]],
+  ['authority leave', async () => [(await import('./commands/authority/join.ts')).authorityLeaveCommand]],
+  ['authority audit', async () => [(await import('./commands/authority/audit.ts')).authorityAuditCommand]],
+  ['identity list', async () => [(await import('./commands/identity/list.ts')).identityListCommand]],
+  ['identity explain', async () => [(await import('./commands/identity/explain.ts')).identityExplainCommand]],
+  ['identity verify', async () => [(await import('./commands/identity/verify.ts')).identityVerifyCommand]],
+  ['identity revoke', async () => [(await import('./commands/identity/revoke.ts')).identityRevokeCommand]],
+  ['identity allow', async () => [(await import('./commands/identity/revoke.ts')).identityAllowCommand]],
+  ['identity revoked', async () => [(await import('./commands/identity/revoke.ts')).identityRevokedCommand]],
+  ['identity rules apply', async () => [(await import('./commands/identity/rules.ts')).rulesApplyCommand]],
+  ['identity rules list', async () => [(await import('./commands/identity/rules.ts')).rulesListCommand]],
+  ['identity rules delete', async () => [(await import('./commands/identity/rules.ts')).rulesDeleteCommand]],
   ['cutover', async () => (await import('./commands/cutover/index.ts')).CUTOVER_COMMANDS],
   ['federation', async () => (await import('./commands/federation/index.ts')).FEDERATION_COMMANDS],
   ['agent', async () => [(await import('./commands/agent.ts')).agentCommand]],
+  ['envoy', async () => (await import('./commands/envoy/index.ts')).ENVOY_COMMANDS],
+  ['proxy', async () => [(await import('./commands/proxy.ts')).proxyCommand]],
+  ['intercept', async () => (await import('./commands/intercept.ts')).INTERCEPT_COMMANDS],
   ['helper', async () => [(await import('./commands/helper.ts')).helperCommand]],
 ]);
 
-/** The commands that begin with a word; all of them where none does, since then the help must list them. */
-export async function commandsFor(word: string | undefined): Promise<readonly CommandSpec<never>[]> {
-  const load = word === undefined ? undefined : COMMANDS.get(word);
-  return load === undefined ? allCommands() : load();
+/**
+ * The commands that a command line can mean: the one whose words it begins with, else those of the same first word;
+ * all of them where there are none, since then the help must list them.
+ */
+export async function commandsFor(argv: readonly string[]): Promise<readonly CommandSpec<never>[]> {
+  const all = [...COMMANDS].map(([name, load]) => ({ words: name.split(' '), load }));
+  const meant = all.filter(({ words }) => words.every((word, i) => word === argv[i]));
+  const near = meant.length > 0 ? meant : all.filter(({ words }) => words[0] === argv[0]);
+  const loaded = await Promise.all((near.length > 0 ? near : all).map(({ load }) => load()));
+  return loaded.flat();
 }
 
 /** Every command. */
-export async function allCommands(): Promise<readonly CommandSpec<never>[]> {
-  const loaded = await Promise.all([...COMMANDS.values()].map((load) => load()));
-  return loaded.flat();
+export function allCommands(): Promise<readonly CommandSpec<never>[]> {
+  return commandsFor([]);
 }

@@ -32,8 +32,8 @@ export function cgroupMount(mountinfo = '/proc/self/mountinfo'): string | undefi
 }
 
 /**
- * The processes of a cgroup of version 2, by its id. Undefined where it is gone, or where this process may not look:
- * that takes CAP_DAC_READ_SEARCH. Throws `io`.
+ * All processes of a cgroup of version 2, by its id. Undefined where it is gone, or where this process may not see all of
+ * them: that takes CAP_DAC_READ_SEARCH, and their PID namespace. Throws `io`.
  */
 export function processesOf(mount: string, cgroup: bigint): number[] | undefined {
   const { getFunction, errno } = library();
@@ -65,11 +65,9 @@ export function processesOf(mount: string, cgroup: bigint): number[] | undefined
 function readProcesses(fd: number): number[] | undefined {
   try {
     const text = readFileSync(`/proc/self/fd/${fd}/cgroup.procs`, 'latin1');
-    // 0 stands for a process of another PID namespace.
-    return text
-      .split('\n')
-      .map(Number)
-      .filter((pid) => pid > 0);
+    const pids = text.split('\n').flatMap((line) => (line === '' ? [] : Number(line)));
+    // 0 stands for a process that this PID namespace does not hold: a list with holes is none.
+    return pids.includes(0) ? undefined : pids;
   } catch {
     // A threaded cgroup has no list of processes (cgroups(7)), and one that was just removed has none either.
     return undefined;

@@ -18,7 +18,10 @@ describe.skipIf(!isLinux)('sock_diag', () => {
   const open: (Server | Socket)[] = [];
   afterAll(() => {
     diag.close();
-    for (const one of open) one instanceof Object && 'destroy' in one ? one.destroy() : one.close();
+    for (const one of open) {
+      if ('destroy' in one) one.destroy();
+      else one.close();
+    }
   });
 
   async function pair(host: string, to = host) {
@@ -128,7 +131,7 @@ describe.skipIf(!isLinux)('sock_diag', () => {
     const { accepted, port } = await pair('127.0.0.1');
     const found = originalDestination(fdOf(accepted), 4);
     // Where connections are tracked, it is where the connection went.
-    if (found !== undefined) expect(found).toEqual({ host: '127.0.0.1', port });
+    expect(found ?? { host: '127.0.0.1', port }).toEqual({ host: '127.0.0.1', port });
   });
 
   test('refuses to ask once it is closed', () => {

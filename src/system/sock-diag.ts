@@ -121,13 +121,14 @@ export class SockDiag {
       if (length < 0) {
         const code = errno();
         if (code === EINTR) continue;
-        throw failed('sock_diag', code === EAGAIN ? ENOENT : code);
+        if (code === EAGAIN) break;
+        throw failed('sock_diag', code);
       }
       const bytes = this.#answer.subarray(0, length);
       if (length < HEADER_BYTES || bytes.readUInt32LE(8) !== this.#sequence) stale++;
       else return answerIn(bytes);
     }
-    throw new InterlockError('io', 'sock_diag', 'the kernel gives answers to other questions');
+    throw new InterlockError('io', 'sock_diag', 'the kernel gives no answer to this question');
   }
 }
 

@@ -15,7 +15,7 @@ import {
   spiffeIdOption,
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { readPolicyDirectory } from '../files.ts';
+import { readPolicyDirectory } from '../policy-directory.ts';
 
 interface Options extends CommonOptions {
   readonly from: string;

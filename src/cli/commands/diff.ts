@@ -1,7 +1,7 @@
 import { diffPolicies } from '../../policy/index.ts';
 import type { CommandSpec, CommonOptions } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { readPolicyDirectory } from '../files.ts';
+import { readPolicyDirectory } from '../policy-directory.ts';
 import { grantCells, grantJson } from '../grants.ts';
 import { plural } from '../words.ts';
 

@@ -3,7 +3,7 @@ import { compile, type Verdict } from '../../policy/index.ts';
 import { APPROXIMATIONS, type Flip, type Rehearsal, rehearse } from '../../rollout/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { readPolicyDirectory } from '../files.ts';
+import { readPolicyDirectory } from '../policy-directory.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { actionCell, countText, idName, nameOf, plural, dayText } from '../words.ts';

@@ -3,7 +3,8 @@ import { ENGINES, type EngineName, engineNamed, type Loss, type Rendering } from
 import type { AccessPolicy } from '../../policy/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { readPolicyDirectory, writeFiles } from '../files.ts';
+import { writeFiles } from '../files.ts';
+import { readPolicyDirectory } from '../policy-directory.ts';
 import { loadEstate, stateExists } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { plural } from '../words.ts';

@@ -24,6 +24,8 @@ export function accessLog(kind: keyof typeof KINDS, about: LogName, cluster: str
         buffer_flush_interval: '1s',
         buffer_size_bytes: 65_536,
       },
+      // A request that is denied has no cluster yet: whether it was gRPC is said by its content type alone.
+      ...(kind === 'http' ? { additional_request_headers_to_log: ['content-type'] } : {}),
     },
   };
 }

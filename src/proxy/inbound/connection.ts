@@ -1,0 +1,115 @@
+import type { Socket } from 'node:net';
+import type { Action, Outcome } from '../../access/index.ts';
+import type { RequestAttributes } from '../../policy/index.ts';
+import type { AccessRecorder, Caller, InboundRoute, Judgement } from '../types.ts';
+import type { Clock, Peer } from '../../workload/index.ts';
+import type { Counters } from '../counters.ts';
+import type { Timeouts } from '../settings.ts';
+import type { Verdicts } from '../verdicts/verdicts.ts';
+
+/** What every inbound connection of a proxy has in common. */
+export interface InboundContext {
+  readonly verdicts: Verdicts;
+  readonly recorder: AccessRecorder;
+  readonly clock: Clock;
+  readonly timeouts: Timeouts;
+  readonly counters: Counters;
+  /** Reasons for the log; nothing of it reaches a caller. */
+  readonly log: (line: LogLine) => void;
+}
+
+/** One thing that an operator may want to know. */
+export interface LogLine {
+  readonly event:
+    | 'refused'
+    | 'denied'
+    | 'bad-request'
+    | 'bad-answer'
+    | 'unreachable'
+    | 'cut'
+    | 'busy'
+    | 'unmanaged'
+    | 'fault';
+  readonly workload?: string;
+  readonly from?: string;
+  readonly reason: string;
+}
+
+/** An access that goes on: a connection, a tunnel, a long call. */
+export interface HeldAccess {
+  readonly action: Action;
+  readonly attributes?: RequestAttributes;
+  /** Ends it because policy does not allow it any more. */
+  cut(): void;
+  /** It has ended, while its connection may go on; absent where both are one. */
+  isOver?(): boolean;
+}
+
+/** Whoever speaks the protocol of a connection: HTTP/1.1, HTTP/2 or none. */
+export interface ProtocolHandler {
+  /** Takes no new requests, ends after those on their way, and then closes the socket. */
+  drain(): void;
+  /** What goes on at this moment. */
+  held(): readonly HeldAccess[];
+}
+
+/** One inbound connection whose caller is known, ready for its protocol. */
+export class InboundConnection {
+  readonly socket: Socket;
+  readonly route: InboundRoute;
+  readonly caller: Caller;
+  readonly context: InboundContext;
+  /** `ADDRESS:PORT` of the caller, as conditions see it. */
+  readonly sourceAddress: string;
+  /** It came with a PROXY header that was believed. */
+  readonly isTrustedHop: boolean;
+  /** The peer of mutual TLS, to be judged again when trust changes. */
+  peer: Peer | undefined;
+  /** Set by whoever speaks the protocol. */
+  handler: ProtocolHandler | undefined;
+
+  constructor(
+    socket: Socket,
+    route: InboundRoute,
+    caller: Caller,
+    context: InboundContext,
+    isTrustedHop = false,
+  ) {
+    this.socket = socket;
+    this.route = route;
+    this.caller = caller;
+    this.context = context;
+    this.isTrustedHop = isTrustedHop;
+    const { address, port } = caller;
+    this.sourceAddress = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  }
+
+  /** The judgement of this moment. */
+  judge(action: Action, attributes?: RequestAttributes): Judgement {
+    return this.context.verdicts.judge(this.route.workload, this.caller.principal, action, attributes);
+  }
+
+  /** Reports an access that ended, or was refused; the latter goes to the log with the rule as well. */
+  record(action: Action, judgement: Judgement, outcome: Outcome): void {
+    const { workload } = this.route;
+    const { clock, recorder } = this.context;
+    recorder.record({ workload, caller: this.caller, action, judgement, outcome, at: clock.now() });
+    if (outcome === 'denied') this.#logDenial(judgement);
+  }
+
+  /** Writes a line about this connection. */
+  log(event: LogLine['event'], reason: string): void {
+    this.context.log({ event, workload: this.route.workload, from: this.sourceAddress, reason });
+  }
+
+  #logDenial({ before }: Judgement): void {
+    const { decidedBy, policy, rule } = before;
+    this.log('denied', rule === undefined ? decidedBy : `${decidedBy} ${policy ?? ''}/${rule}`);
+  }
+}
+
+/** What refuses a caller before there is anything to judge: recorded like a denial that no rule could have allowed. */
+export const REFUSED: Judgement = Object.freeze({
+  allowed: false,
+  before: Object.freeze({ allowed: false, decidedBy: 'no-rule' }),
+});

@@ -1,0 +1,9 @@
+export {
+  type Firewall,
+  FIREWALLS,
+  interceptOff,
+  interceptOn,
+  interceptStatus,
+  type Where,
+} from './intercept.ts';
+export type { Interception } from './plan.ts';

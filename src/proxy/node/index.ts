@@ -1,0 +1,2 @@
+export { type NodeProxyDocument, readNodeProxyDocument } from './document.ts';
+export { openNodePorts } from './ports.ts';
