@@ -5,6 +5,8 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     reporters: ['default', './scripts/closing-line.ts'],
     setupFiles: ['./scripts/property-seed.ts'],
-    testTimeout: 120_000,
+    // Ends to what went wrong, and no measures of speed: a busy machine may take a minute for a step.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 });

@@ -54,6 +54,25 @@ describe('an expression that would work long', () => {
     expect(looked).toBeLessThan(3 * MAX_EXPRESSION_WORK);
   });
 
+  test.each([
+    ['operators', Array.from({ length: 640 }, () => 'true').join('&&')],
+    ['a list', `[${Array.from({ length: 1800 }, () => 1).join()}][0] == 1`],
+    ['a map', `{${Array.from({ length: 640 }, (_, i) => `${i}:1`).join()}}[0] == 1`],
+  ])('takes fewer turns the more %s each of them holds', (_, body) => {
+    let looked = 0;
+    const counted = new Proxy(LIST, {
+      get(list, key) {
+        if (typeof key === 'string' && /^\d+$/.test(key)) looked++;
+        return Reflect.get(list, key) as unknown;
+      },
+    });
+    const parsed = parseExpression(`claims.list.all(a, claims.list.all(b, ${body}))`, { claims: 'any' });
+    const bindings = { claims: new Map([['list', counted]]) };
+    expect(parsed.ok && parsed.expression.test(bindings)).toBe(undefined);
+    expect(looked).toBeGreaterThan(100);
+    expect(looked).toBeLessThan((3 * MAX_EXPRESSION_WORK) / (640 / 16));
+  });
+
   test('is no condition that holds, though what it has seen so far holds', () => {
     const parsed = parseExpression('claims.list.all(a, claims.list.all(b, true)) || true', { claims: 'any' });
     const bindings = { claims: celOf(CLAIMS) };

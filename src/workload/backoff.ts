@@ -7,16 +7,19 @@ export const BACKOFF_MS = { first: 1_000, longest: 30_000 } as const;
  */
 export class Backoff {
   readonly #random: () => number;
+  readonly #longest: number;
   #ceiling: number = BACKOFF_MS.first * 2;
 
-  constructor(random: () => number) {
+  /** `longest`: another bound, in milliseconds. */
+  constructor(random: () => number, longest: number = BACKOFF_MS.longest) {
     this.#random = random;
+    this.#longest = longest;
   }
 
   /** The next wait, in milliseconds. */
   next(): number {
     const ceiling = this.#ceiling;
-    this.#ceiling = Math.min(ceiling * 2, BACKOFF_MS.longest);
+    this.#ceiling = Math.min(ceiling * 2, this.#longest);
     return Math.round(ceiling / 2 + (this.#random() * ceiling) / 2);
   }
 

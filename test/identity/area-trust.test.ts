@@ -26,6 +26,7 @@ import { attestorsFrom, realTimers } from '../../src/server/index.ts';
 import { certificateOf } from '../../src/server/identity/slots.ts';
 import { JwtSource, X509Source } from '../../src/workload/index.ts';
 import { Node, Opened, Plane, type PlaneOptions, serialOf, Stream } from './harness.ts';
+import { DEADLINE_MS } from './watched.ts';
 
 const opened = new Opened();
 afterAll(() => opened.close());
@@ -227,7 +228,7 @@ describe('what is revoked', () => {
 
 /** Waits until it holds; what is waited for tells nobody when it does. */
 async function seen(holds: () => boolean): Promise<void> {
-  const end = Date.now() + 60_000;
+  const end = Date.now() + DEADLINE_MS;
   while (!holds()) {
     if (Date.now() > end) throw new Error('it did not happen in time');
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -348,7 +349,7 @@ describe('a JWT-SVID of an area', () => {
     expect((await again.fetchJwtSvid(['kept'])).token).toBe(token);
     const from = pay.log.lines.length;
     await root.start();
-    await pay.log.lineFrom(from, 'connected to the parent');
+    await pay.log.lineFrom(from, 'info connected to the parent');
     expect((await again.fetchJwtSvid(['new'])).spiffeId).toBe(idIn('pay'));
   });
 });

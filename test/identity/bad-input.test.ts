@@ -117,7 +117,7 @@ describe("the agent's socket", () => {
     const socket = join(dir, 'agent.sock');
     const args = ['agent', '--server', plane.address, '--state', dir, '--socket', socket];
     const first = interlock(opened, ...args, '--join-token', token);
-    await first.log.line('connected to the control plane');
+    await first.log.line('info connected to the control plane');
     await first.kill();
     const second = await Node.online(opened, { address: plane.address, dir });
     const ending = await callRaw(local(opened, second.socketPath), X509, Buffer.alloc(0), []);

@@ -26,7 +26,7 @@ test('by its commands alone: an authority, a node, files for an application, a r
   const socket = join(dir, 'agent.sock');
   const node = ['--state', join(dir, 'node'), '--socket', socket, '--join-token', String(token)];
   const agent = interlock(opened, 'agent', '--server', server.address, ...node);
-  await agent.log.line('connected to the control plane');
+  await agent.log.line('info connected to the control plane');
 
   const files = join(dir, 'files');
   const id = `spiffe://example.org/uid/${process.getuid?.() ?? 0}`;

@@ -97,7 +97,7 @@ describe('an agent that is killed while it serves', () => {
       join(dir, 'agent.sock'),
     ] as const;
     const agent = interlock(opened, ...args, '--join-token', await plane.token('node-1'));
-    await agent.log.line('connected to the control plane');
+    await agent.log.line('info connected to the control plane');
     const endpoint = `unix://${join(dir, 'agent.sock')}`;
     const before = await Stream.open(opened, endpoint).svid(() => true, 'an SVID');
 

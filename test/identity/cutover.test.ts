@@ -5,6 +5,7 @@ import { realTimers } from '../../src/server/index.ts';
 import { JwtSource } from '../../src/workload/index.ts';
 import { Node, Opened, Plane, Stream } from './harness.ts';
 import { noOtherUsers, type Running, workload } from './processes.ts';
+import { DEADLINE_MS, Watched } from './watched.ts';
 
 const opened = new Opened();
 afterEach(() => opened.close());
@@ -53,7 +54,7 @@ const cutover = async (plane: Plane, path = '', body: object = {}) =>
 async function running(plane: Plane, share: number): Promise<void> {
   await cutover(plane, '', { id: 'c', from: 'work', to: 'to-b', share });
   const { cutovers } = plane.serving.plane;
-  const end = realTimers.now() + 60_000;
+  const end = realTimers.now() + DEADLINE_MS;
   while (cutovers.list()[0]?.state !== 'running') {
     if (realTimers.now() > end) throw new Error('the cutover does not begin');
     await new Promise((resolve) => setImmediate(resolve));
@@ -173,7 +174,9 @@ describe.skipIf(alone !== undefined)('a cutover to another region of the same tr
     const { a, b, node } = await estate('example.org', 'example.org');
     const theirs = await Node.online(opened, { address: b.address, token: await b.token('node') });
     const { bundles } = b.serving.plane.registry;
-    await b.log.until(() => bundles.current.value.regions !== undefined, 'the roots of this region there');
+    const there = new Watched();
+    opened.later(bundles.subscribe(() => there.changed()));
+    await there.until(() => bundles.current.value.regions !== undefined, 'the roots of this region there');
     const here = workload(opened, 1001, 'mesh', node.endpoint);
     const { port } = await here.said.with('port');
     const near = workload(opened, 1002, 'mesh', node.endpoint, String(port));

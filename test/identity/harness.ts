@@ -237,7 +237,7 @@ export class Node {
   /** The same, once it is connected. */
   static async online(opened: Opened, options: NodeOptions): Promise<Node> {
     const node = await Node.start(opened, options);
-    await node.log.line('connected to the control plane');
+    await node.log.line('info connected to the control plane');
     return node;
   }
 

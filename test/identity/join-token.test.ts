@@ -47,11 +47,11 @@ describe('a join token in a file', () => {
     await open.log.line(`chmod 600 ${file}`);
     chmodSync(file, 0o600);
     const first = agentWith(plane, dir, '--join-token-file', file);
-    await first.log.line('connected to the control plane');
+    await first.log.line('info connected to the control plane');
     await first.kill();
     rmSync(file);
     const second = agentWith(plane, dir, '--join-token-file', file);
-    await second.log.line('connected to the control plane');
+    await second.log.line('info connected to the control plane');
     await second.kill();
     const other = agentWith(plane, opened.dir(), '--join-token-file', file);
     expect(await other.ended).toBe(1);

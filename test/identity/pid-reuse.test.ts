@@ -10,7 +10,7 @@ const NAMESPACE = ['--pid', '--fork', '--mount-proc'];
 /** Why this machine cannot choose the numbers of processes, or undefined. */
 function noChoice(): string | undefined {
   const write = 'echo 500 > /proc/sys/kernel/ns_last_pid && test "$(sh -c "echo \\$\\$")" -gt 500';
-  const tried = spawnSync('unshare', [...NAMESPACE, 'sh', '-c', write], { timeout: 20_000 });
+  const tried = spawnSync('unshare', [...NAMESPACE, 'sh', '-c', write], { timeout: 60_000 });
   return tried.status === 0 ? noOtherUsers() : 'it takes root, unshare, and a kernel with ns_last_pid';
 }
 const reason = noChoice();
@@ -26,14 +26,14 @@ describe.skipIf(reason !== undefined)('a process number that the kernel gives ou
   const said = new Map<string, Line>();
   beforeAll(async () => {
     const { stdout } = await promisify(execFile)('unshare', [...NAMESPACE, process.execPath, SCRIPT], {
-      timeout: 60_000,
+      timeout: 110_000,
       env: { ...process.env, NODE_NO_WARNINGS: '1' },
     });
     for (const text of stdout.trim().split('\n')) {
       const line = JSON.parse(text) as Line;
       said.set(line.what, line);
     }
-  }, 60_000);
+  });
 
   test.each(['after it was accepted', 'before it was accepted'])(
     'lends the new process to nobody who holds the connection of the old (%s)',

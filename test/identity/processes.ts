@@ -114,6 +114,6 @@ export async function controlPlane(
 /** Why this machine cannot run workloads as other users, or undefined. */
 export function noOtherUsers(): string | undefined {
   if (process.getuid?.() !== 0) return 'this is not root, which alone can start processes of other users';
-  const tried = spawnSync(process.execPath, [WORKLOAD, 'hello'], { uid: 1001, gid: 1001, timeout: 20_000 });
+  const tried = spawnSync(process.execPath, [WORKLOAD, 'hello'], { uid: 1001, gid: 1001, timeout: 60_000 });
   return tried.status === 0 ? undefined : 'other users cannot read this project, or run its Node';
 }

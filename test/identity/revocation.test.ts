@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
 import { parseCrl } from '../../src/identity/index.ts';
+import { ManualTimers } from '../../src/node/manual-timers.test-helper.ts';
 import type { X509SVIDResponse } from '../../src/proto/index.ts';
 import {
   authorizeAny,
@@ -35,10 +36,12 @@ const uid = process.getuid?.() ?? 0;
 const ONE = `spiffe://example.org/one/${uid}`;
 const OTHER = `spiffe://example.org/two/${uid}`;
 
+/** The agent's time stands: what reaches its workloads was pushed, and waited for no timer of the agent. */
 async function estate(rules = TWO) {
   const plane = await Plane.start(opened, { rules });
   const token = await plane.token('node-1');
-  const node = await Node.online(opened, { address: plane.address, token });
+  const timers = new ManualTimers(Date.now());
+  const node = await Node.online(opened, { address: plane.address, token, timers });
   return { plane, node };
 }
 
@@ -47,14 +50,12 @@ function revokedIn({ crl }: X509SVIDResponse): string[] {
   return crl.flatMap((der) => [...parseCrl(Buffer.from(der)).revoked.keys()]);
 }
 
-/** Does it, and says how long after that the stream had it. The issue asks for a second; a busy machine may need more. */
+/** Does it, and says how long after that the stream had it: how busy the machine was as well, so nothing is expected. */
 async function timed<T>(what: string, act: () => Promise<unknown>, seen: () => Promise<T>): Promise<T> {
   const start = performance.now();
   await act();
   const result = await seen();
-  const took = performance.now() - start;
-  console.log(`${what}: in force after ${took.toFixed(0)} ms`);
-  expect(took).toBeLessThan(5000);
+  console.log(`${what}: in force after ${(performance.now() - start).toFixed(0)} ms`);
   return result;
 }
 

@@ -3,6 +3,7 @@ import { parseCertificates, SETTLE_MS } from '../../src/identity/index.ts';
 import { realTimers } from '../../src/server/index.ts';
 import { type IssuedShown, Node, Opened, Plane, serialOf, Stream } from './harness.ts';
 import { LightAgent } from './light-agent.ts';
+import { DEADLINE_MS } from './watched.ts';
 
 const opened = new Opened();
 afterEach(() => opened.close());
@@ -224,7 +225,7 @@ async function confirmed(plane: Plane, agent: LightAgent, authority: string): Pr
 
 /** Looks again whenever something has happened at the control plane, and in any case at the next turn. */
 async function waitFor(plane: Plane, holds: () => Promise<boolean>): Promise<void> {
-  const end = realTimers.now() + 60_000;
+  const end = realTimers.now() + DEADLINE_MS;
   while (!(await holds())) {
     if (realTimers.now() > end)
       throw new Error(`it did not happen\n${plane.log.lines.map(({ text }) => text).join('\n')}`);

@@ -1,5 +1,5 @@
 /** How long anything is waited for, in milliseconds: an end to a test that went wrong, and no measure of speed. */
-export const DEADLINE_MS = 60_000;
+export const DEADLINE_MS = 120_000;
 
 /** Something that happens now and then, and what is waited for in it. */
 export class Watched {

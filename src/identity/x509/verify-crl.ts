@@ -1,4 +1,5 @@
 import { isInterlockError, parseSpiffeId } from '../../access/index.ts';
+import { keyIdOf } from '../keys/index.ts';
 import { arePrefixesInside } from '../prefixes.ts';
 import type { Certificate } from './certificate.ts';
 import { checkAny, checkAuthority, fault } from './checks.ts';
@@ -26,12 +27,17 @@ export function isCrlOfAny(der: Uint8Array, authorities: readonly Certificate[])
     if (isInterlockError(error)) return false;
     throw error;
   }
-  return authorities.some(
-    (signer) =>
-      crl.authorityKeyId !== undefined &&
-      crl.authorityKeyId === signer.subjectKeyId &&
-      maySignLists(signer) &&
-      isCrlOf(crl, signer),
+  return authorities.some((signer) => isSignedBy(crl, signer));
+}
+
+/** The list's key identifier is worked out from the key: the one in a certificate may be that of another authority. */
+function isSignedBy(crl: Crl, signer: Certificate): boolean {
+  return (
+    crl.authorityKeyId !== undefined &&
+    crl.authorityKeyId === signer.subjectKeyId &&
+    crl.authorityKeyId === keyIdOf(signer.spki) &&
+    maySignLists(signer) &&
+    isCrlOf(crl, signer)
   );
 }
 
@@ -48,9 +54,7 @@ export function verifyCrl(
   const [signer] = chain;
   if (signer === undefined || chain.length > MAX_CHAIN)
     throw new CertificateError('empty_chain', 'CRL', `a list comes with 1 to ${MAX_CHAIN} authorities`);
-  const isSigned = crl.authorityKeyId !== undefined && crl.authorityKeyId === signer.subjectKeyId;
-  if (!isSigned || !maySignLists(signer) || !isCrlOf(crl, signer))
-    throw fault('signature', signer, 'has not signed the list that it came with');
+  if (!isSignedBy(crl, signer)) throw fault('signature', signer, 'has not signed the list that it came with');
   const id = parseSpiffeId(`spiffe://${trustDomain}`);
   chain.forEach((certificate, i) => {
     checkAny(certificate, now);

@@ -3,6 +3,24 @@ import { type Bundle, type Bundles, formatJwtBundle } from '../../identity/index
 /** What the bundles in one answer may take in their largest form, bytes; a message has 4 MiB, and SVIDs and CRLs too. */
 export const MAX_BUNDLES_BYTES: number = 3 * 1024 * 1024;
 
+/** What bundles and revocation lists in one answer may take together, DER, bytes; the rest is for SVIDs. */
+export const MAX_TRUST_BYTES: number = 3.5 * 1024 * 1024;
+
+/**
+ * Those of the lists, in their order, that fit beside the bundles: the control plane's own come first, then those that
+ * other control planes made, which must not cost a workload its answer.
+ */
+export function fittingLists(lists: readonly Buffer[], bundles: Bundles): readonly Buffer[] {
+  let left = MAX_TRUST_BYTES;
+  for (const { x509Authorities } of bundles.values())
+    for (const { length } of x509Authorities) left -= length;
+  return lists.filter(({ length }) => {
+    if (length > left) return false;
+    left -= length;
+    return true;
+  });
+}
+
 /** Bundles that fit into one answer, and the trust domains of those that do not. */
 export interface Fitting {
   readonly bundles: Bundles;

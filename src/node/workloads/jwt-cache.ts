@@ -89,7 +89,8 @@ export class JwtCache {
       const isOfUse = kept !== undefined && this.#timers.now() < kept.expiresAt;
       // A stale one only while nobody can say whether there may be another.
       if (isOfUse && (!isStale || isPassing(error))) return kept;
-      if (isStale) this.#remove(lane, key);
+      // Not of a lane that was given up meanwhile: its tokens are no longer counted.
+      if (isStale && this.#lanes.get(name) === lane) this.#remove(lane, key);
       throw error;
     }
   }

@@ -71,7 +71,7 @@ describe('identities', () => {
   });
 });
 
-function bookOf(bundles: ReadonlyMap<string, Bundle>) {
+function bookOf(bundles: ReadonlyMap<string, Bundle>, crls: readonly Buffer[] = []) {
   const timers = new ManualTimers();
   const said: string[] = [];
   const signed: string[] = [];
@@ -94,7 +94,7 @@ function bookOf(bundles: ReadonlyMap<string, Bundle>) {
       version: 1n,
       trustDomain: 'example.org',
       bundles,
-      crls: [],
+      crls,
       targets: [],
       local: undefined,
     }),
@@ -144,4 +144,17 @@ describe('bundles', () => {
     expect([...book.stateOf(user(1, 'x')).bundles.keys()]).toEqual(['example.org', 'peer-2']);
     expect(said).toEqual([expect.stringContaining('federated bundles were left out')]);
   });
+});
+
+test('revocation lists that are too large for an answer are left out, the last ones first, and the log hears of it', () => {
+  const list = (mebibytes: number) => Buffer.alloc(mebibytes * 1024 * 1024);
+  const own = list(1);
+  const small = Buffer.alloc(1000);
+  const bundle = { trustDomain: 'example.org', x509Authorities: [list(1)], jwtAuthorities: [] };
+  const bundles = new Map([['example.org', bundle]]);
+  const { book, said } = bookOf(bundles, [own, list(1), list(1), small]);
+  const { crls } = book.stateOf(user(1, 'x'));
+  expect(crls.map(({ length }) => length)).toEqual([own.length, own.length, small.length]);
+  expect(said).toEqual([expect.stringContaining('revocation lists were left out')]);
+  expect(bookOf(bundles, [own, small]).book.stateOf(user(1, 'x')).crls).toHaveLength(2);
 });

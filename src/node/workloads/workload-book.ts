@@ -4,7 +4,7 @@ import type { HeldSvid } from '../svids/svid.ts';
 import { svidKey } from '../svids/svid.ts';
 import type { SvidCache } from '../svids/svid-cache.ts';
 import type { Timers } from '../timers.ts';
-import { fitting } from './fitting.ts';
+import { fitting, fittingLists } from './fitting.ts';
 import { IdentityQuota, MAX_PER_OWNER, MAX_PER_RULE } from './identity-quota.ts';
 
 /** An SVID with what its rule adds for the workload. */
@@ -241,18 +241,23 @@ export class WorkloadBook {
     }
     const none = isLimited ? 'limit' : 'none';
     const missing = given.length === 0 ? none : waiting ? 'waiting' : refused ? 'refused' : 'nothing';
-    return {
-      svids,
-      missing,
+    const fits = this.#fitting(
+      new Map([...bundles].filter(([domain]) => trusted.has(domain))),
       trustDomain,
       targets,
-      bundles: this.#fitting(
-        new Map([...bundles].filter(([domain]) => trusted.has(domain))),
-        trustDomain,
-        targets,
-      ),
-      crls,
-    };
+    );
+    const lists = this.#fittingLists(crls, fits);
+    return { svids, missing, trustDomain, targets, bundles: fits, crls: lists };
+  }
+
+  #fittingLists(all: readonly Buffer[], bundles: Bundles): readonly Buffer[] {
+    const lists = fittingLists(all, bundles);
+    if (lists.length < all.length)
+      this.#options.onLimit?.(
+        { lists: all.length, leftOut: all.length - lists.length },
+        'revocation lists were left out: together they are larger than an answer can be',
+      );
+    return lists;
   }
 
   #fitting(all: Bundles, trustDomain: string, targets: readonly string[]): Bundles {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ErrorCode, SpiffeId } from '../../access/index.ts';
+import { type ErrorCode, InterlockError, type SpiffeId } from '../../access/index.ts';
 import {
   type Enforcement,
   type EnforcementPoint,
@@ -31,6 +31,17 @@ export interface EnforcementState {
 export interface PointLink {
   /** Sends the newest state, whenever the connection has room for it. */
   push(): void;
+  /** Ends the connection where too many of its name have come after it; the proxy may come back. */
+  end?(error: InterlockError): void;
+}
+
+/** Connections of one name: an old one that is not found dead yet, and the new one. More are an attack, or a mistake. */
+const MAX_LINKS = 4;
+
+/** What one connection said of its proxy, and the newest state that was confirmed over it. */
+interface Attached {
+  readonly workloads: readonly SpiffeId[];
+  applied: number;
 }
 
 export interface HubOptions {
@@ -43,7 +54,9 @@ export interface HubOptions {
 /** Carries rollouts and releases to every proxy they concern, whatever protocol it speaks. */
 export class Hub {
   readonly #options: HubOptions;
-  readonly #links = new Map<string, PointLink>();
+  /** The connections of each proxy, the oldest first. Any of them may be the proxy: nobody is left without a state. */
+  readonly #links = new Map<string, Map<PointLink, Attached>>();
+  readonly #served = new Map<string, readonly SpiffeId[]>();
   /** Which proxies serve a workload. */
   readonly #serving = new Map<SpiffeId, Set<string>>();
   readonly #made = new Map<SpiffeId, Map<string, EnforcementState>>();
@@ -58,58 +71,98 @@ export class Hub {
     return this.#version;
   }
 
-  /** A proxy has connected: it is sent its state now, and again whenever that changes. */
+  /**
+   * A proxy has connected: it is sent its state now, and again whenever that changes. Gives the point as this connection
+   * described it. Others of its name stay connected: an identity is shared by all instances of a workload, so that one
+   * that was stolen could take a name, and with it the states that another one waits for.
+   */
   attach(made: NewPoint, applied: number, link: PointLink): Point {
     const { points } = this.#options;
-    const former = points.get(pointKey(made));
+    const key = pointKey(made);
+    const links = this.#links.get(key) ?? new Map<PointLink, Attached>();
     // A version that this control plane has yet to reach was another one's: it says nothing of what is in force now.
-    const point = points.connect(made, applied > this.#version ? 0 : applied);
-    // A proxy that connects anew has left its former connection, whatever that one believes.
-    if (former !== undefined && this.#links.has(point.key)) this.#leave(former);
-    this.#links.set(point.key, link);
-    for (const workload of point.workloads) {
-      const keys = this.#serving.get(workload);
-      if (keys === undefined) this.#serving.set(workload, new Set([point.key]));
-      else keys.add(point.key);
+    const own = { workloads: made.workloads, applied: applied > this.#version ? 0 : applied };
+    const all = [...links.values(), own];
+    const workloads = workloadsOf(all);
+    const point = points.connect({ ...made, workloads }, Math.min(...all.map((each) => each.applied)));
+    this.#links.set(key, links.set(link, own));
+    this.#serve(key, workloads);
+    const [oldest] = links.keys();
+    if (links.size > MAX_LINKS && oldest !== undefined) this.#drop(key, oldest);
+    points.want(key, this.#next());
+    this.#push([key]);
+    return { ...point, workloads: made.workloads };
+  }
+
+  /** How many connections say that they are this proxy. */
+  connectionsOf(key: string): number {
+    return this.#links.get(key)?.size ?? 0;
+  }
+
+  detach({ key }: Point, link: PointLink): void {
+    const { points } = this.#options;
+    const links = this.#links.get(key);
+    if (links === undefined || !links.delete(link)) return;
+    const workloads = workloadsOf([...links.values()]);
+    this.#serve(key, workloads);
+    if (links.size === 0) {
+      this.#links.delete(key);
+      points.disconnect(key);
+      return;
     }
-    points.want(point.key, this.#next());
-    link.push();
-    return point;
+    points.serve(key, workloads);
+    this.#confirmed(key, links);
   }
 
-  detach(point: Point, link: PointLink): void {
-    const { key } = point;
-    if (this.#links.get(key) !== link) return;
-    this.#links.delete(key);
-    this.#leave(point);
-    this.#options.points.disconnect(key);
+  #drop(key: string, link: PointLink): void {
+    const point = this.#options.points.get(key);
+    if (point !== undefined) this.detach(point, link);
+    link.end?.(new InterlockError('conflict', key, `more than ${MAX_LINKS} connections say they are ${key}`));
   }
 
-  #leave({ key, workloads }: Point): void {
-    for (const workload of workloads) {
+  /** Which workloads a proxy serves now. */
+  #serve(key: string, workloads: readonly SpiffeId[]): void {
+    for (const workload of this.#served.get(key) ?? []) {
+      if (workloads.includes(workload)) continue;
       const keys = this.#serving.get(workload);
       keys?.delete(key);
       if (keys === undefined || keys.size > 0) continue;
       this.#serving.delete(workload);
       this.#made.delete(workload);
     }
+    for (const workload of workloads) {
+      const keys = this.#serving.get(workload);
+      if (keys === undefined) this.#serving.set(workload, new Set([key]));
+      else keys.add(key);
+    }
+    if (workloads.length === 0) this.#served.delete(key);
+    else this.#served.set(key, workloads);
   }
 
-  confirm(key: string, version: number): void {
-    this.#options.points.confirm(key, version);
+  /** A connection has a state in force; the proxy has it once each of its connections has. */
+  confirm(key: string, version: number, link: PointLink): void {
+    const links = this.#links.get(key);
+    const attached = links?.get(link);
+    if (links === undefined || attached === undefined) return;
+    attached.applied = Math.max(attached.applied, version);
+    if (links.size === 1) this.#options.points.confirm(key, version);
+    else this.#confirmed(key, links);
+  }
+
+  #confirmed(key: string, links: ReadonlyMap<PointLink, Attached>): void {
+    const { points } = this.#options;
+    const least = Math.min(...[...links.values()].map(({ applied }) => applied));
+    if (least > (points.get(key)?.applied ?? 0)) points.confirm(key, least);
   }
 
   refuse(key: string, code: ErrorCode | 'nack', message: string): void {
     this.#options.points.refuse(key, code, message);
   }
 
-  /** What a proxy is to enforce now. */
-  stateOf(key: string): PointState {
-    const point = this.#options.points.get(key);
-    if (point === undefined) return { version: 0, workloads: [] };
-    const { workloads, instance, cluster, wanted } = point;
+  /** What a connection's proxy is to enforce now: of the workloads that this connection named. */
+  stateOf({ key, workloads, instance, cluster, wanted }: Point): PointState {
     return {
-      version: wanted,
+      version: this.#options.points.get(key)?.wanted ?? wanted,
       workloads: workloads.map((workload) =>
         this.#enforcement({ workload, instance, ...(cluster === undefined ? {} : { cluster }) }),
       ),
@@ -131,7 +184,11 @@ export class Hub {
   #tell(keys: readonly string[]): void {
     const version = this.#next();
     for (const key of keys) this.#options.points.want(key, version);
-    for (const key of keys) this.#links.get(key)?.push();
+    this.#push(keys);
+  }
+
+  #push(keys: readonly string[]): void {
+    for (const key of keys) for (const link of [...(this.#links.get(key)?.keys() ?? [])]) link.push();
   }
 
   /** Grows over restarts as well: a proxy that kept its state tells versions apart by their size. */
@@ -158,4 +215,8 @@ export class Hub {
     }
     return state;
   }
+}
+
+function workloadsOf(all: readonly Attached[]): readonly SpiffeId[] {
+  return [...new Set(all.flatMap(({ workloads }) => workloads))];
 }

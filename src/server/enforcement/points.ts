@@ -97,6 +97,11 @@ export class Points {
     this.#update(key, () => ({ connected: false, since: this.#timers.now() }));
   }
 
+  /** The point serves other workloads: one of its connections has ended. */
+  serve(key: string, workloads: readonly SpiffeId[]): void {
+    this.#update(key, () => ({ workloads }));
+  }
+
   /** A state was made that concerns the point. */
   want(key: string, version: number): void {
     this.#update(key, () => ({ wanted: version }));

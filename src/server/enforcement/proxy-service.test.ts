@@ -279,6 +279,56 @@ describe('states', () => {
     expect(plane.enforcing.points.get(`${own.id}#a`)?.connected).toBe(true);
   });
 
+  test('go to every connection of one name, and are confirmed when each has confirmed: a stolen identity takes no name', async () => {
+    const proxy = await open();
+    await stateOf(proxy);
+    const thief = plane.proxy(own);
+    const { points, changes } = plane.enforcing;
+    const newest = async (each: TestProxy) => {
+      for (;;) {
+        const state = await stateOf(each);
+        if (Number(state.version) === plane.enforcing.hub.version) return state;
+      }
+    };
+    await newest(thief);
+    const order = { scope: { kind: 'all' }, reason: 'an incident' } as const;
+    const { change } = await plane.enforcing.following(() => plane.enforcing.releases.press(WHO, order));
+    const { version } = await newest(thief);
+    thief.apply(version);
+    expect((await newest(proxy)).version).toBe(version);
+    // An answer to what the thief sent after its confirmation: that has been read.
+    thief.send({ case: 'report', value: reportWith(1, own.id, plane.timers.now()) });
+    expect(await taken(thief)).toBe(1);
+    expect(changes.progress(change).confirmed).toEqual([]);
+    proxy.apply(version);
+    expect((await changes.wait(change, 0, 60_000)).confirmed).toHaveLength(1);
+    expect(points.get(`${own.id}#a`)?.connected).toBe(true);
+    expect(plane.events).toContain(`fault ${own.id}#a`);
+  });
+
+  test('are of the workloads that each connection named: another one of its name takes none away', async () => {
+    const node = 'spiffe://example.org/uid/1';
+    plane = await planeOf({ nodeProxies: [node] });
+    own = await plane.identity(1);
+    const other = await plane.identity(2);
+    const proxy = plane.proxy(own, { workloads: [own.id, other.id] });
+    const named = async (each: TestProxy) => (await stateOf(each)).workloads.map(({ workload }) => workload);
+    await named(proxy);
+    const thief = plane.proxy(own);
+    expect(await named(thief)).toEqual([own.id]);
+    expect(await named(proxy)).toEqual([own.id, other.id]);
+    await plane.enforcing.rollouts.apply(WHO, policy(other.id, '/a'));
+    expect(await named(proxy)).toEqual([own.id, other.id]);
+    expect(plane.enforcing.points.of(other.id)).toHaveLength(1);
+  });
+
+  test('beyond a few connections of one name the oldest is ended, and may come back', async () => {
+    const first = await open();
+    for (let i = 0; i < 4; i++) await stateOf(plane.proxy(own));
+    expect(await first.end()).toMatchObject({ details: expect.stringContaining('connections') });
+    expect((await stateOf(plane.proxy(own))).workloads).toHaveLength(1);
+  });
+
   test('one identity cannot push the proxies of others out of memory', async () => {
     await open();
     const { points } = plane.enforcing;

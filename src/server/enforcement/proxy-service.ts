@@ -22,6 +22,8 @@ const MAX_NAME = 253;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 /** Reports of one proxy that wait for the store; a proxy sends the next ones when these are taken. */
 const MAX_REPORTS = 4;
+/** Streams of one identity: as many as it may have proxies, each with a former one that is not found dead yet. */
+const MAX_STREAMS = 4000;
 
 type ProxyStream = ServerDuplexStream<FromProxy, ToProxy>;
 
@@ -45,6 +47,7 @@ export interface ProxyServiceOptions {
 export class ProxyServer {
   readonly #options: ProxyServiceOptions;
   readonly #sessions = new Set<ProxySession>();
+  readonly #ofIdentity = new Map<SpiffeId, number>();
 
   constructor(options: ProxyServiceOptions) {
     this.#options = options;
@@ -66,6 +69,14 @@ export class ProxyServer {
     let identity: PeerIdentity;
     try {
       identity = callerOf(call);
+      const streams = this.#ofIdentity.get(identity.spiffeId) ?? 0;
+      if (streams >= MAX_STREAMS)
+        throw new InterlockError(
+          'limit',
+          identity.spiffeId,
+          `at most ${MAX_STREAMS} streams of one identity`,
+        );
+      this.#ofIdentity.set(identity.spiffeId, streams + 1);
     } catch (error) {
       onPointEvent('refused', call.getPeer(), error);
       call.emit('error', statusOf(error));
@@ -78,8 +89,8 @@ export class ProxyServer {
     const leave = () => {
       late();
       over();
-      this.#sessions.delete(session);
       session.stop();
+      if (this.#sessions.delete(session)) this.#left(identity.spiffeId);
     };
     call.on('end', () => {
       leave();
@@ -87,6 +98,12 @@ export class ProxyServer {
     });
     call.on('cancelled', leave);
     call.on('close', leave);
+  }
+
+  #left(identity: SpiffeId): void {
+    const left = (this.#ofIdentity.get(identity) ?? 1) - 1;
+    if (left === 0) this.#ofIdentity.delete(identity);
+    else this.#ofIdentity.set(identity, left);
   }
 }
 
@@ -109,15 +126,22 @@ class ProxySession implements PointLink {
     call.on('drain', () => {
       this.#full = false;
       this.push();
+      call.resume();
     });
   }
 
   push(): void {
     if (this.#point === undefined || this.#full || this.#ended) return;
-    const state = this.#options.hub.stateOf(this.#point.key);
-    if (state.version === this.#sent) return;
-    this.#sent = state.version;
-    this.#full = !this.#call.write(stateMessage(state));
+    try {
+      const state = this.#options.hub.stateOf(this.#point);
+      if (state.version === this.#sent) return;
+      this.#sent = state.version;
+      this.#full = !this.#call.write(stateMessage(state));
+    } catch (error) {
+      // One proxy that cannot be told must not keep a release from those after it.
+      this.#options.onPointEvent('fault', this.#point.key, error);
+      this.end(new InterlockError('unavailable', this.#point.key, 'the state could not be made: try again'));
+    }
   }
 
   greetOrEnd(): void {
@@ -198,7 +222,9 @@ class ProxySession implements PointLink {
       ...(now === 0n ? {} : { clockOffset: Number(now) - timers.now() }),
     } as const;
     this.#point = hub.attach(made, Number.isSafeInteger(applied) ? applied : 0, this);
-    onPointEvent('connected', this.#point.key);
+    const { key } = this.#point;
+    onPointEvent('connected', key);
+    if (hub.connectionsOf(key) > 1) onPointEvent('fault', key, sharedName(key));
     this.push();
   }
 
@@ -208,7 +234,7 @@ class ProxySession implements PointLink {
     const version = Number(stateVersion);
     // What was never sent cannot be confirmed.
     if (version > this.#sent) return;
-    if (code === '') return hub.confirm(key, version);
+    if (code === '') return hub.confirm(key, version, this);
     hub.refuse(key, Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'unavailable', message);
   }
 
@@ -239,7 +265,8 @@ class ProxySession implements PointLink {
       return;
     }
     this.#reports--;
-    if (!this.#ended) this.#call.write(takenMessage(sequence));
+    // Whoever does not read what was taken sends no more.
+    if (!this.#ended && !this.#call.write(takenMessage(sequence))) this.#call.pause();
   }
 
   #greeted(): Point {
@@ -253,5 +280,13 @@ function revoked({ spiffeId }: PeerIdentity): InterlockError {
     'untrusted',
     spiffeId,
     `the SVID of ${spiffeId} is over or revoked: connect again with a new one`,
+  );
+}
+
+function sharedName(key: string): InterlockError {
+  return new InterlockError(
+    'conflict',
+    key,
+    `several connections say they are ${key}: one that is not found dead yet, two proxies with one --instance, or a stolen identity`,
   );
 }

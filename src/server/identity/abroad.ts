@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { InterlockError } from '../../access/index.ts';
-import { type Bundle, formatBundle, parseBundle } from '../../identity/index.ts';
+import { type Bundle, parseBundle } from '../../identity/index.ts';
+import { keptBundle } from './bundle-limits.ts';
 import type { Change, DocumentKind, IdentityStore, Json } from '../../store/index.ts';
 
 /** A named authority of this control plane that another control plane certifies, and what that one has told. */
@@ -39,7 +40,7 @@ function joinedJson({ address, bundle, crls, spiffeIds }: Joined): Json {
   return {
     address,
     trustDomain: bundle.trustDomain,
-    bundle: formatBundle(bundle),
+    bundle: keptBundle(bundle),
     crls: crls.map((crl) => crl.toString('base64')),
     spiffeIds,
   };
@@ -49,7 +50,7 @@ function joinedJson({ address, bundle, crls, spiffeIds }: Joined): Json {
 export function abroadChanges(before: Abroad, after: Abroad): Change[] {
   const changes = [
     ...mapChanges('joined', before.joined, after.joined, joinedJson),
-    ...mapChanges('region', before.regions, after.regions, formatBundle),
+    ...mapChanges('region', before.regions, after.regions, keptBundle),
   ];
   if (before.targets !== after.targets)
     changes.push({ change: 'put', kind: 'setting', name: TARGETS_SETTING, data: after.targets });

@@ -1,12 +1,19 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { parseSpiffeId } from '../../access/index.ts';
+import { isInterlockError, parseSpiffeId } from '../../access/index.ts';
 import {
   createRequest,
+  formatBundle,
   generateKey,
+  MAX_BUNDLE_BYTES,
+  parseBundle,
   parseCertificate,
   parseCrl,
   verifyX509Svid,
 } from '../../identity/index.ts';
+import { extension } from '../../identity/x509/sign.ts';
+import { createCrl } from '../../identity/x509/crl.ts';
+import { makeAuthority, uris } from '../../identity/x509/craft.test-helper.ts';
+import { integer, OID, octetString, time } from '../../identity/der/index.ts';
 import type { BelowRevocations } from '../agents/desk.ts';
 import { revocationState } from '../agents/messages.ts';
 import { TestPlane } from '../testing.test-helper.ts';
@@ -119,6 +126,28 @@ describe('what a child authority has revoked', () => {
     await root.timers.advance(100);
     await later;
     expect([...registry.revocations.current.value.spiffeIds]).toEqual(['spiffe://example.org/area/pay/b']);
+  });
+
+  test('and its bundle are taken eight times, and then once in five seconds: each time goes to every agent', async () => {
+    const { root } = await estate();
+    await root.apply(childRule('bank', '{ trustDomains: [bank.example] }'));
+    const agent = childAgent('bank');
+    const { children, registry } = root.plane;
+    const bank = await TestPlane.make({ trustDomain: 'bank.example' });
+    planes.push(bank);
+    const document = Buffer.from(formatBundle(bank.plane.registry.ownBundle));
+    const before = registry.bundles.current.version;
+    const taken = () => registry.bundles.current.version - before;
+    const publish = () => children.publish(agent, 'bank.example', document);
+    await Promise.all(Array.from({ length: 8 }, publish));
+    expect(taken()).toBe(8);
+    const later = publish();
+    await expect(publish()).rejects.toMatchObject({ code: 'limit' });
+    await root.timers.advance(4900);
+    expect(taken()).toBe(8);
+    await root.timers.advance(100);
+    await later;
+    expect(taken()).toBe(9);
   });
 
   test('of an authority below the child goes up with it', async () => {
@@ -272,4 +301,60 @@ describe('what a child authority has revoked', () => {
     await root.timers.advance(1000);
     expect(await other).toBe(1);
   });
+
+  test('names no key but the one that has signed it: agents go by that', async () => {
+    const { root } = await estate();
+    await root.apply(childRule('bank', '{ trustDomains: [bank.example] }'));
+    const agent = childAgent('bank');
+    const { slot } = await root.plane.authorities.signing();
+    const now = root.timers.now();
+    // The key identifier in a certificate is its issuer's word.
+    const made = makeAuthority(undefined, {
+      name: 'bank',
+      notBefore: time(now - 3_600_000),
+      notAfter: time(now + 3_600_000),
+      extensions: {
+        names: uris('spiffe://bank.example'),
+        ski: extension(OID.subjectKeyIdentifier, false, octetString(Buffer.from(slot.id, 'hex'))),
+      },
+    });
+    const bundle = { trustDomain: 'bank.example', x509Authorities: [made.der], jwtAuthorities: [] };
+    await root.plane.children.publish(agent, 'bank.example', Buffer.from(formatBundle(bundle)));
+    const crl = createCrl({
+      certificate: parseCertificate(made.der),
+      signer: made.signer,
+      revoked: [{ serial: '4711', at: now, reason: 'unspecified' }],
+      number: 1,
+      thisUpdate: now,
+      nextUpdate: now + 3_600_000,
+    });
+    expect(parseCrl(crl).authorityKeyId).toBe(slot.id);
+    const authorities = [{ chain: [made.der], crl }];
+    expect(await root.plane.children.publishRevocations(agent, { authorities, spiffeIds: [] })).toBe(1);
+    expect(told(root, 'an agent').crls).toEqual([]);
+  });
+});
+
+test('a bundle that could not be read again after a restart is not taken', async () => {
+  const { root } = await estate();
+  await root.apply(childRule('bank', '{ trustDomains: [bank.example] }'));
+  const pad = extension('1.3.6.1.4.1.99999.1', false, octetString(Buffer.alloc(1090)));
+  const keys = Array.from({ length: 512 }, (_, i) => {
+    const extensions = { names: uris('spiffe://bank.example'), pad };
+    const { der } = makeAuthority(undefined, { name: 'bank', serial: integer(i + 1), extensions });
+    return { use: 'x509-svid', kty: 'EC', x5c: [der.toString('base64')] };
+  });
+  // As it comes it is short enough; written here, with the key's numbers, it is not.
+  const document = Buffer.from(JSON.stringify({ keys }));
+  expect(document.length).toBeLessThanOrEqual(MAX_BUNDLE_BYTES);
+  const { length } = formatBundle(parseBundle(document, 'bank.example'));
+  expect(length).toBeGreaterThan(MAX_BUNDLE_BYTES);
+  const publish = root.plane.children.publish(childAgent('bank'), 'bank.example', document);
+  const code = await publish.then(
+    () => 'taken',
+    (error: unknown) => isInterlockError(error) && error.code,
+  );
+  await root.close();
+  await root.open();
+  expect(code).toBe('limit');
 });

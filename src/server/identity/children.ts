@@ -15,9 +15,11 @@ import {
 } from '../../identity/index.ts';
 import type { BelowRevocations, ChildTokenRequest, SignedCertificate, SignedToken } from '../agents/desk.ts';
 import type { IdentityStore } from '../../store/index.ts';
+import { Pace } from '../pace.ts';
 import type { Timers } from '../timers.ts';
 import type { Authorities } from './authorities.ts';
 import { belowJson, checkSize, type ChildScope, isOfChild, mayRevoke } from './below.ts';
+import { assertModest } from './bundle-limits.ts';
 import { rightsOf } from './child-rights.ts';
 import { signChildJwt } from './child-tokens.ts';
 import { type Issuing, signedOf } from './issuing.ts';
@@ -25,8 +27,12 @@ import type { Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
 import { certificateOf } from './slots.ts';
 
-/** How often one child's revocations are taken: each goes to every agent. Milliseconds. */
-const PACE_MS = 250;
+/** How often what one child says is taken: each goes to every agent, and from there to every workload. */
+const PACE = { burst: 8, everyMs: 5000 };
+/** Shortest time between two revocations of one child, milliseconds. */
+const APART_MS = 250;
+/** Longest wait of a child for its turn, milliseconds: it gives up after 10 s, and then says what is new by then. */
+const MAX_TURN_MS = 8000;
 
 export interface ChildrenOptions {
   readonly registry: Registry;
@@ -46,8 +52,8 @@ export class Children {
   readonly #options: ChildrenOptions;
   /** Which child has published the bundle of a trust domain. */
   readonly #owners: Map<string, string>;
-  /** When the next revocations of a child are taken, by its agent ID. */
-  readonly #pace = new Map<string, number>();
+  /** When what a child says is taken next, by its agent ID and what it is. */
+  readonly #pace = new Map<string, Pace>();
 
   constructor(options: ChildrenOptions, owners: ReadonlyMap<string, string>) {
     this.#options = options;
@@ -112,6 +118,7 @@ export class Children {
         `rule "${given.rule}" does not let ${id} publish the bundle of ${trustDomain}: name it in "trustDomains" of its "downstream"`,
       );
     }
+    await this.#turn(id, 'bundles', 0);
     const bundle = parseBundle(document, trustDomain);
     if (trustDomain === registry.domain.trustDomain) return this.#publishRegion(id, bundle);
     await registry.step(async () => {
@@ -147,6 +154,7 @@ export class Children {
   /** Another region of this trust domain: its roots are trusted beside the own ones, for as long as it names them. */
   async #publishRegion(id: string, said: Bundle): Promise<number> {
     const { registry, recorder } = this.#options;
+    assertModest(said, id);
     await registry.step(async () => {
       const { abroad } = registry;
       const bundle = withoutAuthorities(said, registry.bundles.current.value.local);
@@ -202,7 +210,8 @@ export class Children {
     const { registry, recorder } = this.#options;
     const { id } = agent.agent;
     checkSize(id, said);
-    await this.#turn(id);
+    rightsOf(registry, agent);
+    await this.#turn(id, 'revocations', APART_MS);
     const scope = this.#scopeOf(agent);
     const lists = await Promise.all(said.authorities.map((list) => isOfChild(list, scope)));
     const taken: BelowRevocations = {
@@ -260,12 +269,19 @@ export class Children {
     };
   }
 
-  /** Resolves when the child's next revocations may be taken. */
-  #turn(id: string): Promise<void> {
+  /** Resolves when what the child says next may be taken. Throws `limit` where it says too much. */
+  async #turn(id: string, what: string, apartMs: number): Promise<void> {
     const { timers } = this.#options;
-    const at = Math.max(this.#pace.get(id) ?? 0, timers.now());
-    this.#pace.set(id, at + PACE_MS);
-    const wait = at - timers.now();
-    return wait <= 0 ? Promise.resolve() : new Promise((resolve) => timers.after(wait, resolve));
+    const key = `${id} ${what}`;
+    let pace = this.#pace.get(key);
+    if (pace === undefined) this.#pace.set(key, (pace = new Pace({ timers, ...PACE, apartMs })));
+    const wait = pace.take(MAX_TURN_MS);
+    if (wait === undefined)
+      throw new InterlockError(
+        'limit',
+        id,
+        `${id} sends ${what} oftener than they are taken: once in ${PACE.everyMs / 1000} s in the long run`,
+      );
+    if (wait > 0) await new Promise<void>((resolve) => timers.after(wait, resolve));
   }
 }

@@ -1,15 +1,10 @@
 import { InterlockError } from '../../access/index.ts';
-import {
-  type Bundle,
-  type CompiledRule,
-  formatBundle,
-  type IdentityRule,
-  type RuleSet,
-} from '../../identity/index.ts';
+import { type Bundle, type CompiledRule, type IdentityRule, type RuleSet } from '../../identity/index.ts';
 import type { Change, NewAuditEntry, Revocation } from '../../store/index.ts';
 import type { BelowRevocations, BundleSet, RevocationSet } from '../agents/desk.ts';
 import { type Abroad, abroadChanges } from './abroad.ts';
 import { belowJson } from './below.ts';
+import { keptBundle } from './bundle-limits.ts';
 import { Feed } from '../feed.ts';
 import type { Domain } from './domain.ts';
 import { type Loaded, VERSIONS_SETTING, type Versions } from './load.ts';
@@ -209,7 +204,7 @@ export class Registry {
     if (step.foreign !== undefined) {
       for (const [name, bundle] of step.foreign) {
         if (this.#foreign.get(name) !== bundle)
-          changes.push({ change: 'put', kind: 'bundle', name, data: formatBundle(bundle) });
+          changes.push({ change: 'put', kind: 'bundle', name, data: keptBundle(bundle) });
       }
       for (const name of this.#foreign.keys()) {
         if (!step.foreign.has(name)) changes.push({ change: 'remove', kind: 'bundle', name });

@@ -11,6 +11,7 @@ import {
 import type { Json, Revocation } from '../../store/index.ts';
 import type { BelowRevocations, BundleSet, RevocationSet } from '../agents/desk.ts';
 import type { Abroad } from './abroad.ts';
+import { joinWithin } from './bundle-limits.ts';
 import type { Domain } from './domain.ts';
 import type { Slot } from './slots.ts';
 
@@ -68,7 +69,7 @@ export function bundleSet(
     ...abroad.regions.values(),
   ];
   if (upstream.regions !== undefined) ofRegions.push(upstream.regions);
-  const regions = withoutAuthorities(joinBundles(trustDomain, ofRegions), local);
+  const regions = withoutAuthorities(joinWithin(trustDomain, ofRegions), local);
   const own = { ...local, ...authoritiesOf(joinBundles(trustDomain, [local, regions])) };
   const bundles = new Map([[trustDomain, own], ...foreign]);
   const others = Map.groupBy(

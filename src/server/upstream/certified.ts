@@ -1,5 +1,11 @@
 import { type KeyObject, randomBytes } from 'node:crypto';
-import { InterlockError, isInterlockError, parseSpiffeId, type SpiffeId, trustDomainOf } from '../../access/index.ts';
+import {
+  InterlockError,
+  isInterlockError,
+  parseSpiffeId,
+  type SpiffeId,
+  trustDomainOf,
+} from '../../access/index.ts';
 import {
   AuthorityIssuer,
   type Certificate,
@@ -28,7 +34,10 @@ export async function assertSigns(
   const [certificate = root] = intermediates;
   try {
     const id = parseSpiffeId(certificate.spiffeId ?? '');
-    const at = Math.min(Math.max(now, ...[...intermediates, root].map(({ notBefore }) => notBefore)), now + AHEAD_MS);
+    const at = Math.min(
+      Math.max(now, ...[...intermediates, root].map(({ notBefore }) => notBefore)),
+      now + AHEAD_MS,
+    );
     const issuer = new AuthorityIssuer({
       chain: [certificate, ...intermediates.slice(1), root],
       signer: signerOf(key),

@@ -1,6 +1,12 @@
 import { z } from 'zod';
 import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
-import { type Bundle, type Bundles, formatBundle, parseBundle, withoutAuthorities } from '../../identity/index.ts';
+import {
+  type Bundle,
+  type Bundles,
+  formatBundle,
+  parseBundle,
+  withoutAuthorities,
+} from '../../identity/index.ts';
 import type { BundleState } from '../../proto/index.ts';
 import type { IdentityStore, Json } from '../../store/index.ts';
 

@@ -24,13 +24,7 @@ import type { Actor } from '../identity/recorder.ts';
 import { KeyVault } from '../keys/key-vault.ts';
 import type { ServerLog } from '../serve.ts';
 import type { Timers } from '../timers.ts';
-import {
-  type ChildState,
-  childStateJson,
-  ownPart,
-  PARENT_SETTING,
-  readChildState,
-} from './child-state.ts';
+import { type ChildState, childStateJson, ownPart, PARENT_SETTING, readChildState } from './child-state.ts';
 import { ParentClient } from './parent-client.ts';
 
 /** Where the parent is, and the token for the first time. */

@@ -2,6 +2,7 @@ import { InterlockError } from '../../access/index.ts';
 import { withoutAuthorities } from '../../identity/index.ts';
 import type { Change } from '../../store/index.ts';
 import type { Joined } from '../identity/abroad.ts';
+import { assertModest } from '../identity/bundle-limits.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Actor } from '../identity/recorder.ts';
 import type { Slot } from '../identity/slots.ts';
@@ -97,6 +98,7 @@ export class JoinedAuthorities {
     const { parentBundle } = child;
     const bundle =
       parentBundle.trustDomain === local.trustDomain ? withoutAuthorities(parentBundle, local) : parentBundle;
+    assertModest(bundle, `the control plane at ${address}`);
     if (bundle.x509Authorities.length === 0)
       throw new InterlockError(
         'conflict',

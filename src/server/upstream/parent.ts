@@ -15,6 +15,7 @@ import { belowJson } from '../identity/below.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import { certificateOf, type Slot } from '../identity/slots.ts';
 import type { ServerLog } from '../serve.ts';
+import { Pace } from '../pace.ts';
 import type { Timers } from '../timers.ts';
 import { type ChildState, ownPart } from './child-state.ts';
 import { assertSigns, checkedSvid } from './certified.ts';
@@ -30,6 +31,10 @@ import { Turns } from './turns.ts';
 const RETRY_MS = 30_000;
 /** How long until a publication is tried again that the other side's rules do not allow. */
 const REFUSED_MS = 600_000;
+/** How often what one abroad sends is taken: most of it goes to every agent, and from there to every workload. */
+const PACE = { burst: 32, everyMs: 5000 };
+/** Kinds of messages that wait to be taken. */
+const MAX_PENDING = 64;
 
 export interface ParentOptions {
   readonly address: string;
@@ -62,13 +67,18 @@ export class Parent implements Superior {
   readonly #taints = new Map<string, number>();
   /** Replacements that failed and are tried again, by the authority. */
   readonly #retries = new Map<string, () => void>();
-  #turn: Promise<unknown> = Promise.resolve();
+  /** What was sent and is not taken yet: the newest of each kind. */
+  readonly #pending = new Map<string, FromServer['message']>();
+  readonly #pace: Pace;
+  #isTaking = false;
+  #isStopped = false;
   #undo: (() => void)[] = [];
 
   constructor(state: ChildState, svid: ChildSvid, options: ParentOptions) {
     this.#state = state;
     this.#svid = svid;
     this.#options = options;
+    this.#pace = new Pace({ timers: options.timers, ...PACE });
     this.#link = new ParentLink({
       timers: options.timers,
       version: options.version,
@@ -111,6 +121,7 @@ export class Parent implements Superior {
   }
 
   stop(): void {
+    this.#isStopped = true;
     for (const undo of this.#undo.splice(0)) undo();
     for (const undo of this.#retries.values()) undo();
     this.#link.close();
@@ -193,27 +204,53 @@ export class Parent implements Superior {
   }
 
   #take(message: FromServer['message']): void {
-    const work = async () => {
-      switch (message.case) {
-        case 'bundles':
-          await this.#takeBundles(message.value);
-          break;
-        case 'revocations':
-          await this.#takeRevocations(message.value);
-          break;
-        case 'rules':
-          this.#seen.rules = message.value.version;
-          break;
-        case 'replace':
-          await this.#replace(message.value.authority, message.value.overMs);
-          break;
-        default:
+    const kind = message.case === 'replace' ? `replace ${message.value.authority}` : message.case;
+    if (kind === undefined || (!this.#pending.has(kind) && this.#pending.size >= MAX_PENDING)) return;
+    this.#pending.set(kind, message);
+    if (!this.#isTaking) void this.#takeAll();
+  }
+
+  /** One after the other, in the order of their kinds' arrival; of one abroad none faster than agents are to be told. */
+  async #takeAll(): Promise<void> {
+    const { timers, log } = this.#options;
+    this.#isTaking = true;
+    for (;;) {
+      const [next] = this.#pending;
+      if (next === undefined || this.#isStopped) break;
+      const [kind] = next;
+      // A parent is relied on, and rules of others are only counted.
+      const isPaced = this.#options.role !== undefined && kind !== 'rules';
+      const wait = (isPaced ? this.#pace.take() : undefined) ?? 0;
+      if (wait > 0) await new Promise<void>((resolve) => timers.after(wait, resolve));
+      // The newest of its kind by now.
+      const message = this.#pending.get(kind);
+      this.#pending.delete(kind);
+      try {
+        if (message !== undefined && !this.#isStopped) await this.#takeOne(message);
+      } catch (error) {
+        log.error({ error, from: this.#role?.who }, 'what the parent sent could not be taken');
       }
-      this.confirmBelow();
-    };
-    this.#turn = this.#turn.then(work).catch((error: unknown) => {
-      this.#options.log.error({ error, from: this.#role?.who }, 'what the parent sent could not be taken');
-    });
+    }
+    this.#isTaking = false;
+  }
+
+  async #takeOne(message: FromServer['message']): Promise<void> {
+    switch (message.case) {
+      case 'bundles':
+        await this.#takeBundles(message.value);
+        break;
+      case 'revocations':
+        await this.#takeRevocations(message.value);
+        break;
+      case 'rules':
+        this.#seen.rules = message.value.version;
+        break;
+      case 'replace':
+        await this.#replace(message.value.authority, message.value.overMs);
+        break;
+      default:
+    }
+    this.confirmBelow();
   }
 
   async #takeBundles(state: BundleState): Promise<void> {
@@ -277,8 +314,7 @@ export class Parent implements Superior {
         }
       }
       for (const slot of authorities.slots)
-        if (slot.state === 'active' && isTheirs(slot))
-          await authorities.rotate('parent', slot.name);
+        if (slot.state === 'active' && isTheirs(slot)) await authorities.rotate('parent', slot.name);
       const [leaf] = this.#svid.chain;
       if (leaf !== undefined && isOf(parseCertificate(leaf))) await this.#renew();
     } catch (error) {
@@ -286,7 +322,10 @@ export class Parent implements Superior {
       log.warn({ error, authority }, "what the parent's tainted authority certified is not replaced yet");
       // However often it is said, it is tried again once.
       this.#retries.get(authority)?.();
-      this.#retries.set(authority, timers.after(RETRY_MS, () => void this.#replace(authority, overMs)));
+      this.#retries.set(
+        authority,
+        timers.after(RETRY_MS, () => void this.#replace(authority, overMs)),
+      );
     }
   }
 

@@ -13,6 +13,7 @@ import type { Change } from '../../store/index.ts';
 import type { BelowRevocations } from '../agents/desk.ts';
 import { abroadFault } from '../identity/abroad-fault.ts';
 import type { Joined } from '../identity/abroad.ts';
+import { assertModest } from '../identity/bundle-limits.ts';
 import type { CertifiedChain } from '../identity/certified-chain.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Step } from '../identity/registry.ts';
@@ -143,6 +144,7 @@ export function joinedRole(plane: ControlPlane, name: string, onLost: (why: stri
     knows: ({ der }) => joined().bundle.x509Authorities.some((known) => known.equals(der)),
     bundles(state) {
       const bundle = ownPart(state);
+      assertModest(bundle, `the control plane of "${name}"`);
       const before = joined().bundle;
       if (bundle.trustDomain === before.trustDomain)
         // Two regions that have joined each other would else tell each other of nothing, for ever.

@@ -48,7 +48,7 @@ export function addEnvoyService(options: EnvoyServiceOptions, server: Server): E
       else onPointEvent('refused', detail === undefined ? who : `${who}: ${detail}`, error);
     },
   });
-  ads.onStatus((status) => follow(status, enforcing));
+  ads.onStatus((status) => follow(status, snapshots, enforcing));
   server.addService(adsService, ads.implementation());
   return {
     endWhere: (isBad) =>
@@ -67,9 +67,15 @@ export function addEnvoyService(options: EnvoyServiceOptions, server: Server): E
   };
 }
 
-function follow({ node, confirmed, state, perType }: ProxyStatus, { hub }: Enforcing): void {
-  const key = node.id;
-  if (confirmed !== undefined) hub.confirm(key, confirmed);
+function follow(
+  { node, confirmed, state, perType }: ProxyStatus,
+  snapshots: EnvoySnapshots,
+  { hub }: Enforcing,
+): void {
+  const connection = snapshots.connectionOf(node);
+  if (connection === undefined) return;
+  const { key, link } = connection;
+  if (confirmed !== undefined) hub.confirm(key, confirmed, link);
   if (state !== 'refused') return;
   for (const [kind, { refused }] of perType)
     if (refused !== undefined) hub.refuse(key, 'nack', `${kind}: ${refused.message}`);

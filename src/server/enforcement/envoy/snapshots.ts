@@ -32,6 +32,7 @@ export class EnvoySnapshots implements SnapshotSource {
   readonly #options: SnapshotsOptions;
   /** Resources of one enforcement of one workload, shared by all Envoys that have it. */
   readonly #made = new Map<SpiffeId, Map<string, readonly Resource[]>>();
+  readonly #links = new WeakMap<ProxyNode, { readonly key: string; readonly link: PointLink }>();
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
@@ -64,7 +65,7 @@ export class EnvoySnapshots implements SnapshotSource {
       push: () => {
         if (point === undefined) return;
         try {
-          const state = hub.stateOf(point.key);
+          const state = hub.stateOf(point);
           previous = snapshotOf(state.version, this.#resources(workload, state), { previous, prove: true });
           listener(previous);
         } catch (error) {
@@ -85,8 +86,14 @@ export class EnvoySnapshots implements SnapshotSource {
       link,
     );
     link.push();
+    this.#links.set(node, { key: point.key, link });
     const attached = point;
     return () => hub.detach(attached, link);
+  }
+
+  /** The connection of a node, as the hub has it; undefined before its first request, and after its last. */
+  connectionOf(node: ProxyNode): { readonly key: string; readonly link: PointLink } | undefined {
+    return this.#links.get(node);
   }
 
   #resources(workload: SpiffeId, { workloads }: PointState): readonly Resource[] {
