@@ -1,11 +1,11 @@
 // How soon an agent answers its first workload after a start with what it kept on disk, its control plane being down.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ended, percentile, processorTime, scratch, sharedClock } from './identity-parts.ts';
 import { startPlane } from './identity-plane.ts';
-import { CHECKOUT, packaged, type Program } from './identity-program.ts';
-import { fetchX509Svid, PERMISSION_DENIED } from './identity-workload.ts';
+import { CHECKOUT, packaged, type Place, type Program, spawnAgent } from './identity-program.ts';
+import { fetchX509Svid, untilServed } from './identity-workload.ts';
 
 type Report = (line: string) => void;
 
@@ -59,14 +59,8 @@ function spread(values: readonly number[]): string {
   return `median ${half} ms (${least} to ${most})`;
 }
 
-interface Where {
-  readonly socket: string;
-  readonly state: string;
-  readonly server: string;
-}
-
 /** A first run against a real control plane, which leaves the state that the others start with. */
-async function prepare(program: Program, where: Where): Promise<string> {
+async function prepare(program: Program, where: Place): Promise<string> {
   const planeDir = join(where.state, 'plane');
   mkdirSync(planeDir, { mode: 0o700 });
   const plane = await startPlane(planeDir);
@@ -81,14 +75,7 @@ async function prepare(program: Program, where: Where): Promise<string> {
     await plane.call('POST', '/v1/rules', { rules: [rule] });
     const token = await plane.token('node-1');
     const agent = spawnAgent(program, { ...where, server: plane.address }, ['--join-token', token]);
-    for (;;) {
-      const { svids, status, close } = await fetchX509Svid(where.socket);
-      close();
-      if (svids.length > 0) break;
-      // Its rules are still on their way: a workload of no rule is told so, and asks again.
-      if (status !== PERMISSION_DENIED) throw new Error(`the agent answered with gRPC status ${status}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await untilServed(where.socket);
     await ended(agent);
     return plane.address;
   } finally {
@@ -96,9 +83,9 @@ async function prepare(program: Program, where: Where): Promise<string> {
   }
 }
 
-async function coldStart(program: Program, where: Where, end: NodeJS.Signals): Promise<Start> {
+async function coldStart(program: Program, where: Place, end: NodeJS.Signals): Promise<Start> {
   const start = sharedClock();
-  const agent = spawnAgent(program, where, []);
+  const agent = spawnAgent(program, where);
   try {
     const { svids, status } = await fetchX509Svid(where.socket);
     const ms = sharedClock() - start;
@@ -108,16 +95,6 @@ async function coldStart(program: Program, where: Where, end: NodeJS.Signals): P
   } finally {
     await ended(agent, end);
   }
-}
-
-function spawnAgent(
-  { main }: Program,
-  { socket, state, server }: Where,
-  more: readonly string[],
-): ChildProcess {
-  const args = [main, 'agent', '--state', state, '--server', server, '--socket', socket, ...more];
-  const log = process.env['INTERLOCK_BENCH_LOG'] === undefined ? 'ignore' : 'inherit';
-  return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', log] });
 }
 
 if (import.meta.main) await bench(console.log);

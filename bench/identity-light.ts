@@ -1,6 +1,5 @@
 // Agents without sockets, many in one process: the real link, rules, SVID cache and book of workloads, each with an
 // identity of its own from a join token. Run by itself it is such a process, told by its parent what to do.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Bundle, verifyX509Svid, type WorkloadAttributes } from '../src/identity/index.ts';
@@ -14,7 +13,8 @@ import { attest, type ServerAccess, streamOpener } from '../src/node/link/transp
 import { AgentState, type AgentSvid } from '../src/node/state/agent-state.ts';
 import { SvidCache } from '../src/node/svids/svid-cache.ts';
 import { WorkloadBook, type WorkloadState } from '../src/node/workloads/workload-book.ts';
-import { ended, sharedClock } from './identity-parts.ts';
+import { Child, type Fault, type StateTold } from './identity-child.ts';
+import { sharedClock } from './identity-parts.ts';
 
 /** One agent to start: its token, and the user IDs of its workloads. */
 export interface AgentOrder {
@@ -35,14 +35,14 @@ export type ToAgents =
   | { readonly do: 'watch'; readonly everyMs: number }
   | { readonly do: 'census' };
 
-/** Times are of the monotonic clock that all processes of a machine share, in milliseconds. */
+/** What a process of agents tells. */
 export type FromAgents =
+  | StateTold
+  | Fault
   | { readonly is: 'online'; readonly agents: number }
-  | { readonly is: 'state'; readonly uid: number; readonly at: number; readonly ids: readonly string[] }
   /** All agents of the process have these rules. */
   | { readonly is: 'rules'; readonly version: number }
-  | { readonly is: 'census'; readonly census: Census }
-  | { readonly is: 'fault'; readonly reason: string };
+  | { readonly is: 'census'; readonly census: Census };
 
 /** What the workloads of a process have. */
 export interface Census {
@@ -64,56 +64,10 @@ export interface Census {
 }
 
 /** A process of agents. */
-export class AgentProcess {
-  readonly #child: ChildProcess;
-  readonly #listeners = new Set<(message: FromAgents) => void>();
-
+export class AgentProcess extends Child<ToAgents, FromAgents> {
   constructor(nodeOptions: readonly string[] = []) {
-    const file = fileURLToPath(import.meta.url);
-    this.#child = spawn(process.execPath, [...nodeOptions, file], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    });
-    // Only the other side of this module sends.
-    this.#child.on('message', (message) => {
-      for (const listener of this.#listeners) listener(message as FromAgents);
-    });
+    super(fileURLToPath(import.meta.url), nodeOptions);
   }
-
-  get pid(): number {
-    return this.#child.pid ?? 0;
-  }
-
-  /** Sends an order, and gives the next message that `fits`. */
-  ask<T extends FromAgents>(order: ToAgents, fits: (message: FromAgents) => message is T): Promise<T> {
-    const answer = this.next(fits);
-    this.#child.send(order);
-    return answer;
-  }
-
-  next<T extends FromAgents>(fits: (message: FromAgents) => message is T): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const stop = this.onMessage((message) => {
-        if (message.is === 'fault') reject(new Error(message.reason));
-        else if (!fits(message)) return;
-        else resolve(message);
-        stop();
-      });
-    });
-  }
-
-  onMessage(listener: (message: FromAgents) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  stop(): Promise<void> {
-    return ended(this.#child);
-  }
-}
-
-/** A type guard for {@link AgentProcess.next}. */
-export function isKind<Kind extends FromAgents['is']>(kind: Kind) {
-  return (message: FromAgents): message is Extract<FromAgents, { is: Kind }> => message.is === kind;
 }
 
 /** How many agents of a process attest at one time. */

@@ -1,11 +1,11 @@
 // Memory of one agent that serves a thousand workloads, each with an identity of its own.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ended, scratch, sharedClock } from './identity-parts.ts';
+import { ended, megabytes, scratch, sharedClock } from './identity-parts.ts';
 import { type Plane, startPlane, TRUST_DOMAIN } from './identity-plane.ts';
-import { packaged, type Program } from './identity-program.ts';
-import { type Answer, fetchX509Svid, PERMISSION_DENIED } from './identity-workload.ts';
+import { packaged, type Program, spawnAgent } from './identity-program.ts';
+import { type Answer, fetchX509Svid, untilServed } from './identity-workload.ts';
 
 type Report = (line: string) => void;
 
@@ -44,7 +44,7 @@ export async function bench(report: Report): Promise<void> {
       `${WORKLOADS} open FetchX509SVID streams:         ${memory(pid)}  (opened in ${seconds} s, one after the other)`,
     );
     await sleep(REST_MS);
-    const peak = field(pid, 'VmHWM');
+    const peak = megabytes(pid, 'VmHWM');
     report(`  ${REST_MS / 1000} s later:                           ${memory(pid)}`);
     report(`goal: under ${GOAL_MB} MB; the most it ever had is ${peak < GOAL_MB ? 'under' : 'over'} it`);
     report(
@@ -60,7 +60,7 @@ export async function bench(report: Report): Promise<void> {
 }
 
 async function startAgent(
-  { main }: Program,
+  program: Program,
   plane: Plane,
   dir: string,
   socket: string,
@@ -72,20 +72,8 @@ async function startAgent(
     spec: { spiffeId: '/uid/{unix.uid}', when: 'unix.uid >= 0' },
   };
   await plane.call('POST', '/v1/rules', { rules: [rule] });
-  const args = [main, 'agent', '--state', join(dir, 'state'), '--socket', socket];
-  args.push('--server', plane.address, '--join-token', await plane.token('node-1'));
-  return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'ignore'] });
-}
-
-/** Waits for the agent to have its rules, as this process. */
-async function untilServed(socket: string): Promise<void> {
-  for (;;) {
-    const { svids, status, close } = await fetchX509Svid(socket);
-    close();
-    if (svids.length > 0) return;
-    if (status !== PERMISSION_DENIED) throw new Error(`the agent answered with gRPC status ${status}`);
-    await sleep(50);
-  }
+  const place = { state: join(dir, 'state'), socket, server: plane.address };
+  return spawnAgent(program, place, ['--join-token', await plane.token('node-1')]);
 }
 
 /** A stream of a workload that runs as this user; the process is root again afterwards. */
@@ -103,14 +91,7 @@ async function streamOf(uid: number, socket: string): Promise<Answer> {
 }
 
 function memory(pid: number): string {
-  return `${field(pid, 'VmRSS').toFixed(0)} MB resident, ${field(pid, 'VmHWM').toFixed(0)} MB at most`;
-}
-
-/** A field of /proc/PID/status in megabytes of 1,000,000 bytes; it is written in units of 1,024. */
-function field(pid: number, name: 'VmRSS' | 'VmHWM'): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const kb = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
-  return (Number(kb) * 1024) / 1e6;
+  return `${megabytes(pid, 'VmRSS').toFixed(0)} MB resident, ${megabytes(pid, 'VmHWM').toFixed(0)} MB at most`;
 }
 
 function sleep(ms: number): Promise<void> {

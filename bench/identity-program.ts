@@ -1,5 +1,5 @@
 // The command as it is run: from a checkout, and as a package holds it.
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,4 +30,22 @@ export function packaged(dir: string): Program {
     cpSync(join(ROOT, name), join(folder, name), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   return { name: 'as a package (npm run build)', main: join(folder, 'bin', 'interlock.mjs') };
+}
+
+/** Where an agent serves, keeps its state, and finds its control plane. */
+export interface Place {
+  readonly socket: string;
+  readonly state: string;
+  readonly server: string;
+}
+
+/** Starts `interlock agent`. What it logs is shown where INTERLOCK_BENCH_LOG is set. */
+export function spawnAgent(
+  { main }: Program,
+  { socket, state, server }: Place,
+  more: readonly string[] = [],
+): ChildProcess {
+  const args = [main, 'agent', '--state', state, '--server', server, '--socket', socket, ...more];
+  const log = process.env['INTERLOCK_BENCH_LOG'] === undefined ? 'ignore' : 'inherit';
+  return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', log] });
 }

@@ -1,7 +1,7 @@
 // An authority is tainted while ten thousand SVIDs that it signed are live: how soon all are replaced, and whether any
 // workload was without a valid one meanwhile.
 import { existsSync } from 'node:fs';
-import { type AgentOrder, AgentProcess, type Census, isKind } from './identity-light.ts';
+import { type AgentOrder, AgentProcess, type Census } from './identity-light.ts';
 import { scratch, sharedClock } from './identity-parts.ts';
 import { type Plane, startPlane } from './identity-plane.ts';
 
@@ -33,7 +33,7 @@ export async function bench(report: Report): Promise<void> {
   try {
     const all = AGENTS * WORKLOADS;
     const first = await fill(plane, processes, disk.dir, all, report);
-    await Promise.all(processes.map((each) => each.ask({ do: 'watch', everyMs: LOOK_MS }, isKind('census'))));
+    await Promise.all(processes.map((each) => each.ask({ do: 'watch', everyMs: LOOK_MS }, 'census')));
     const second = await prepareNext(plane);
     const start = sharedClock();
     await plane.call('POST', `/v1/authorities/${first}/taint`, { overMs: OVER_MS });
@@ -94,7 +94,7 @@ async function fill(
         const uids = Array.from({ length: WORKLOADS }, (_, uid) => agent * WORKLOADS + uid);
         agents.push({ name: `node-${agent}`, token: await plane.token(`node-${agent}`), uids });
       }
-      await each.ask({ do: 'start', address: plane.address, dir, agents }, isKind('online'));
+      await each.ask({ do: 'start', address: plane.address, dir, agents }, 'online');
     }),
   );
   const [signing] = (await plane.call<Authorities>('GET', '/v1/authorities')).authorities;
@@ -136,7 +136,7 @@ async function until(
 ): Promise<Census> {
   let next = 10_000;
   for (;;) {
-    const parts = await Promise.all(processes.map((each) => each.ask({ do: 'census' }, isKind('census'))));
+    const parts = await Promise.all(processes.map((each) => each.ask({ do: 'census' }, 'census')));
     const census = parts.map(({ census }) => census).reduce(sum);
     if (wanted(census)) return census;
     const ms = sharedClock() - start;

@@ -7,7 +7,7 @@ import { sharedClock } from './identity-parts.ts';
 
 const PATIENCE_MS = 20_000;
 /** The gRPC status for a workload that no rule gives anything. */
-export const PERMISSION_DENIED = 7;
+const PERMISSION_DENIED = 7;
 
 /** The first message of a stream, or how the stream ended. */
 export interface Answer {
@@ -59,6 +59,18 @@ export async function fetchX509Svid(path: string): Promise<Answer> {
     // No flags, no length: an empty message.
     request.end(Buffer.alloc(5));
   });
+}
+
+/** Waits for an agent to have its rules and an SVID for the caller. Throws where it answers with something else. */
+export async function untilServed(path: string): Promise<void> {
+  for (;;) {
+    const { svids, status, close } = await fetchX509Svid(path);
+    close();
+    if (svids.length > 0) return;
+    // Its rules are still on their way: a workload of no rule is told so, and asks again.
+    if (status !== PERMISSION_DENIED) throw new Error(`the agent answered with gRPC status ${status}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Connects, again and again until somebody listens. */

@@ -12,6 +12,8 @@ export async function httpBackend(): Promise<Backend> {
   const server = createHttpServer((request, response) => {
     response.end(JSON.stringify({ method: request.method, path: request.url }));
   });
+  // Envoy keeps its connections: one that is closed for being idle as it is used again makes a 503, and no verdict.
+  server.keepAliveTimeout = 0;
   return listen(server);
 }
 

@@ -27,12 +27,13 @@ export interface Answer {
 
 /**
  * Sends bytes over TLS as they are, which no HTTP library would, and reads until the other side ends. Tries again
- * where that came to nothing, so that a busy machine does not pass for a denial; `http` wants an HTTP response.
+ * where that came to nothing, so that a busy machine does not pass for a denial; `http` wants an HTTP response, and one
+ * of a server's own fault (an upstream that was not reached) is none.
  */
 export async function sendRaw(target: Target, bytes: string, http: boolean): Promise<Answer> {
   for (let tries = 1; ; tries++) {
     const answer = await sendOnce(target, bytes);
-    if (answer.connected && (!http || answer.status !== undefined)) return answer;
+    if (answer.connected && (!http || (answer.status ?? 500) < 500)) return answer;
     if (tries === 5)
       throw new Error(`no answer from ${target.host}:${target.port} to ${JSON.stringify(bytes)}`);
   }

@@ -84,7 +84,9 @@ export class Domain {
     for (const id of this.#delegates) args.push('--delegate', id);
     if (token !== undefined) args.push('--join-token', token);
     this.#agent = this.#spawn('agent', ...args);
-    await this.#agent.line((line) => (line.includes('connected to the control plane') ? true : undefined));
+    await this.#agent.line((line) =>
+      line.includes('"msg":"connected to the control plane"') ? true : undefined,
+    );
   }
 
   /** Adds rules, or replaces those of the same names. */
