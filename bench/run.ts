@@ -16,7 +16,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'identity-cold-start': 'an agent that starts with what it kept on disk: its first answer to a workload',
   'identity-memory': 'memory of an agent with 1,000 workloads',
   'identity-propagation': 'from a new rule to the SVID in the stream, 1,000 connected agents',
-  proxy: 'the built-in proxy against HAProxy: requests, bytes, new connections, added latency, the price of rules',
+  proxy:
+    'the built-in proxy against HAProxy: requests, bytes, new connections, added latency, the price of rules',
   'proxy-grpc': 'gRPC unary calls through two proxies, against the same client and server without them',
   'xds-streams': 'one change to 1,000 connected xDS streams, to the last confirmation',
   'identity-taint': '10,000 SVIDs of a tainted authority replaced, nobody without a valid one',

@@ -13,6 +13,8 @@ export async function judgedEvidence(
 ): Promise<TierVerdict | undefined> {
   if (!stateExists(state)) return undefined;
   const { graph } = await loadEstate(state);
+  // No recording and no proxy has named it.
+  if (!graph.workloads.has(workload)) return undefined;
   const { doubts } = propose(graph, { to: workload });
   const facts = readiness(graph, workload, {
     now: Number.isFinite(graph.coverage.lastSeen) ? graph.coverage.lastSeen : now,

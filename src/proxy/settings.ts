@@ -46,4 +46,5 @@ export interface Limits {
   readonly perAddress: number;
 }
 
-export const DEFAULT_LIMITS: Limits = { connections: 20_000, perAddress: 20_000 };
+/** One address never takes all of them. */
+export const DEFAULT_LIMITS: Limits = { connections: 20_000, perAddress: 10_000 };

@@ -30,6 +30,11 @@ export interface InboundRoute {
    * HTTP/1.1. gRPC always goes on over HTTP/2, and HTTP/1.1 as it came.
    */
   readonly programSpeaks?: 'h2';
+  /**
+   * The program speaks before the caller does (MySQL, SMTP, SSH). For Envoy, which judges at the caller's first bytes;
+   * this proxy judges before it connects to the program, and needs not know.
+   */
+  readonly serverFirst?: boolean;
   /** The PROXY header that the program is sent. */
   readonly sendProxyHeader?: 'v1' | 'v2';
 }

@@ -97,7 +97,10 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
           ? 'put a proxy before the workload: nothing enforces there'
           : behind.length > 0
             ? `see why they do not have the newest state: ${named(why)}`
-            : unless(away.length === 0, `start them, or forget them: ${named(away.map(({ key }) => key))}`),
+            : unless(
+                away.length === 0,
+                `start them; who stays away is forgotten after a day: ${named(away.map(({ key }) => key))}`,
+              ),
     };
   },
   plaintext: ({ plaintextCallers }) => ({
@@ -109,7 +112,8 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
     ),
   }),
   flips: ({ wouldDeny }) => ({
-    have: wouldDeny.length === 0 ? 'none' : `${wouldDeny.length} accesses would be denied`,
+    have:
+      wouldDeny.length === 0 ? 'none' : `${counted(wouldDeny.length, 'access', 'accesses')} would be denied`,
     what: unless(
       wouldDeny.length === 0,
       `decide each: ${named(wouldDeny.map(({ what, count }) => `${what} (${count})`))}`,
@@ -123,7 +127,7 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
           ? 'no evidence'
           : missing.length === 0
             ? `ready for ${tier}`
-            : `${missing.length} gates missing`,
+            : `${counted(missing.length, 'gate', 'gates')} missing`,
       what:
         readiness === undefined
           ? 'let its proxies report, or record: "interlock readiness" says what is missing'
@@ -143,7 +147,8 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
   drill: ({ lastDrill, now }, { drillDays }) => {
     const days = lastDrill === undefined ? undefined : Math.floor((now - lastDrill) / DAY_MS);
     return {
-      have: days === undefined ? 'never passed' : days === 0 ? 'today' : `${days} days ago`,
+      have:
+        days === undefined ? 'never passed' : days === 0 ? 'today' : `${counted(days, 'day', 'days')} ago`,
       what: unless(
         drillDays === 0 || (days !== undefined && days < drillDays),
         `prove the button: interlock release --drill (within ${drillDays} days)`,
@@ -177,6 +182,10 @@ export function preflight(
 
 function unless(passed: boolean, what: string): string | undefined {
   return passed ? undefined : what;
+}
+
+function counted(count: number, one: string, more: string): string {
+  return `${count} ${count === 1 ? one : more}`;
 }
 
 /** The first few names, and how many more there are. */

@@ -48,12 +48,11 @@ export function retarget(
 export function moveTo(rollout: WorkloadRollout, to: Stage, move: Move, share?: number): WorkloadRollout {
   const { workload, stage, target } = rollout;
   if (!FROM[to].includes(stage)) {
-    const next = stage === 'draft' ? 'shadow' : 'canary';
-    throw new InterlockError(
-      'conflict',
-      workload,
-      `${workload} is in ${stage} and cannot go to ${to}: move it to ${next} first`,
-    );
+    const why =
+      stage === to
+        ? `already in ${stage} and cannot go to it again`
+        : `in ${stage} and cannot go to ${to}: move it to ${stepTo(to, stage)} first`;
+    throw new InterlockError('conflict', workload, `${workload} is ${why}`);
   }
   if (target.length === 0)
     throw new InterlockError('conflict', workload, `no policy protects ${workload}: apply one first`);
@@ -62,6 +61,11 @@ export function moveTo(rollout: WorkloadRollout, to: Stage, move: Move, share?: 
   if (to === 'canary') return { ...moved, share: checkedShare(workload, share) };
   if (to === 'enforced') return { ...moved, enforced: target, share: 1 };
   return { ...moved, share: 0 };
+}
+
+/** The step that comes first where one to `to` is not to be had: everything but the last one goes through shadow. */
+function stepTo(to: Stage, from: Stage): Stage {
+  return to === 'enforced' && from === 'shadow' ? 'canary' : 'shadow';
 }
 
 /** Nothing is enforced for the workload any more, as before its first promotion; its target stays in shadow. */

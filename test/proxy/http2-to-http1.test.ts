@@ -44,6 +44,7 @@ describe('HTTP/2 before a program that speaks HTTP/1.1', () => {
       te: 'trailers',
       'x-forwarded-client-cert': 'URI=spiffe://evil',
       x_forwarded_client_cert: 'URI=spiffe://evil',
+      'x.forwarded.client.cert': 'URI=spiffe://evil',
     });
     expect([status, String(body), headers['set-cookie']]).toEqual([201, 'made', ['a=1', 'b=2']]);
     expect(headers).not.toHaveProperty('x-hop');

@@ -40,8 +40,15 @@ export async function followChange(
   }
 }
 
-/** Says which proxies confirmed, in how many milliseconds, and which have not. */
-export function tellProgress(terminal: Terminal, { confirmed, waiting }: Progress): void {
+/** As many are named one by one; of more only how many they are. */
+const MOST_NAMED = 20;
+
+/** Says how many proxies confirmed and in how many milliseconds, with `names` which ones, and which have not. */
+export function tellProgress(
+  terminal: Terminal,
+  { confirmed, waiting }: Progress,
+  { names = false } = {},
+): void {
   const all = confirmed.length + waiting.length;
   if (all === 0) {
     terminal.line('No proxy is concerned now.');
@@ -50,6 +57,11 @@ export function tellProgress(terminal: Terminal, { confirmed, waiting }: Progres
   const slowest = Math.max(0, ...confirmed.map(({ ms }) => ms));
   const took = confirmed.length === 0 ? '' : `, the last after ${slowest} ms`;
   terminal.line(`${confirmed.length} of ${plural(all, 'proxy', 'proxies')} confirmed${took}.`);
+  if (names && confirmed.length > 0 && confirmed.length <= MOST_NAMED) {
+    const sorted = confirmed.toSorted((a, b) => a.ms - b.ms);
+    terminal.line();
+    terminal.listing([['CONFIRMED', 'AFTER'], ...sorted.map(({ key, ms }) => [key, `${ms} ms`])]);
+  }
   if (waiting.length === 0) return;
   terminal.line();
   terminal.listing([['NOT CONFIRMED', 'WHY'], ...waiting.map((point) => [point.key, whyNot(point)])]);

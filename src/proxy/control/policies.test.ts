@@ -52,14 +52,14 @@ class Files {
   }
 }
 
-function open(files = new Files(), timers = new ManualTimers(1000)) {
+function open(files = new Files(), timers = new ManualTimers(1000), workloads = [cart]) {
   const verdicts = new Verdicts();
   const faults: unknown[] = [];
   const policies = new Policies({
     files,
     now: () => timers.now(),
     after: (ms, run) => timers.after(ms, run),
-    workloads: [cart],
+    workloads,
     authentication: 'permissive',
     replace: (next) => verdicts.replace(next),
     onFault: (error) => faults.push(error),
@@ -67,6 +67,20 @@ function open(files = new Files(), timers = new ManualTimers(1000)) {
   const isAllowed = () => verdicts.judge(cart, web, get).allowed;
   return { policies, verdicts, faults, files, timers, isAllowed };
 }
+test('a state that forgets a workload is refused: what is not named would not be governed', () => {
+  const { policies, isAllowed } = open();
+  policies.take(stateOf(1, enforced(['/b'])));
+  expect(() => policies.take(stateOf(2))).toThrow(/says nothing of .*cart/);
+  expect([isAllowed(), policies.version]).toEqual([false, 1]);
+});
+
+test('a workload that has come since the state was kept starts as a new one', () => {
+  const first = open();
+  first.policies.take(stateOf(1, enforced(['/b'])));
+  const { verdicts, isAllowed } = open(first.files, first.timers, [cart, web.id]);
+  expect([verdicts.authenticationOf(web.id), isAllowed()]).toEqual(['permissive', false]);
+});
+
 const press = { reason: 'checkout is down', by: 'root', at: 1000 };
 
 test('before any control plane has spoken nothing is denied, and connections are taken as the proxy was told', () => {

@@ -86,6 +86,10 @@ export class Policies {
       // The same object for the same content keeps its indexes.
       return known.get(JSON.stringify(read)) ?? read;
     });
+    // What a state does not name would no longer be governed: a state that forgets a workload is none for this proxy.
+    const missing = this.#options.workloads.find((own) => next.every((each) => each.workload !== own));
+    if (missing !== undefined)
+      throw new InterlockError('invalid_document', missing, `the state says nothing of ${missing}`);
     this.#put(next, this.#releases);
     this.#version = Number(version);
     this.#save(STATE, { version: this.#version, workloads: next });
@@ -150,8 +154,10 @@ export class Policies {
       const text = files.read(STATE);
       if (text !== undefined) {
         const { version, workloads } = stateSchema.parse(JSON.parse(text));
-        const state = workloads.map((each) => readEnforcement(JSON.stringify(each), STATE));
-        this.#put(state, releases);
+        const kept = workloads.map((each) => readEnforcement(JSON.stringify(each), STATE));
+        // A workload that has come since it was kept starts as any new one.
+        const added = this.#state.filter((own) => kept.every((each) => each.workload !== own.workload));
+        this.#put([...kept, ...added], releases);
         this.#version = version;
         return this.#wake();
       }

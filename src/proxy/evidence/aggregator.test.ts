@@ -103,9 +103,27 @@ test('a flip is what the target judges otherwise, or what was refused; it is cou
   });
 });
 
+test('whoever connects anew for each request is one entry, and whoever asks for a new path each time leaves room for others', () => {
+  const aggregator = new Aggregator();
+  for (let i = 0; i < 1000; i++) aggregator.record(servedOf('/a', { caller: callerOf({ port: i }) }));
+  const once = aggregator.drain();
+  expect([once?.report.accesses.length, once?.report.accesses[0]?.ok]).toEqual([1, 1000n]);
+  for (let i = 0; i < 2 * MAX_ENTRIES; i++)
+    aggregator.record(servedOf(`/${i}`, { caller: callerOf({ address: `10.0.0.${i % 200}` }) }));
+  aggregator.record(servedOf('/a', { caller: callerOf({ principal: { kind: 'workload', id: cart } }) }));
+  const { report } = aggregator.drain() ?? {};
+  expect(report?.accesses).toHaveLength(MAX_ENTRIES / 4 + 1);
+  expect(report?.lost).toBe(BigInt(2 * MAX_ENTRIES - MAX_ENTRIES / 4));
+});
+
 test('what there is no room for is counted as lost, by number and by length, and there is room again after the next report', () => {
   const aggregator = new Aggregator();
-  for (let i = 0; i < MAX_ENTRIES + 7; i++) aggregator.record(servedOf(`/${i}`, { caller: callerOf() }));
+  const callers = Array.from({ length: 8 }, (_, i) => {
+    const address = `10.0.1.${i}`;
+    return callerOf({ principal: { kind: 'unauthenticated', from: address }, address });
+  });
+  const callerAt = (i: number) => callers[i % 8] ?? callerOf();
+  for (let i = 0; i < MAX_ENTRIES + 7; i++) aggregator.record(servedOf(`/${i}`, { caller: callerAt(i) }));
   aggregator.lose(5);
   const first = aggregator.drain();
   expect([first?.report.accesses.length, first?.report.lost, first?.calls]).toEqual([
@@ -114,7 +132,7 @@ test('what there is no room for is counted as lost, by number and by length, and
     MAX_ENTRIES,
   ]);
   const long = 'x'.repeat(8000);
-  for (let i = 0; i < 4000; i++) aggregator.record(servedOf(`/${i}${long}`));
+  for (let i = 0; i < 4000; i++) aggregator.record(servedOf(`/${i}${long}`, { caller: callerAt(i) }));
   const second = aggregator.drain();
   expect(second?.report.accesses.length).toBeGreaterThan(1000);
   expect(Number(second?.report.lost) + (second?.calls ?? 0)).toBe(4000);

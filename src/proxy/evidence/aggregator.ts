@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { type Action, HOUR_MS, OUTCOMES, type Principal, type SpiffeId } from '../../access/index.ts';
 import type { Verdict } from '../../policy/index.ts';
 import { type Report, ReportSchema } from '../../proto/proxy/index.ts';
@@ -8,8 +8,21 @@ import type { AccessRecorder, Caller, Judgement, ServedAccess } from '../types.t
 export const MAX_ENTRIES = 20_000;
 /** Characters of their actions: paths may be long. */
 const MAX_TEXT = 16 * 1024 * 1024;
+/** What one caller may take of both: whoever asks for a new path each time must not push out what others did. */
+const SHARE_OF_ONE = 0.25;
 
 const NO_POLICY: Verdict = { allowed: true, decidedBy: 'no-policy' };
+
+/** What one caller did, over all its connections. */
+interface OfCaller {
+  readonly accesses: Map<string, Counter>;
+  readonly room: Room;
+}
+
+interface Room {
+  entries: number;
+  text: number;
+}
 
 interface Counter {
   readonly caller: Caller;
@@ -48,11 +61,14 @@ export interface Drained {
 }
 
 /**
- * Adds up what the proxy serves until it is drained. Connections keep one {@link Caller} for all their requests, so the
- * caller is told apart by identity and only the action is a text.
+ * Adds up what the proxy serves until it is drained. Connections keep one {@link Caller} for all their requests, so its text
+ * is made once for each connection, and connections of the same caller are one.
  */
 export class Aggregator implements AccessRecorder {
-  #accesses = new Map<Caller, Map<string, Counter>>();
+  /** By connection; and by caller: whoever connects anew for each request is one entry all the same. */
+  #connections = new Map<Caller, OfCaller>();
+  #callers = new Map<string, OfCaller>();
+  #rooms = new Map<string, Room>();
   #flips = new Map<string, FlipCounter>();
   #plaintext = new Map<string, PlaintextCounter>();
   #entries = 0;
@@ -63,27 +79,26 @@ export class Aggregator implements AccessRecorder {
   record({ workload, caller, action, judgement, outcome, at }: ServedAccess): void {
     const hour = Math.floor(at / HOUR_MS);
     const key = keyOf(workload, action, hour);
-    let ofCaller = this.#accesses.get(caller);
-    if (ofCaller === undefined) this.#accesses.set(caller, (ofCaller = new Map()));
-    let counter = ofCaller.get(key);
+    const { accesses, room } = this.#of(caller);
+    let counter = accesses.get(key);
     if (counter === undefined) {
-      if (!this.#room(key)) return;
+      if (!this.#takeRoom(room, key)) return;
       counter = { caller, workload, action, hour, outcomes: [0, 0, 0, 0], firstSeen: at, lastSeen: at };
-      ofCaller.set(key, counter);
+      accesses.set(key, counter);
     }
     counter.outcomes[OUTCOMES.indexOf(outcome) as 0 | 1 | 2 | 3]++;
     spread(counter, at);
     this.#calls++;
     const { after } = judgement;
     if (!judgement.allowed || (after !== undefined && after.allowed !== judgement.before.allowed))
-      this.#flip(key, { workload, caller, action, judgement, at });
+      this.#flip(key, room, { workload, caller, action, judgement, at });
   }
 
   plaintext(workload: SpiffeId, caller: Caller, port: number, at: number): void {
     const key = `${workload}\n${port}\n${caller.address}\n${caller.workload ?? ''}`;
     let counter = this.#plaintext.get(key);
     if (counter === undefined) {
-      if (!this.#room(key)) return;
+      if (!this.#takeRoom(this.#of(caller).room, key)) return;
       counter = { caller, workload, port, connections: 0, firstSeen: at, lastSeen: at };
       this.#plaintext.set(key, counter);
     }
@@ -101,7 +116,7 @@ export class Aggregator implements AccessRecorder {
     if (this.#entries === 0 && this.#lost === 0) return undefined;
     const report = create(ReportSchema, {
       lost: BigInt(this.#lost),
-      accesses: [...this.#accesses.values()].flatMap((ofCaller) => [...ofCaller.values()].map(accessMessage)),
+      accesses: [...this.#callers.values()].flatMap((each) => [...each.accesses.values()].map(accessMessage)),
       flips: [...this.#flips.values()].map(flipMessage),
       plaintext: [...this.#plaintext.values()].map((counter) => ({
         from: callerMessage(counter.caller),
@@ -112,7 +127,9 @@ export class Aggregator implements AccessRecorder {
       })),
     });
     const calls = this.#calls;
-    this.#accesses = new Map();
+    this.#connections = new Map();
+    this.#callers = new Map();
+    this.#rooms = new Map();
     this.#flips = new Map();
     this.#plaintext = new Map();
     this.#entries = 0;
@@ -122,14 +139,30 @@ export class Aggregator implements AccessRecorder {
     return { report, calls };
   }
 
-  #flip(accessKey: string, flip: Omit<ServedAccess, 'outcome'>): void {
+  #of(caller: Caller): OfCaller {
+    const known = this.#connections.get(caller);
+    if (known !== undefined) return known;
+    const key = callerKey(caller);
+    const who = whoOf(caller);
+    const room = this.#rooms.get(who) ?? { entries: 0, text: 0 };
+    const ofCaller = this.#callers.get(key) ?? { accesses: new Map<string, Counter>(), room };
+    // Where nothing has room any more nobody need be known.
+    if (this.#entries < MAX_ENTRIES) {
+      this.#rooms.set(who, room);
+      this.#callers.set(key, ofCaller);
+      this.#connections.set(caller, ofCaller);
+    }
+    return ofCaller;
+  }
+
+  #flip(accessKey: string, room: Room, flip: Omit<ServedAccess, 'outcome'>): void {
     const { caller, judgement, at } = flip;
     const { before, after = before } = judgement;
-    const from = caller.principal.kind === 'workload' ? caller.principal.id : caller.address;
+    const from = whoOf(caller);
     const key = `${accessKey}\n${from}\n${judgement.allowed}\n${verdictKey(before)}\n${verdictKey(after)}`;
     let counter = this.#flips.get(key);
     if (counter === undefined) {
-      if (!this.#room(key)) return;
+      if (!this.#takeRoom(room, key)) return;
       const { workload, action } = flip;
       counter = { caller, workload, action, judgement, count: 0, firstSeen: at, lastSeen: at };
       this.#flips.set(key, counter);
@@ -138,8 +171,13 @@ export class Aggregator implements AccessRecorder {
     spread(counter, at);
   }
 
-  #room(key: string): boolean {
-    if (this.#entries < MAX_ENTRIES && this.#text + key.length <= MAX_TEXT) {
+  #takeRoom(own: Room, key: string): boolean {
+    const hasRoom = this.#entries < MAX_ENTRIES && this.#text + key.length <= MAX_TEXT;
+    const hasOwn =
+      own.entries < MAX_ENTRIES * SHARE_OF_ONE && own.text + key.length <= MAX_TEXT * SHARE_OF_ONE;
+    if (hasRoom && hasOwn) {
+      own.entries++;
+      own.text += key.length;
       this.#entries++;
       this.#text += key.length;
       return true;
@@ -147,6 +185,16 @@ export class Aggregator implements AccessRecorder {
     this.#lost++;
     return false;
   }
+}
+
+function whoOf({ principal, address }: Caller): string {
+  return principal.kind === 'workload' ? principal.id : address;
+}
+
+/** All of a caller that a report says; its port is another one for each connection. */
+function callerKey(caller: Caller): string {
+  const { principal, address, isMutual, group, workload } = caller;
+  return `${principal.kind} ${whoOf(caller)} ${address} ${isMutual} ${group} ${workload}`;
 }
 
 function keyOf(workload: SpiffeId, action: Action, hour: number): string {
@@ -228,6 +276,3 @@ function verdictKey({ decidedBy, policy = '', rule = '' }: Verdict): string {
 function timesMessage({ firstSeen, lastSeen }: { firstSeen: number; lastSeen: number }) {
   return { firstSeen: BigInt(Math.floor(firstSeen)), lastSeen: BigInt(Math.floor(lastSeen)) };
 }
-
-/** For tests and the spool: the shape of a report without its number. */
-export type ReportContent = MessageInitShape<typeof ReportSchema>;

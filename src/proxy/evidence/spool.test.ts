@@ -103,10 +103,14 @@ describe('reports', () => {
   test('too large for one message become several, and no call is lost', async () => {
     const { spool } = await open(newDir());
     const aggregator = new Aggregator();
+    const callers = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.5'].map((from) =>
+      callerOf({ principal: { kind: 'unauthenticated', from }, address: from }),
+    );
     for (let i = 0; i < 800; i++)
       aggregator.record(
         servedOf(`/${i}${'x'.repeat(8000)}`, {
-          caller: callerOf(),
+          // No caller may fill a report alone.
+          caller: callers[i % callers.length] ?? callerOf(),
           outcome: 'denied',
           judgement: { allowed: false, before: { allowed: false, decidedBy: 'no-rule' } },
         }),

@@ -32,9 +32,13 @@ export function isHopField(name: string): boolean {
   return OF_THE_CONNECTION.has(name);
 }
 
-/** The name with "_" as "-": frameworks that name headers like variables cannot tell those two apart. */
+/** What a name may hold beside letters, digits and "-" (RFC 9110 section 5.6.2): CGI and PHP make one letter of them. */
+const MARKS = /[^a-z0-9-]/;
+const ALL_MARKS = /[^a-z0-9-]/g;
+
+/** The name with every mark as "-": frameworks that name headers like variables cannot tell those apart. */
 export function folded(name: string): string {
-  return name.includes('_') ? name.replaceAll('_', '-') : name;
+  return MARKS.test(name) ? name.replace(ALL_MARKS, '-') : name;
 }
 
 /** The first value of a field, by its lower-case name. */

@@ -34,6 +34,7 @@ const schema = z.strictObject({
           port: port.optional(),
           protocol,
           programSpeaks: z.literal('h2').exactOptional(),
+          serverFirst: z.boolean().exactOptional(),
           trustProxyHeader: trustProxyHeader.exactOptional(),
           sendProxyHeader: header.exactOptional(),
         }),
@@ -78,6 +79,13 @@ export function readProxyDocument(text: string, file: string): ProxyDocument {
       file,
       `${file}: a proxy has an inbound or an outbound route`,
     );
+  for (const { listen, protocol: served, serverFirst = false } of spec.inbound)
+    if (serverFirst && served !== 'tcp')
+      throw new InterlockError(
+        'invalid_document',
+        file,
+        `${file}: the program behind port ${listen.port} cannot speak first in HTTP: say "protocol: tcp"`,
+      );
   return {
     name: metadata.name,
     ...(spec.workload === undefined ? {} : { workload: spec.workload }),

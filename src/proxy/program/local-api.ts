@@ -1,4 +1,5 @@
 import { chmodSync, chownSync, existsSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { ERROR_CODES, InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
@@ -45,6 +46,9 @@ export async function listenLocally(options: LocalApiOptions): Promise<{ close()
     process.umask(mask);
   }
   if (group !== undefined) {
+    // They may pass through the directory of the state to the socket, and see nothing else in it.
+    chownSync(dirname(path), -1, group);
+    chmodSync(dirname(path), 0o710);
     chownSync(path, -1, group);
     chmodSync(path, 0o660);
   }

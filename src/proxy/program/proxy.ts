@@ -14,6 +14,7 @@ import { http2Server } from '../http2/inbound.ts';
 import { http2Outbound } from '../http2/outbound.ts';
 import { ProgramSessions } from '../http2/program-sessions.ts';
 import { OutboundListener } from '../outbound/listener.ts';
+import { limitedLog } from '../log-limit.ts';
 import { Uplinks } from '../outbound/uplinks.ts';
 import type { Timeouts } from '../settings.ts';
 import type { InboundRoute, OutboundRoute } from '../types.ts';
@@ -202,13 +203,14 @@ export class Proxy {
 
   async #listen(): Promise<void> {
     const { inbound, outbound, clock, timeouts, onLine, sources } = this.#options;
+    const log = limitedLog(onLine, clock);
     const context: InboundContext = {
       verdicts: this.#verdicts,
       recorder: this.#aggregator,
       clock,
       timeouts,
       counters: this.#counters,
-      log: onLine,
+      log,
     };
     const http2 = { inbound: http2Server(this.#programs), outbound: http2Outbound };
     for (const route of inbound) {
@@ -224,7 +226,7 @@ export class Proxy {
         clock,
         timeouts,
         counters: this.#counters,
-        log: onLine,
+        log,
       };
       this.#outbound.push(await OutboundListener.open({ ...options, http2: http2.outbound }));
     }

@@ -1,3 +1,3 @@
-export type { ProxyHeader, ProxyRead } from './header.ts';
+export type { ProxyHeader } from './header.ts';
 export { readProxyHeader, signatureOf } from './read.ts';
 export { proxyHeader } from './write.ts';

@@ -224,6 +224,11 @@ export class TestProxy extends Watched {
     this.#call.write(create(FromProxySchema, { message }));
   }
 
+  /** Reads no more. */
+  pause(): void {
+    this.#call.pause();
+  }
+
   /** The next message, which is of that kind; rejects where the stream ends. */
   async next<Name extends Case>(name: Name): Promise<Of<Name>> {
     for (;;) {

@@ -114,7 +114,9 @@ export class Enforcing {
     const { confirmed, waiting } = progress;
     const all = confirmed.length + waiting.length;
     progress = await this.changes.wait(change, all, ms);
-    this.releases.drilled(who, all, progress.confirmed.length);
+    // A drill proves the way to the proxies that are there: one that has left cannot take part in it.
+    const here = progress.waiting.filter(({ point }) => point.connected).length;
+    this.releases.drilled(who, progress.confirmed.length + here, progress.confirmed.length);
     return progress;
   }
 

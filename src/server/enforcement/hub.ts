@@ -13,6 +13,9 @@ import { type NewPoint, type Point, pointKey, type Points } from './points.ts';
 import type { Releases } from './releases.ts';
 import type { Rollouts } from './rollouts.ts';
 
+/** How long a proxy that left is named among those that have not confirmed a change. */
+const AWAY_MS = 3_600_000;
+
 /** The complete state of one proxy. */
 export interface PointState {
   readonly version: number;
@@ -172,23 +175,27 @@ export class Hub {
   /** The rollout of a workload is another one: its proxies are told. */
   changed(workload: SpiffeId): void {
     this.#made.delete(workload);
-    this.#tell([...(this.#serving.get(workload) ?? [])]);
+    this.#tell([...(this.#serving.get(workload) ?? [])], (point) => point.workloads.includes(workload));
   }
 
   /** Releases are others: every proxy is told. */
   changedAll(): void {
     this.#made.clear();
-    this.#tell([...this.#links.keys()]);
+    this.#tell([...this.#links.keys()], () => true);
   }
 
-  #tell(keys: readonly string[]): void {
+  /** Proxies that left not long ago are waited for as well: they may enforce what they had, and are told when they return. */
+  #tell(keys: readonly string[], concerns: (point: Point) => boolean): void {
+    const { points, timers } = this.#options;
     const version = this.#next();
-    for (const key of keys) this.#options.points.want(key, version);
+    const left = timers.now() - AWAY_MS;
+    const away = [...points.all].filter((point) => !point.connected && point.since > left && concerns(point));
+    for (const key of [...keys, ...away.map((point) => point.key)]) points.want(key, version);
     this.#push(keys);
   }
 
   #push(keys: readonly string[]): void {
-    for (const key of keys) for (const link of [...(this.#links.get(key)?.keys() ?? [])]) link.push();
+    for (const key of keys) for (const link of this.#links.get(key)?.keys() ?? []) link.push();
   }
 
   /** Grows over restarts as well: a proxy that kept its state tells versions apart by their size. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { status } from '@grpc/grpc-js';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { readEnforcement } from '../../rollout/index.ts';
 import { readPolicies } from '../../policy/index.ts';
 import { callsThatReached, type SpiffeId } from '../../access/index.ts';
@@ -259,9 +259,9 @@ describe('states', () => {
 
   test('confirm nothing by a version that another control plane gave', async () => {
     await open();
-    const proxy = plane.proxy(own, { stateVersion: 2n ** 52n });
+    const proxy = plane.proxy(own, { instance: 'b', stateVersion: 2n ** 52n });
     const { version } = await stateOf(proxy);
-    const key = `${own.id}#a`;
+    const key = `${own.id}#b`;
     expect(plane.enforcing.points.get(key)).toMatchObject({ applied: 0, wanted: Number(version) });
     const change = plane.enforcing.changes.follow(new Map([[key, Number(version)]]));
     proxy.apply(version);
@@ -391,6 +391,29 @@ describe('reports', () => {
     other.close();
     expect(await taken(proxy)).toBe(1);
     expect(await callsKept(plane)).toBe(1);
+  });
+
+  test('of a proxy that does not read what was taken are not read either', async () => {
+    const plane = await planeOf();
+    const own = await plane.identity(1);
+    const proxy = plane.proxy(own);
+    await stateOf(proxy);
+    let read = 0;
+    const { evidence } = plane.enforcing;
+    vi.spyOn(evidence, 'take').mockImplementation(() => {
+      read++;
+      return Promise.resolve();
+    });
+    proxy.pause();
+    const report = reportOf(1, {});
+    let sent = 0;
+    for (let behind = 0; behind < 2000 && sent < 60_000; behind = sent - read) {
+      proxy.send({ case: 'report', value: report });
+      sent++;
+      await new Promise(setImmediate);
+    }
+    expect(sent).toBeLessThan(60_000);
+    expect(proxy.ended).toBeUndefined();
   });
 
   test('of workloads that the proxy does not serve are refused whole', async () => {

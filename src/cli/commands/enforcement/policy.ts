@@ -37,7 +37,11 @@ const apply: CommandSpec<CommonOptions> = {
   async run({ terminal }, paths, { state, json }) {
     const files = paths.flatMap(policyFiles);
     if (files.length === 0)
-      throw new InterlockError('not_found', paths.join(' '), 'there is no .yaml or .yml file');
+      throw new InterlockError(
+        'not_found',
+        paths.join(' '),
+        `there is no .yaml or .yml file in ${paths.join(', ')}`,
+      );
     // One call, so that all are taken or none.
     const yaml = files.map((file) => readText(file)).join('\n---\n');
     const applied = await new Api(state).post<Applied>('/v1/policies', {
@@ -51,7 +55,7 @@ const apply: CommandSpec<CommonOptions> = {
     for (const word of ['created', 'changed', 'unchanged'] as const)
       for (const name of applied[word]) terminal.line(`${word.padEnd(9)}  ${name}`);
     if (applied.workloads.length > 0)
-      terminal.line(
+      terminal.prose(
         `${plural(applied.workloads.length, 'workload')} with a new target. "interlock policy list" shows stages.`,
       );
     return EXIT.done.code;
@@ -68,6 +72,10 @@ const list: CommandSpec<CommonOptions> = {
     const shown = await new Api(state).get<{ rollouts: RolloutShown[] }>('/v1/rollouts');
     if (json) {
       terminal.json(shown);
+      return EXIT.done.code;
+    }
+    if (shown.rollouts.length === 0) {
+      terminal.line('No policy yet: interlock policy apply');
       return EXIT.done.code;
     }
     terminal.listing([
@@ -98,7 +106,7 @@ const remove: CommandSpec<CommonOptions> = {
     const body = { workload: parseSpiffeId(workload), policy };
     const shown = await new Api(state).post<{ rollout: RolloutShown }>('/v1/policies/remove', body);
     if (json) terminal.json(shown);
-    else terminal.line(`${policy} is no longer in the target of ${workload}.`);
+    else terminal.prose(`${policy} is no longer in the target of ${workload}.`);
     return EXIT.done.code;
   },
 };

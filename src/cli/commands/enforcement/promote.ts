@@ -1,7 +1,7 @@
-import { parseSpiffeId } from '../../../access/index.ts';
+import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
 import { STAGES, type Stage } from '../../../policy/index.ts';
 import { AUTHENTICATION_STAGES, type AuthenticationStage } from '../../../rollout/index.ts';
-import { type CommandSpec, type CommonOptions, InvalidArgumentError, Option } from '../../command.ts';
+import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
 import { followChange, tellProgress } from '../../control/change.ts';
 import { durationOption, shareOption } from '../../control/options.ts';
@@ -73,7 +73,7 @@ export const authenticationCommand: CommandSpec<CommonOptions & { readonly wait:
 function authenticationStage(text: string): AuthenticationStage {
   const stage = AUTHENTICATION_STAGES.find((each) => each === text);
   if (stage === undefined)
-    throw new InvalidArgumentError(`a stage is one of ${AUTHENTICATION_STAGES.join(', ')}`);
+    throw new InterlockError('usage', 'stage', `a stage is one of ${AUTHENTICATION_STAGES.join(', ')}`);
   return stage;
 }
 
@@ -88,7 +88,7 @@ async function tell(
   const progress = await followChange(api, change, wait);
   if (json) terminal.json({ rollout, progress });
   else {
-    terminal.line(`${rollout.workload}: ${stageCell(rollout)}, connections ${rollout.authentication}.`);
+    terminal.prose(`${rollout.workload}: ${stageCell(rollout)}, connections ${rollout.authentication}.`);
     tellProgress(terminal, progress);
   }
   return progress.waiting.some(({ connected }) => connected) ? EXIT.unconfirmed.code : EXIT.done.code;

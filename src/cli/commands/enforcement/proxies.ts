@@ -30,6 +30,10 @@ export const proxiesCommand: CommandSpec<CommonOptions> = {
       return EXIT.done.code;
     }
     const { points } = shown;
+    if (points.length === 0) {
+      terminal.line('No proxy has connected.');
+      return EXIT.done.code;
+    }
     terminal.listing([
       ['PROXY', 'KIND', 'STATE', 'SERVES', 'VERSION', 'SINCE'],
       ...points.map((point) => [

@@ -26,6 +26,9 @@ interface ReleaseOptions extends CommonOptions {
   readonly wait: number;
 }
 
+/** Shortest time that a release is made for, in milliseconds. */
+const LEAST_MS = 1000;
+
 const PROXY_SOCKET = new Option(
   '--proxy-socket <path>',
   'with --local: the socket of the proxy on this machine (default: proxy.sock in the state)',
@@ -60,16 +63,19 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
   async run({ terminal, now }, _args, options) {
     const { state, json, wait } = options;
     const api = new Api(state);
-    if (options.list) return list(api, terminal, now(), json);
+    if (options.list) {
+      onlyOne(options);
+      return list(api, terminal, now(), json);
+    }
     if (options.drill) {
       onlyOne(options);
       const progress = await api.post<Progress>('/v1/releases/drill', { waitMs: Math.min(wait, 30_000) });
       if (json) terminal.json({ progress });
       else {
-        terminal.line(
+        terminal.prose(
           'Drill: every connected proxy was sent its state the way a release goes. Nothing was changed.',
         );
-        tellProgress(terminal, progress);
+        tellProgress(terminal, progress, { names: true });
       }
       return progress.waiting.length === 0 ? EXIT.done.code : EXIT.unconfirmed.code;
     }
@@ -78,6 +84,8 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
       throw new InterlockError('usage', '--reason', 'say why with --reason: whoever is called next will ask');
     if (options.local) return releaseLocally(options, reason, terminal);
     const forMs = options.for;
+    if (forMs !== undefined && forMs < LEAST_MS)
+      throw new InterlockError('usage', '--for', 'a release lasts at least 1s: --for 30m, --for 2h');
     const { release, change } = await api.post<{ release: Release; change: string }>('/v1/releases', {
       scope: scopeOf(options),
       reason,
@@ -86,11 +94,12 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
     if (!json) {
       const until =
         release.until === undefined ? 'until armed' : `until ${timeAndDistance(release.until, now())}`;
-      terminal.line(`Released ${scopeText(release.scope)}, ${until}. Undo: interlock arm ${release.id}`);
+      terminal.prose(`Released ${scopeText(release.scope)}, ${until}.`);
+      terminal.line(`Undo: interlock arm ${release.id}`);
     }
     const progress = await followChange(api, change, wait);
     if (json) terminal.json({ release, progress });
-    else tellProgress(terminal, progress);
+    else tellProgress(terminal, progress, { names: true });
     return progress.waiting.length === 0 ? EXIT.done.code : EXIT.unconfirmed.code;
   },
 };
@@ -138,9 +147,9 @@ export const armCommand: CommandSpec<ArmOptions> = {
     const progress = await followChange(api, change, wait);
     if (json) terminal.json({ ended, progress });
     else {
-      for (const release of ended) terminal.line(`Armed: ${scopeText(release.scope)}.`);
+      for (const release of ended) terminal.prose(`Armed: ${scopeText(release.scope)}.`);
       if (ended.length === 0) terminal.line('Nothing was released.');
-      tellProgress(terminal, progress);
+      tellProgress(terminal, progress, { names: true });
     }
     return progress.waiting.length === 0 ? EXIT.done.code : EXIT.unconfirmed.code;
   },
@@ -159,7 +168,7 @@ async function releaseLocally(
     ...(forMs === undefined ? {} : { forMs }),
   });
   if (json) terminal.json(done);
-  else terminal.line(`Released on this machine in ${done.ms} ms. Undo: interlock arm --local`);
+  else terminal.prose(`Released on this machine in ${done.ms} ms. Undo: interlock arm --local`);
   return EXIT.done.code;
 }
 
@@ -191,7 +200,7 @@ async function list(
     ]);
   const last = shown.drills.at(-1);
   terminal.line();
-  terminal.line(
+  terminal.prose(
     last === undefined
       ? 'No drill yet: interlock release --drill'
       : `Last drill ${timeText(last.at)} by ${last.by}: ${last.confirmed} of ${last.points} confirmed.`,
@@ -215,6 +224,6 @@ function onlyOne(options: ReleaseOptions): void {
   throw new InterlockError(
     'usage',
     'release',
-    `say what to release with one of ${words.join(', ')}, --local`,
+    `say what to release with one of ${words.join(', ')}, --local; --drill and --list stand alone`,
   );
 }

@@ -57,11 +57,10 @@ export const shadowCommand: CommandSpec<Options> = {
       if (flips.length === 0) terminal.line('No flips: the target sets decide as what is in force.');
       else
         terminal.listing([
-          ['RESULT', 'FROM', 'TO', 'ACTION', 'CALLS', 'LAST', 'TODAY -> TARGET'],
+          ['CALLER -> WORKLOAD', 'RESULT', 'ACTION', 'CALLS', 'LAST', 'TODAY -> TARGET'],
           ...flips.map((flip) => [
+            `${principalText(flip.from)} -> ${flip.to}`,
             resultOf(flip),
-            principalText(flip.from),
-            flip.to,
             actionText(flip.action),
             countText(flip.count),
             distanceText(flip.lastSeen, now()),
@@ -76,7 +75,9 @@ export const shadowCommand: CommandSpec<Options> = {
       for (const flip of next.toSorted((a, b) => a.lastSeen - b.lastSeen)) {
         const key = JSON.stringify([flip.from, flip.to, flip.action, flip.before, flip.after, flip.refused]);
         if (told.get(key) === flip.count) continue;
-        const more = flip.count - Math.min(flip.count, told.get(key) ?? 0);
+        const before = told.get(key) ?? 0;
+        // Fewer than before: they were forgotten with a former target, and counted anew.
+        const more = flip.count > before ? flip.count - before : flip.count;
         told.set(key, flip.count);
         if (json) terminal.json({ ...flip, count: more });
         else

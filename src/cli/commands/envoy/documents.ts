@@ -26,7 +26,7 @@ export const envoyApplyCommand: CommandSpec<CommonOptions> = {
     const progress = await followChange(api, change, WAIT_MS);
     if (json) terminal.json({ workload, progress });
     else {
-      terminal.line(`${workload} has a new Proxy document.`);
+      terminal.prose(`${workload} has a new Proxy document.`);
       tellProgress(terminal, progress);
     }
     return progress.waiting.length === 0 ? EXIT.done.code : EXIT.unconfirmed.code;
@@ -47,7 +47,7 @@ export const envoyRemoveCommand: CommandSpec<CommonOptions> = {
       workload: parseSpiffeId(workload),
     });
     if (json) terminal.json(done);
-    else terminal.line(`${workload} has no Proxy document any more.`);
+    else terminal.prose(`${workload} has no Proxy document any more.`);
     return EXIT.done.code;
   },
 };
