@@ -104,8 +104,7 @@ export const agentCommand: CommandSpec<Options> = {
     new Option('--pods-ca <file>', 'its authority, PEM').default(`${SERVICE_ACCOUNT}/ca.crt`),
     new Option('--docker <socket>', "the Docker Engine's socket, to know containers by their labels"),
   ],
-  example:
-    'interlock agent --server 127.0.0.1:8443 --join-token-file node.token --socket /run/interlock/agent.sock',
+  example: 'interlock agent --server 127.0.0.1:8443 --join-token-file node.token',
   json: 'log lines on standard error: {level, time, msg, ...}',
   async run({ terminal, now }, _, options) {
     const log = openLog(terminal, now);

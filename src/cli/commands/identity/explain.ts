@@ -27,7 +27,8 @@ export const identityExplainCommand: CommandSpec<Options> = {
     new Option('--agent <id>', 'as asked by this agent'),
     new Option('--rules <file>', 'try these rules in place of those in force'),
   ],
-  example: `echo '{"unix": {"uid": 1000, "gid": 1000, "groups": []}}' > workload.json && interlock identity explain workload.json`,
+  example: `interlock identity explain workload.json
+  where workload.json holds {"unix": {"uid": 1000, "gid": 1000, "groups": []}}`,
   json: '{rules: [{rule, identity?: {spiffeId, ttl, ...}, condition?, reason?}]}',
   async run({ terminal }, [file = ''], { state, json, agent, rules }) {
     const yaml = rules === undefined ? undefined : readText(rules);
