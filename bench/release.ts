@@ -57,7 +57,10 @@ interface Progress {
 /** Prints the percentiles. Throws where something is refused or does not come. */
 export async function bench(report: Print): Promise<void> {
   const state = scratch();
-  const plane = await startPlane(state.dir, (process.env['PLANE_OPTIONS'] ?? '').split(' ').filter((word) => word !== ''));
+  const plane = await startPlane(
+    state.dir,
+    (process.env['PLANE_OPTIONS'] ?? '').split(' ').filter((word) => word !== ''),
+  );
   const child = fork(new URL(import.meta.url), ['proxies', plane.address, await plane.token('bench')], {
     execArgv: [],
   });
@@ -74,8 +77,8 @@ export async function bench(report: Print): Promise<void> {
     await plane.call('POST', '/v1/rules', { rules: [rule] });
     const memory = { start: megabytes(plane.pid, 'VmRSS'), policies: 0, first: 0 };
     const uids = Array.from({ length: SERVICES }, (_, i) => i + 1);
-    const yaml = [...uids, LARGE].map((uid) => policyOf(uid, 0)).join('---');
-    await plane.call('POST', '/v1/policies', { yaml });
+    // As they come into being: service by service.
+    for (const uid of [...uids, LARGE]) await plane.call('POST', '/v1/policies', { yaml: policyOf(uid, 0) });
     for (const uid of [...uids, LARGE])
       for (const move of [{ to: 'shadow' }, { to: 'canary', share: 1 }, { to: 'enforced' }])
         await plane.call('POST', '/v1/rollouts/move', { workload: idOf(uid), ...move });

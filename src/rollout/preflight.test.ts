@@ -84,7 +84,7 @@ describe('preflight', () => {
     expect(
       failed({ ...unread, plaintextCallers: callers, wouldDeny: [{ what: 'x', count: 1 }] }, 'strict'),
     ).toEqual(['plaintext']);
-    const [result] = preflight({ ...GOOD, plaintextCallers: callers }, 'strict').filter(
+    const result = preflight({ ...GOOD, plaintextCallers: callers }, 'strict').find(
       ({ state }) => state === 'failed',
     );
     expect(result).toMatchObject({ what: expect.stringContaining('10.0.0.9 (3)') });

@@ -1,5 +1,5 @@
 import { InterlockError } from '../../access/index.ts';
-import type { Bundle } from './types.ts';
+import type { Bundle, JwtAuthority } from './types.ts';
 
 /**
  * Of the bundle held and one offered later, the one to hold. An offer whose sequence went backwards is not taken; where
@@ -52,7 +52,9 @@ export function withoutAuthorities(bundle: Bundle, other: Bundle | undefined): B
 
 /** The authorities of several bundles of one trust domain, each once. Throws `conflict` where one is of another. */
 export function joinBundles(trustDomain: string, bundles: readonly Bundle[]): Bundle {
-  let all: Bundle = { trustDomain, x509Authorities: [], jwtAuthorities: [] };
+  const x509Authorities: Buffer[] = [];
+  const jwtAuthorities: JwtAuthority[] = [];
+  const all: Bundle = { trustDomain, x509Authorities, jwtAuthorities };
   for (const bundle of bundles) {
     if (bundle.trustDomain !== trustDomain)
       throw new InterlockError(
@@ -60,12 +62,9 @@ export function joinBundles(trustDomain: string, bundles: readonly Bundle[]): Bu
         bundle.trustDomain,
         `the bundle of ${bundle.trustDomain} says nothing of ${trustDomain}`,
       );
-    const { x509Authorities, jwtAuthorities } = withoutAuthorities(bundle, all);
-    all = {
-      ...all,
-      x509Authorities: [...all.x509Authorities, ...x509Authorities],
-      jwtAuthorities: [...all.jwtAuthorities, ...jwtAuthorities],
-    };
+    const more = withoutAuthorities(bundle, all);
+    x509Authorities.push(...more.x509Authorities);
+    jwtAuthorities.push(...more.jwtAuthorities);
   }
   return all;
 }
