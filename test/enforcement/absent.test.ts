@@ -186,7 +186,7 @@ describe.skipIf(alone !== undefined)('one service that is enforced, and one that
 
     test('a store that answers traffic and the button do not wait, and the evidence arrives once it does', async () => {
       // Somebody holds the database of the evidence: every write to it waits.
-      const held = new DatabaseSync(join(plane.state, 'interlock.db'));
+      const held = new DatabaseSync(join(plane.state, 'interlock.db'), { timeout: 10_000 });
       held.exec('BEGIN IMMEDIATE');
       const released = await command(
         'release',

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { Action, Outcome } from '../../access/index.ts';
+import { type Action, actionText, type Outcome } from '../../access/index.ts';
 import type { RequestAttributes } from '../../policy/index.ts';
 import type { AccessRecorder, Caller, InboundRoute, Judgement } from '../types.ts';
 import type { Clock, Peer } from '../../workload/index.ts';
@@ -31,7 +31,11 @@ export interface LogLine {
     | 'unmanaged'
     | 'fault';
   readonly workload?: string;
+  /** The SPIFFE ID of who calls, where it was proven. */
+  readonly caller?: string;
   readonly from?: string;
+  /** What was denied. */
+  readonly action?: string;
   readonly reason: string;
 }
 
@@ -94,17 +98,25 @@ export class InboundConnection {
     const { workload } = this.route;
     const { clock, recorder } = this.context;
     recorder.record({ workload, caller: this.caller, action, judgement, outcome, at: clock.now() });
-    if (outcome === 'denied') this.#logDenial(judgement);
+    if (outcome === 'denied') this.#logDenial(action, judgement);
   }
 
   /** Writes a line about this connection. */
-  log(event: LogLine['event'], reason: string): void {
-    this.context.log({ event, workload: this.route.workload, from: this.sourceAddress, reason });
+  log(event: LogLine['event'], reason: string, action?: Action): void {
+    const { principal } = this.caller;
+    this.context.log({
+      event,
+      workload: this.route.workload,
+      ...(principal.kind === 'workload' ? { caller: principal.id } : {}),
+      from: this.sourceAddress,
+      ...(action === undefined ? {} : { action: actionText(action) }),
+      reason,
+    });
   }
 
-  #logDenial({ before }: Judgement): void {
+  #logDenial(action: Action, { before }: Judgement): void {
     const { decidedBy, policy, rule } = before;
-    this.log('denied', rule === undefined ? decidedBy : `${decidedBy} ${policy ?? ''}/${rule}`);
+    this.log('denied', rule === undefined ? decidedBy : `${decidedBy} ${policy ?? ''}/${rule}`, action);
   }
 }
 
