@@ -7,6 +7,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   policy: ['access'],
   learning: ['access', 'policy'],
   rollout: ['access', 'policy'],
+  api: ['access', 'policy', 'learning', 'rollout'],
   proto: [],
   identity: ['access'],
   system: ['access'],
@@ -15,9 +16,11 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   engines: ['access', 'policy', 'rollout', 'proto'],
   xds: ['access', 'proto'],
   proxy: ['access', 'policy', 'rollout', 'identity', 'workload', 'proto', 'system'],
+  relay: ['access', 'rollout', 'workload', 'sources', 'engines', 'xds', 'proxy'],
   store: ['access', 'policy', 'learning', 'rollout', 'identity'],
   node: ['access', 'identity', 'workload', 'proto', 'system'],
   server: [
+    'api',
     'access',
     'policy',
     'learning',
@@ -30,8 +33,10 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'xds',
     'proxy',
     'store',
+    'system',
   ],
   cli: [
+    'api',
     'access',
     'policy',
     'learning',
@@ -42,6 +47,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'engines',
     'xds',
     'proxy',
+    'relay',
     'system',
     'store',
     'node',
@@ -55,6 +61,7 @@ export const PURE: Readonly<Record<string, readonly string[]>> = {
   policy: ['zod', 'yaml', '@bufbuild/cel', '@bufbuild/re2'],
   learning: [],
   rollout: ['zod'],
+  api: ['zod'],
 };
 
 /** Rooms whose folders are siblings that never import each other, except that the room's own files wire them. */

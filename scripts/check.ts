@@ -18,6 +18,7 @@ const CHECKS: Readonly<Record<string, () => string[] | Promise<string[]>>> = {
   format: command('biome', 'format', '.'),
   lint: command('oxlint', '--deny-warnings'),
   types: command('tsc', '-p', '.'),
+  'types of the console': command('tsc', '-p', 'console'),
   arrows: () => wrongArrows(sourceFiles(`${root}src`)),
   unused: command('knip'),
   generated: staleFiles,

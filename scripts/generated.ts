@@ -6,13 +6,17 @@ import { shopLines } from '../examples/generate-shop.ts';
 import { commandReference } from '../src/cli/reference.ts';
 import { Terminal } from '../src/cli/terminal.ts';
 import { policyJsonSchema } from '../src/policy/index.ts';
-import { mainJob } from './main-job.ts';
+import { openApi } from '../src/server/index.ts';
+import { withRoutes } from './generate-api.ts';
+import { EXAMPLE, mainJob } from './main-job.ts';
 import { protoFiles } from './proto.ts';
 
 /** Every file that is made by a program, with the program. Paths are from the project's root. */
 const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/cli.md': commandReference,
   'docs/accesspolicy.schema.json': () => `${JSON.stringify(policyJsonSchema(), null, 2)}\n`,
+  'docs/openapi.json': () => `${JSON.stringify(openApi(), null, 2)}\n`,
+  'docs/api.md': () => withRoutes(contentOf('docs/api.md')),
   'examples/shop/access.jsonl.gz': () => `${shopLines().join('\n')}\n`,
   // After the recording, which it reads.
   'README.md': readme,
@@ -34,7 +38,7 @@ function contentOf(path: string): string {
 
 const RECORDING = /(<!-- npm start -->\n```text\n).*?(\n```\n<!-- \/npm start -->)/s;
 
-/** The README as it is, with what `npm start` prints today between its two marks. */
+/** The README as it is, with what the main job prints today between its two marks. */
 async function readme(): Promise<string> {
   const chunks: string[] = [];
   const stream = new Writable({
@@ -43,8 +47,8 @@ async function readme(): Promise<string> {
       done();
     },
   });
-  const code = await mainJob(new Terminal(stream, stream, {}), []);
-  const said = `$ npm start\n${chunks.join('').trimEnd()}`;
+  const code = await mainJob(new Terminal(stream, stream, {}), EXAMPLE);
+  const said = `$ npm start -- ${EXAMPLE.join(' ')}\n${chunks.join('').trimEnd()}`;
   if (code !== 0) throw new Error(`the main job failed on the example:\n${said}`);
   const now = contentOf('README.md');
   if (!RECORDING.test(now)) throw new Error('README.md has lost the marks around the recording of npm start');

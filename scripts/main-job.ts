@@ -5,7 +5,8 @@ import { type Terminal, WIDTH } from '../src/cli/terminal.ts';
 import { wrap } from '../src/cli/wrap.ts';
 
 const OUT = '.interlock/start';
-const EXAMPLE = [
+/** The recording of a small shop, as the arguments of the main job. */
+export const EXAMPLE: readonly string[] = [
   'examples/shop/manifests.yaml',
   'examples/shop/access.jsonl.gz',
   '--trust-domain',
