@@ -2,7 +2,8 @@ import { HourCounts } from './hour-counts.ts';
 import { NameSet } from './name-set.ts';
 
 /**
- * How one call ended. `ok` and `error` reached the callee (an application's own 4xx or 5xx is a call);
+ * How one call ended. `ok` and `error` reached the callee (an application's own 4xx or 5xx is a call, and so is a
+ * connection on which the callee said nothing);
  * `failed` never reached it; `denied` was refused by a policy that is already in force.
  */
 export const OUTCOMES = ['ok', 'error', 'failed', 'denied'] as const;

@@ -1,6 +1,7 @@
 export * from './action.ts';
 export * from './duration.ts';
-export { buildGraph, type Recorded } from './graph/build-graph.ts';
+export { buildGraph, graphSteps, type Recorded } from './graph/build-graph.ts';
+export type { Covered, RecordedCoverage } from './graph/coverage.ts';
 export { type Declared, Directory, type Resolved, type Undeclared } from './inventory/directory.ts';
 export * from './endpoint.ts';
 export * from './error.ts';

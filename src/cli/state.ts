@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AccessGraph, buildGraph, type Fact, InterlockError, type SpiffeId } from '../access/index.ts';
-import { openSqliteStore, STATE_FILE, type Store, TRUST_DOMAIN_SETTING } from '../store/index.ts';
+import { openSqliteStore, recordedOf, STATE_FILE, type Store, TRUST_DOMAIN_SETTING } from '../store/index.ts';
 
 /** The trust domain of an estate that was never told another. */
 export const DEFAULT_TRUST_DOMAIN = 'example.org';
@@ -25,8 +25,6 @@ export async function setTrustDomain(store: Store, name: string): Promise<void> 
 export interface Estate {
   readonly graph: AccessGraph;
   readonly facts: readonly Fact[];
-  /** How many recordings are in it. */
-  readonly recordings: number;
 }
 
 /** The error of a command that is asked about a workload which nothing names. */
@@ -46,21 +44,6 @@ export async function loadEstate(dir: string): Promise<Estate> {
 
 /** The estate of an open store. */
 export async function readEstate(store: Store): Promise<Estate> {
-  const recordings = await store.recordings();
-  let events = 0;
-  let lost = 0;
-  for (const recording of recordings) {
-    if (recording.format !== 'kubernetes') events += recording.accepted;
-    for (const n of recording.lost.values()) lost += n;
-  }
-  const facts = await store.facts();
-  const graph = buildGraph({
-    trustDomain: await trustDomainOfState(store),
-    accesses: await store.accesses(),
-    blindSpots: await store.blindSpots(),
-    facts,
-    events,
-    lost,
-  });
-  return { graph, facts, recordings: recordings.length };
+  const recorded = await recordedOf(store, await trustDomainOfState(store));
+  return { graph: buildGraph(recorded), facts: recorded.facts };
 }

@@ -6,12 +6,22 @@ import {
   type Evidence,
   emptyEvidence,
   mergeEvidence,
+  HOUR_MS,
   OUTCOMES,
   type RecordedAccess,
   parseSpiffeId,
+  type SpiffeId,
   Tally,
 } from '../access/index.ts';
-import { flipKey, type LiveBatch, type PlaintextCaller, plaintextKey, type SeenFlip } from './live.ts';
+import {
+  flipKey,
+  type LiveBatch,
+  type PlaintextCaller,
+  plaintextKey,
+  type SeenFlip,
+  type UnreachedCalls,
+  unreachedKey,
+} from './live.ts';
 import type { NewRecording, Store } from './store.ts';
 
 /** A store that starts empty, and the same state opened anew. */
@@ -101,10 +111,12 @@ function mergedInMemory(tallies: readonly Tally[]): RecordedAccess[] {
 }
 
 const cart = parseSpiffeId('spiffe://example.org/ns/shop/sa/cart');
+const web = parseSpiffeId('spiffe://example.org/ns/shop/sa/web');
 
 /** A batch of nothing but what is given. */
 export function batchOf(over: Partial<LiveBatch> = {}): LiveBatch {
-  return { at: HOUR, marks: [], flips: [], plaintext: [], settled: [], forgotten: [], ...over };
+  const nothing = { marks: [], flips: [], plaintext: [], coverage: [], settled: [], forgotten: [] };
+  return { at: HOUR, ...nothing, ...over };
 }
 
 /** A mark of one reporter. */
@@ -133,6 +145,13 @@ export function flipOf(count: number, at = HOUR, over: Partial<SeenFlip> = {}): 
 /** A plaintext caller with so many connections. */
 export function plaintextOf(connections: number, from = '10.0.0.9', at = HOUR): PlaintextCaller {
   return { to: cart, port: 80, from, connections, firstSeen: at, lastSeen: at };
+}
+
+/** So many calls that did not arrive. */
+export function unreachedOf(count: number, detail = 'refused', at = HOUR): UnreachedCalls {
+  const peer = parseSpiffeId('spiffe://example.org/ns/shop/sa/db');
+  const where = { host: '10.0.0.8', port: 8443, reason: 'unreachable' } as const;
+  return { from: cart, peer, ...where, detail, count, firstSeen: at, lastSeen: at };
 }
 
 /** The suite that every store passes. `open` gives a new, empty one for each test. */
@@ -310,6 +329,74 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       expect((await later.accesses()).map(({ evidence }) => callsThatReached(evidence))).toEqual([6]);
     });
 
+    test('says of each recording whom it names and when it recorded, and what it lost', async () => {
+      const { store, reopen } = await open();
+      const tally = tallyOf(2, HOUR + 3 * HOUR_MS);
+      tally.access(a, b, { kind: 'tcp', port: 1 }, 'callee').add(HOUR, 'failed');
+      tally.accepted = 3;
+      tally.lose('ring buffer', 5);
+      tally.lose('socket', 1);
+      const ghost: Endpoint = { ip: '10.0.0.9' };
+      tally.blindSpot({ kind: 'client-only', from: b, to: ghost, what: 'x' }, HOUR);
+      await store.addRecording(recordingOf('1'), tally);
+      const inventory = new Tally('kubernetes');
+      inventory.fact('node n', { fact: 'node', name: 'n', ips: [] });
+      await store.addRecording(recordingOf('2', 'kubernetes'), inventory);
+      await store.addRecording(recordingOf('3', 'otlp'), new Tally('otlp'));
+      await store.close();
+      const hour = HOUR / HOUR_MS;
+      const coverage = await (await reopen()).coverage();
+      expect(coverage).toMatchObject([
+        { source: 'envoy', events: 3, lost: 6, callees: [b], hours: [hour, hour + 3] },
+        { source: 'otlp', events: 0, lost: 0, callees: [], others: [], hours: [] },
+      ]);
+      expect(new Set(coverage[0]?.others)).toEqual(new Set([a, b, ghost]));
+    });
+
+    test('adds the coverage of points up by workload and source, and tells it from recordings of files', async () => {
+      const { store, reopen } = await open();
+      const hour = HOUR / HOUR_MS;
+      const of = (workload: SpiffeId, source: string, hours: number[], events: number, lost: number) => ({
+        workload,
+        source,
+        hours,
+        events,
+        lost,
+      });
+      const day = HOUR + 86_400_000;
+      await store.addLive(
+        batchOf({ coverage: [of(cart, 'proxy', [hour + 1, hour], 4, 1), of(web, 'proxy', [], 0, 7)] }),
+        [tallyOf(4)],
+      );
+      await store.addLive(batchOf({ at: day, coverage: [of(cart, 'proxy', [hour, hour + 23], 2, 0)] }), []);
+      await store.addLive(batchOf({ at: day, coverage: [of(cart, 'envoy', [hour + 24], 1, 1)] }), []);
+      // Whole or not at all: the mark is known.
+      await store.addLive(batchOf({ marks: [markOf(1)] }), []);
+      await store.addLive(batchOf({ marks: [markOf(1)], coverage: [of(cart, 'proxy', [1], 9, 9)] }), []);
+      await store.close();
+      const covered = (
+        spiffeId: SpiffeId,
+        source: string,
+        hours: number[],
+        events: number,
+        lost: number,
+      ) => ({
+        source,
+        events,
+        lost,
+        callees: [{ spiffeId }],
+        others: [],
+        hours,
+      });
+      expect(new Set(await (await reopen()).coverage())).toEqual(
+        new Set([
+          covered(cart, 'proxy', [hour, hour + 1, hour + 23], 6, 1),
+          covered(cart, 'envoy', [hour + 24], 1, 1),
+          covered(web, 'proxy', [], 0, 7),
+        ]),
+      );
+    });
+
     test('keeps no report twice, nor anything of a batch with one that was kept', async () => {
       const { store } = await open();
       await store.addLive(batchOf({ marks: [markOf(7), markOf(6)] }), [tallyOf(1)]);
@@ -363,6 +450,22 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       expect((await later.live()).flips).toEqual([other, flipOf(1, HOUR + 20)]);
       await later.addLive(batchOf({ forgotten: [flipKey(other), plaintextKey(plaintextOf(1))] }), []);
       expect(await later.live()).toMatchObject({ flips: [{ to: cart }], plaintext: [] });
+    });
+
+    test('adds calls that did not arrive up, with what was said of the last one', async () => {
+      const { store, reopen } = await open();
+      const other: UnreachedCalls = { ...unreachedOf(1), reason: 'owner' };
+      await store.addLive(batchOf({ unreached: [unreachedOf(2), other] }), []);
+      await store.addLive(
+        batchOf({ unreached: [unreachedOf(3, 'no answer', HOUR + 9)], settled: [cart] }),
+        [],
+      );
+      await store.close();
+      const later = await reopen();
+      const sum = { ...unreachedOf(5, 'no answer'), lastSeen: HOUR + 9 };
+      expect((await later.live()).unreached).toEqual([other, sum]);
+      await later.addLive(batchOf({ forgotten: [unreachedKey(other)] }), []);
+      expect((await later.live()).unreached).toEqual([sum]);
     });
   });
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FIRST_PREVIOUS, hashOf } from './audit.ts';
+import type { Committed } from './commits.ts';
 import type { AgentRecord, Change, IdentityStore, IssuedSvid, StoredJoinToken } from './identity-store.ts';
 
 /** A store that starts empty, and the same state opened anew (after the first was closed). */
@@ -52,6 +53,30 @@ const entry = (what: string) => ({
 const issue = (svid: IssuedSvid, replaces?: string): Change =>
   replaces === undefined ? { change: 'issue', svid } : { change: 'issue', svid, replaces };
 
+/** What a store tells of its commits, as it comes. */
+export function commitsOf(store: IdentityStore) {
+  const told: Committed[] = [];
+  let wake = Promise.withResolvers<void>();
+  let end = () => {};
+  const begin = async () => {
+    end = await store.watch((commit) => {
+      told.push(commit);
+      wake.resolve();
+      wake = Promise.withResolvers();
+    });
+  };
+  return {
+    told,
+    watching: begin(),
+    /** All that was told, once it is at least so many. */
+    async until(count: number): Promise<readonly Committed[]> {
+      while (told.length < count) await wake.promise;
+      return told;
+    },
+    stop: () => end(),
+  };
+}
+
 /** The suite that every identity store passes. `open` gives a new, empty one for each test. */
 export function describeIdentityStore(name: string, open: () => Promise<IdentityStoreUnderTest>): void {
   describe(`the identity contract of ${name}`, () => {
@@ -83,11 +108,114 @@ export function describeIdentityStore(name: string, open: () => Promise<Identity
       await store.close();
       const later = await reopen();
       expect(await later.documents('rule')).toEqual([
-        { name: '__proto__', data: [null, 'ä'] },
-        { name: 'a', data: { v: 2 } },
+        { name: '__proto__', version: 1, data: [null, 'ä'] },
+        { name: 'a', version: 2, data: { v: 2 } },
       ]);
-      expect(await later.documents('peer')).toEqual([{ name: 'a', data: 'other kind' }]);
+      expect(await later.documents('peer')).toEqual([{ name: 'a', version: 1, data: 'other kind' }]);
       await later.close();
+    });
+
+    test('changes a document only at the version that is expected of it', async () => {
+      const { store } = await open();
+      const put = (data: number, expect?: number): Change => ({
+        change: 'put',
+        kind: 'rollout',
+        name: 'cart',
+        data,
+        ...(expect === undefined ? {} : { expect }),
+      });
+      const conflict = { code: 'conflict', subject: 'cart' };
+      const versions = async () =>
+        (await store.documents('rollout')).map(({ version, data }) => [version, data]);
+      await expect(store.commit([put(1, 1)])).rejects.toMatchObject(conflict);
+      await store.commit([put(1, 0)]);
+      await expect(store.commit([put(2, 0)], entry('x'))).rejects.toMatchObject({
+        ...conflict,
+        message: expect.stringContaining('is at version 1'),
+      });
+      await store.commit([put(2, 1), put(3, 2)]);
+      await store.commit([put(4)]);
+      expect(await versions()).toEqual([[4, 4]]);
+      const remove: Change = { change: 'remove', kind: 'rollout', name: 'cart', expect: 3 };
+      await expect(store.commit([put(9), remove])).rejects.toMatchObject(conflict);
+      expect(await versions()).toEqual([[4, 4]]);
+      await store.commit([{ ...remove, expect: 4 }]);
+      await expect(store.commit([remove])).rejects.toMatchObject(conflict);
+      await store.commit([{ ...remove, expect: 0 }, put(5)]);
+      expect(await versions()).toEqual([[1, 5]]);
+      expect(await store.audit(1, 9)).toEqual([]);
+      await store.close();
+    });
+
+    test('lets one of many who change the same version at once do so', async () => {
+      const { store } = await open();
+      await store.commit([{ change: 'put', kind: 'rollout', name: 'cart', data: 'old' }]);
+      const change = (data: number): Change[] => [
+        { change: 'put', kind: 'rollout', name: 'cart', data, expect: 1 },
+      ];
+      const done = await Promise.allSettled([1, 2, 3].map((n) => store.commit(change(n), entry(String(n)))));
+      expect(done.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected']);
+      expect(await store.documents('rollout')).toEqual([{ name: 'cart', version: 2, data: 1 }]);
+      expect((await store.audit(1, 9)).map(({ what }) => what)).toEqual(['1']);
+      await store.close();
+    });
+
+    test('tells who watches every commit, in order and once', async () => {
+      const { store } = await open();
+      await store.commit([{ change: 'put', kind: 'rule', name: 'before', data: 1 }]);
+      const heard = commitsOf(store);
+      await heard.watching;
+      await Promise.all([
+        store.commit([{ change: 'put', kind: 'rule', name: 'a', data: 1 }], entry('a')),
+        store.commit([issue(svidOf('01')), { change: 'agent', agent }]),
+        store.commit([{ change: 'remove', kind: 'rule', name: 'a', expect: 9 }]).catch(() => {}),
+        store.commit([]),
+        store.commit([], entry('b')),
+        store.commit([{ change: 'remove', kind: 'rule', name: 'a' }]),
+      ]);
+      const told = await heard.until(4);
+      const first = told[0]?.seq ?? 0;
+      expect(told).toEqual([
+        {
+          seq: first,
+          own: true,
+          touched: [
+            { kind: 'rule', name: 'a' },
+            { kind: 'audit', name: '1' },
+          ],
+        },
+        {
+          seq: first + 1,
+          own: true,
+          touched: [
+            { kind: 'issued', name: '01' },
+            { kind: 'agent', name: agent.id },
+          ],
+        },
+        { seq: first + 2, own: true, touched: [{ kind: 'audit', name: '2' }] },
+        { seq: first + 3, own: true, touched: [{ kind: 'rule', name: 'a' }] },
+      ]);
+      heard.stop();
+      const second = commitsOf(store);
+      await second.watching;
+      await store.commit([{ change: 'allow', what: 'id', value: 'x' }]);
+      expect(await second.until(1)).toMatchObject([
+        { seq: first + 4, touched: [{ kind: 'revocation', name: 'x' }] },
+      ]);
+      expect(told).toHaveLength(4);
+      await store.close();
+    });
+
+    test('says only of which kinds they are where a commit touches thousands of things', async () => {
+      const { store } = await open();
+      const heard = commitsOf(store);
+      await heard.watching;
+      await store.commit(
+        Array.from({ length: 1001 }, (_, i) => issue(svidOf(`s${i}`))),
+        entry('x'),
+      );
+      expect((await heard.until(1))[0]?.touched).toEqual([{ kind: 'issued' }, { kind: 'audit' }]);
+      await store.close();
     });
 
     test('makes all changes of a commit with its audit entry, or none', async () => {
@@ -266,6 +394,7 @@ export function describeIdentityStore(name: string, open: () => Promise<Identity
       const { store } = await open();
       await store.close();
       await expect(store.commit([], entry('late'))).rejects.toMatchObject({ code: 'state' });
+      await expect(store.watch(() => {})).rejects.toMatchObject({ code: 'state' });
     });
   });
 }

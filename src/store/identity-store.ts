@@ -1,4 +1,6 @@
+import { InterlockError } from '../access/index.ts';
 import type { AuditEntry, AuditFault, NewAuditEntry } from './audit.ts';
+import type { OnCommit } from './commits.ts';
 
 /** Plain data as JSON carries it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -17,11 +19,16 @@ export const DOCUMENT_KINDS = [
   'setting',
   'rollout',
   'proxy',
+  'session',
+  'sign-in-link',
+  'review',
 ] as const;
 export type DocumentKind = (typeof DOCUMENT_KINDS)[number];
 
 export interface StoredDocument {
   readonly name: string;
+  /** 1 where it was put for the first time (also after it was removed); each put adds 1. */
+  readonly version: number;
   readonly data: Json;
 }
 
@@ -115,8 +122,16 @@ export type Change =
       readonly kind: DocumentKind;
       readonly name: string;
       readonly data: Json;
+      /** The version that it must have, 0 where it must not be there; any other is a `conflict`. */
+      readonly expect?: number;
     }
-  | { readonly change: 'remove'; readonly kind: DocumentKind; readonly name: string }
+  | {
+      readonly change: 'remove';
+      readonly kind: DocumentKind;
+      readonly name: string;
+      /** As of `put`; 0 changes nothing where it is not there. */
+      readonly expect?: number;
+    }
   /** Records a credential, and what it replaces where that is of the same agent. A known serial is a `conflict`. */
   | { readonly change: 'issue'; readonly svid: IssuedSvid; readonly replaces?: string }
   | {
@@ -135,7 +150,8 @@ export type Change =
 /**
  * Where the control plane keeps what must outlive it. No private key is ever in it. Asynchronous, and never blocks
  * the caller's thread; every engine passes the suite in identity-contract.test-helper.ts. A promise resolves once what it
- * stands for survives a power cut. Errors: `state` (damaged, newer, held by another process), `io` (disk full).
+ * stands for survives a power cut. Errors: `state` (damaged, newer, held by another process), `io` (disk full), `unavailable`
+ * (a database beyond the network does not answer).
  */
 export interface IdentityStore {
   /** Makes all changes and appends the audit entry, or does nothing. */
@@ -159,5 +175,29 @@ export interface IdentityStore {
   verifyAudit(from?: number): Promise<AuditFault | undefined>;
   /** Forgets what expired before `before`: issued credentials, used tokens, join tokens, revoked serials. */
   prune(before: number): Promise<number>;
+  /**
+   * Tells `onCommit` every commit that is made after the promise resolves, through this store or another one of the same
+   * database: in order, once each, after it is durable. The function given back ends that. Who reads everything after
+   * the promise resolved and then follows the commits has missed nothing.
+   */
+  watch(onCommit: OnCommit): Promise<() => void>;
   close(): Promise<void>;
+}
+
+/** A document that is not at the version that its change expects. */
+export function versionConflict(
+  {
+    kind,
+    name,
+    expect = 0,
+  }: { readonly kind: DocumentKind; readonly name: string; readonly expect?: number },
+  found: number,
+): InterlockError {
+  const is = found === 0 ? 'is not there' : `is at version ${found}`;
+  const wanted = expect === 0 ? 'it was expected to be absent' : `version ${expect} was expected`;
+  return new InterlockError(
+    'conflict',
+    name,
+    `the ${kind} ${name} ${is}, ${wanted}: somebody changed it meanwhile; look at it again and repeat the change`,
+  );
 }

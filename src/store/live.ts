@@ -28,6 +28,8 @@ export interface SeenFlip {
   readonly after: Verdict;
   /** The set in force was enforced and denied it. */
   readonly refused: boolean;
+  /** Version of the target set that judged it; absent where the point did not say. */
+  readonly targetVersion?: number;
   readonly count: number;
   readonly firstSeen: number;
   readonly lastSeen: number;
@@ -46,6 +48,37 @@ export interface PlaintextCaller {
   readonly lastSeen: number;
 }
 
+/** Why a call did not arrive: it was not the workload that made it, somebody else answered, nobody answered. */
+export const UNREACHED_REASONS = ['owner', 'untrusted', 'unreachable'] as const;
+
+/** Connections of a workload that never reached their peer, as its proxy reported them. They are no accesses. */
+export interface UnreachedCalls {
+  /** Who called, or in whose name somebody wanted to; the proxy itself where whoever it was is no workload. */
+  readonly from: SpiffeId;
+  /** Who was to answer, and where. */
+  readonly peer: SpiffeId;
+  readonly host: string;
+  readonly port: number;
+  readonly reason: (typeof UNREACHED_REASONS)[number];
+  /** Of the last one, for people. */
+  readonly detail: string;
+  readonly count: number;
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+}
+
+/** What the points of one workload saw, counted apart: what is said of one workload says nothing of another one. */
+export interface WorkloadCoverage {
+  readonly workload: SpiffeId;
+  /** Kind of the points. */
+  readonly source: string;
+  /** Hours since 1970 UTC in which they reported a call, or could have: each once, in any order. */
+  readonly hours: readonly number[];
+  /** Calls taken in, and calls that are known lost. */
+  readonly events: number;
+  readonly lost: number;
+}
+
 /** What enforcement points reported, beside the accesses: taken in together with them, or not at all. */
 export interface LiveBatch {
   /** When it is kept: milliseconds since 1970 UTC. */
@@ -56,9 +89,13 @@ export interface LiveBatch {
   readonly flips: readonly SeenFlip[];
   /** Added to those known by the same {@link plaintextKey}. */
   readonly plaintext: readonly PlaintextCaller[];
+  /** Added to those known by the same {@link unreachedKey}; none where absent. */
+  readonly unreached?: readonly UnreachedCalls[];
+  /** Added to what is known of the same workload and source. */
+  readonly coverage: readonly WorkloadCoverage[];
   /** Workloads whose flips known so far say nothing any more; they go before `flips` are added. */
   readonly settled: readonly SpiffeId[];
-  /** Keys of flips and plaintext callers that had to make room. */
+  /** Keys of flips, plaintext callers and unreached calls that had to make room. */
   readonly forgotten: readonly string[];
 }
 
@@ -67,20 +104,28 @@ export interface LiveState {
   readonly marks: readonly ReportMark[];
   readonly flips: readonly SeenFlip[];
   readonly plaintext: readonly PlaintextCaller[];
+  /** Absent where there are none. */
+  readonly unreached?: readonly UnreachedCalls[];
 }
 
 /** Marks of epochs that were not seen for so long are forgotten: nobody sends such a report again. Milliseconds. */
 export const MARK_MS = 30 * 86_400_000;
 
 /** One text for one flip: equal texts are added up. */
-export function flipKey({ from, to, action, before, after, refused }: SeenFlip): string {
-  const verdicts = `${verdictKey(before)}\n${verdictKey(after)}\n${refused}`;
+export function flipKey({ from, to, action, before, after, refused, targetVersion }: SeenFlip): string {
+  const of = targetVersion === undefined ? '' : ` ${targetVersion}`;
+  const verdicts = `${verdictKey(before)}\n${verdictKey(after)}\n${refused}${of}`;
   return `flip\n${principalText(from)}\n${to}\n${actionKey(action)}\n${verdicts}`;
 }
 
 /** One text for one plaintext caller of a port. */
 export function plaintextKey({ to, port, from, workload }: PlaintextCaller): string {
   return `plaintext\n${from}\n${to}\n${port}\n${workload ?? ''}`;
+}
+
+/** One text for one kind of call that does not arrive. */
+export function unreachedKey({ from, peer, host, port, reason }: UnreachedCalls): string {
+  return `unreached\n${from}\n${peer}\n${host}\n${port}\n${reason}`;
 }
 
 function verdictKey({ allowed, decidedBy, policy = '', rule = '' }: Verdict): string {
@@ -92,8 +137,8 @@ export interface SeenAccesses {
   readonly to: SpiffeId;
   /** The caller's text form. */
   readonly from: string;
-  /** Keys of actions that reached the workload, and of those that never did. */
-  readonly reached: readonly string[];
+  /** Keys of actions that went well at least once (outcome `ok`), and of those that never did. */
+  readonly good: readonly string[];
   readonly others: readonly string[];
 }
 

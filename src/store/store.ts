@@ -1,4 +1,4 @@
-import type { BlindSpot, Fact, RecordedAccess, Skip, Tally } from '../access/index.ts';
+import type { BlindSpot, Fact, RecordedAccess, RecordedCoverage, Skip, Tally } from '../access/index.ts';
 import type { LiveBatch, LiveState, ReportMark } from './live.ts';
 
 /** One file of a recording. `digest`, in hex, is that of its decompressed content. */
@@ -47,6 +47,11 @@ export interface Store {
   recordings(): Promise<Recording[]>;
   /** The digests of all files that were taken in: the ones that need not be read again. */
   digests(): Promise<Set<string>>;
+  /**
+   * What each recording covers and lost, for the workloads that it names. What enforcement points reported is one for each
+   * workload and source, whoever reported it: a recording of them ({@link addLive}) is not among these.
+   */
+  coverage(): Promise<RecordedCoverage[]>;
   /** Every recorded access with its evidence rebuilt; endpoint objects and names are shared between them. */
   accesses(): Promise<RecordedAccess[]>;
   /** Blind spots that are still open: those whose counts have added up to nothing are left out. */

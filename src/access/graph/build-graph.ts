@@ -4,6 +4,7 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Access, AccessGraph, KnownBlindSpot } from './graph.ts';
 import { Identities, type Named } from '../inventory/identify.ts';
 import type { Fact } from '../inventory/facts.ts';
+import { CoverageBook, type RecordedCoverage } from './coverage.ts';
 import { AccessMerger } from './merge-accesses.ts';
 import { type Principal, principalText } from '../principal.ts';
 import type { BlindSpot, BlindSpotKind } from '../tally.ts';
@@ -19,7 +20,12 @@ export interface Recorded {
   /** Events taken in, and events that the recordings say were lost. */
   readonly events: number;
   readonly lost: number;
+  /** The same by recording, so that each concerns only the workloads that it names. */
+  readonly coverage?: readonly RecordedCoverage[];
 }
+
+/** Accesses that are looked at in one step. */
+const STEP = 64;
 
 /** One end of a record with the identity that was decided for it. */
 interface Decided {
@@ -34,8 +40,19 @@ interface Decided {
  * laid over observed ones. The result does not depend on the order of its input.
  */
 export function buildGraph(recorded: Recorded): AccessGraph {
+  const steps = graphSteps(recorded);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
+/** The same in steps of a fraction of a millisecond: between two of them other work may be done. */
+export function* graphSteps(recorded: Recorded): Generator<void, AccessGraph> {
   const directory = new Directory(recorded.facts);
-  const resolver = new Resolver(directory, recorded.accesses, recorded.blindSpots);
+  yield;
+  const resolver = new Resolver(directory);
+  yield* resolver.resolve(recorded.accesses, recorded.blindSpots);
   const identities = new Identities(recorded.trustDomain, resolver.named);
   const book = new WorkloadBook(directory, identities);
   const decide = (resolved: Resolved): Decided => {
@@ -47,6 +64,7 @@ export function buildGraph(recorded: Recorded): AccessGraph {
 
   const spots = new SpotMerger();
   const merger = new AccessMerger();
+  const coverage = new CoverageBook();
   for (const [i, access] of recorded.accesses.entries()) {
     const resolvedTo = resolver.accessEnds[2 * i + 1] as Resolved;
     const from = decide(resolver.accessEnds[2 * i] as Resolved);
@@ -54,9 +72,12 @@ export function buildGraph(recorded: Recorded): AccessGraph {
     const action = withKnownPort(access.action, access.to, resolvedTo, directory);
     merger.add(from.principal, to.principal, action, access.side, access.evidence);
     book.recordedBy(access, from.principal, to.principal);
+    coverage.note(access.from, from.principal);
+    coverage.note(access.to, to.principal);
     noteDoubts(spots, access, from, to, action);
+    if (i % STEP === 0) yield;
   }
-  const observed = merger.finish();
+  const observed = yield* merger.finish();
   for (const spot of observed.transportOnly) spots.add(spot);
   for (const [i, spot] of recorded.blindSpots.entries()) {
     const resolvedTo = resolver.spotEnds[2 * i + 1] as Resolved;
@@ -65,16 +86,24 @@ export function buildGraph(recorded: Recorded): AccessGraph {
     const action =
       spot.action === undefined ? {} : { action: withKnownPort(spot.action, spot.to, resolvedTo, directory) };
     spots.add({ ...spot, ...action, from, to });
+    coverage.note(spot.from, from);
+    coverage.note(spot.to, to);
   }
   const declared = layDeclared(observed.accesses, directory, decide, spots);
+  yield;
+  const workloads = book.workloads();
+  yield;
   return {
     trustDomain: recorded.trustDomain,
-    workloads: book.workloads(),
-    accesses: declared.toSorted(byEnds),
+    workloads,
+    accesses: yield* inOrder(declared),
     blindSpots: spots.finish(declared),
     sharedAccounts: identities.shared,
     coverage: {
       ...observed.span,
+      ...(recorded.coverage === undefined
+        ? {}
+        : { byWorkload: coverage.finish(recorded.coverage, workloads.keys()) }),
       events: recorded.events,
       lost: recorded.lost,
     },
@@ -84,39 +113,44 @@ export function buildGraph(recorded: Recorded): AccessGraph {
 /** Resolves every end once, and gathers every name so that shared accounts are known before any ID is given. */
 class Resolver {
   /** Caller and callee by turns. */
-  readonly accessEnds: readonly Resolved[];
-  readonly spotEnds: readonly Resolved[];
+  readonly accessEnds: Resolved[] = [];
+  readonly spotEnds: Resolved[] = [];
   readonly named: Named[] = [];
+  readonly #directory: Directory;
+  /** What a SPIFFE ID means does not depend on the time. */
+  readonly #bySpiffeId = new Map<string, Resolved>();
 
-  constructor(directory: Directory, accesses: readonly RecordedAccess[], spots: readonly BlindSpot[]) {
-    // What a SPIFFE ID means does not depend on the time.
-    const bySpiffeId = new Map<string, Resolved>();
-    const resolve = (end: Endpoint, first: number, last: number): Resolved => {
-      const known = end.spiffeId === undefined ? undefined : bySpiffeId.get(end.spiffeId);
-      if (known !== undefined) return known;
-      const resolved = directory.resolve(end, first, last);
-      if (resolved.kind === 'workload') this.named.push(resolved);
-      if (end.spiffeId !== undefined) bySpiffeId.set(end.spiffeId, resolved);
-      return resolved;
-    };
-    const accessEnds: Resolved[] = [];
-    for (const { from, to, evidence } of accesses) {
+  constructor(directory: Directory) {
+    this.#directory = directory;
+  }
+
+  /** Call it once, before anything is read. */
+  *resolve(accesses: readonly RecordedAccess[], spots: readonly BlindSpot[]): Generator<void, void> {
+    for (const [i, { from, to, evidence }] of accesses.entries()) {
       const { firstSeen, lastSeen } = evidence;
-      accessEnds.push(resolve(from, firstSeen, lastSeen), resolve(to, firstSeen, lastSeen));
+      this.accessEnds.push(this.#one(from, firstSeen, lastSeen), this.#one(to, firstSeen, lastSeen));
+      if (i % STEP === 0) yield;
     }
-    const spotEnds: Resolved[] = [];
-    for (const { from, to, firstSeen, lastSeen } of spots) {
-      spotEnds.push(resolve(from, firstSeen, lastSeen), resolve(to, firstSeen, lastSeen));
-    }
-    this.accessEnds = accessEnds;
-    this.spotEnds = spotEnds;
-    for (const { namespace, name, serviceAccount } of directory.workloads()) {
+    for (const { from, to, firstSeen, lastSeen } of spots)
+      this.spotEnds.push(this.#one(from, firstSeen, lastSeen), this.#one(to, firstSeen, lastSeen));
+    yield;
+    for (const { namespace, name, serviceAccount } of this.#directory.workloads()) {
       this.named.push({ namespace, workload: name, serviceAccount });
     }
-    for (const { from, to } of directory.declared()) {
+    for (const { from, to } of this.#directory.declared()) {
       this.named.push(from);
       if (to.kind === 'workload') this.named.push(to);
     }
+    yield;
+  }
+
+  #one(end: Endpoint, first: number, last: number): Resolved {
+    const known = end.spiffeId === undefined ? undefined : this.#bySpiffeId.get(end.spiffeId);
+    if (known !== undefined) return known;
+    const resolved = this.#directory.resolve(end, first, last);
+    if (resolved.kind === 'workload') this.named.push(resolved);
+    if (end.spiffeId !== undefined) this.#bySpiffeId.set(end.spiffeId, resolved);
+    return resolved;
   }
 }
 
@@ -247,10 +281,22 @@ const spotText = (s: KnownBlindSpot) => `${s.kind} ${principalText(s.from)} ${pr
 
 const order = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
-function byEnds(a: Access, b: Access): number {
-  return (
-    order(principalText(a.to), principalText(b.to)) ||
-    order(principalText(a.from), principalText(b.from)) ||
-    order(actionKey(a.action), actionKey(b.action))
-  );
+/** By callee, caller and action: one callee after the other, since each has few of all accesses. */
+function* inOrder(accesses: readonly Access[]): Generator<void, Access[]> {
+  const byCallee = new Map<string, { readonly key: string; readonly access: Access }[]>();
+  for (const [i, access] of accesses.entries()) {
+    const to = principalText(access.to);
+    const one = { key: `${principalText(access.from)}\n${actionKey(access.action)}`, access };
+    const known = byCallee.get(to);
+    if (known === undefined) byCallee.set(to, [one]);
+    else known.push(one);
+    if (i % STEP === 0) yield;
+  }
+  const sorted: Access[] = [];
+  for (const to of [...byCallee.keys()].sort(order)) {
+    const own = byCallee.get(to) ?? [];
+    for (const { access } of own.sort((a, b) => order(a.key, b.key))) sorted.push(access);
+    yield;
+  }
+  return sorted;
 }

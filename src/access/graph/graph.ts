@@ -4,6 +4,7 @@ import type { ContainerPort, WorkloadKind } from '../inventory/facts.ts';
 import type { Principal } from '../principal.ts';
 import type { SpiffeId } from '../spiffe-id.ts';
 import type { BlindSpotKind } from '../tally.ts';
+import type { Covered } from './coverage.ts';
 
 /** The four views of access. */
 export const VIEWS = ['possible', 'declared', 'observed', 'authorized'] as const;
@@ -75,6 +76,11 @@ export interface Coverage {
   readonly hours: readonly number[];
   /** The same for each source; absent where it is not known which source recorded when. */
   readonly bySource?: ReadonlyMap<string, readonly number[]>;
+  /**
+   * By workload, what the recordings that concern it cover and lost: the rest of the estate says nothing of it. Absent
+   * where that is not known; a workload that none names has no entry.
+   */
+  readonly byWorkload?: ReadonlyMap<SpiffeId, Covered>;
   readonly events: number;
   readonly lost: number;
 }

@@ -57,12 +57,11 @@ export class AccessMerger {
     }
   }
 
-  /** The observed accesses, connections that stand in for unseen requests, and the time they cover. Call it last. */
-  finish(): {
-    accesses: Access[];
-    transportOnly: KnownBlindSpot[];
-    span: Span;
-  } {
+  /**
+   * The observed accesses, connections that stand in for unseen requests, and the time they cover; a step for each
+   * caller. Call it last.
+   */
+  *finish(): Generator<void, { accesses: Access[]; transportOnly: KnownBlindSpot[]; span: Span }> {
     const accesses: Access[] = [];
     const transportOnly: KnownBlindSpot[] = [];
     for (const [from, pairs] of this.#pairs) {
@@ -71,6 +70,7 @@ export class AccessMerger {
         pair.byAction.clear();
       }
       this.#pairs.delete(from);
+      yield;
     }
     return { accesses, transportOnly, span: this.#span() };
   }

@@ -1,4 +1,5 @@
 import {
+  type Access,
   type AccessGraph,
   callsThatReached,
   HOUR_MS,
@@ -38,10 +39,20 @@ const NEW_MS = 7 * DAY_MS;
 /** ... this. */
 const LONG_MS = 8 * DAY_MS;
 
-/** The end of the baseline: as stated, else 7 days before the end of recordings longer than 8 days. */
-export function baselineEndOf(graph: AccessGraph, stated: number | undefined): number {
+/**
+ * The end of the baseline of one callee: as stated, else 7 days before the end of recordings, where its own calls go back more
+ * than 8 days from there. By callee: what somebody dates back elsewhere must not make its fresh accesses doubts.
+ */
+export function baselineEndOf(
+  { coverage: { lastSeen } }: Pick<AccessGraph, 'coverage'>,
+  accesses: readonly Pick<Access, 'evidence'>[],
+  stated: number | undefined,
+): number {
   if (stated !== undefined) return stated;
-  const { firstSeen, lastSeen } = graph.coverage;
+  const firstSeen = accesses.reduce(
+    (first, { evidence }) => Math.min(first, evidence.firstSeen),
+    Number.POSITIVE_INFINITY,
+  );
   return lastSeen - firstSeen > LONG_MS ? lastSeen - NEW_MS : Number.POSITIVE_INFINITY;
 }
 

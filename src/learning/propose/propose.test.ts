@@ -235,6 +235,14 @@ describe('what is declared', () => {
 });
 
 describe('a doubt', () => {
+  test('are not about what is fresh at one callee because calls of another one go far back', () => {
+    const old = access('web', 'orders', 'GET /steady :80', { at: [START, START + 14 * DAY] });
+    const fresh = access('web', 'cart', 'GET /new :80', { at: [START + 13 * DAY, START + 14 * DAY] });
+    expect(propose(graphOf([old, fresh])).doubts).toEqual([]);
+    const longKnown = access('web', 'cart', 'GET /a :80', { at: [START + DAY] });
+    expect(propose(graphOf([old, fresh, longKnown])).doubts).toHaveLength(1);
+  });
+
   const steady = access('web', 'orders', 'GET /steady :80', {
     at: Array.from({ length: 15 }, (_, day) => START + day * DAY),
     instances: ['p1', 'p2', 'p3'],

@@ -96,7 +96,6 @@ export interface Proposal {
 export function propose(graph: AccessGraph, options: ProposeOptions = {}): Proposal {
   const { byCallee, outside } = accessesByCallee(graph);
   const instances = instancesOfCallers(graph);
-  const baselineEnd = baselineEndOf(graph, options.baselineEnd);
   const callees: Callee[] = [];
   for (const to of [...new Set([...byCallee.keys(), ...blindlyCalled(graph)])].sort()) {
     if (options.to !== undefined && to !== options.to) continue;
@@ -107,7 +106,7 @@ export function propose(graph: AccessGraph, options: ProposeOptions = {}): Propo
   const idOf = doubtIds(callees.flatMap(({ units }) => units));
   const parts = callees.map((callee) => {
     const judged = {
-      baselineEnd,
+      baselineEnd: baselineEndOf(graph, callee.accesses, options.baselineEnd),
       incidents: options.incidents ?? [],
       instances,
       requestPorts: requestPorts(callee.accesses),

@@ -37,7 +37,7 @@ export interface Readiness {
   readonly calendar: Calendar;
   readonly blindSpots: readonly OpenBlindSpot[];
   readonly doubts: readonly OpenDoubt[];
-  /** Events taken in and known lost over all recordings, and the lost ones' share of both. */
+  /** Events taken in and known lost over the recordings that name the workload, and the lost ones' share of both. */
   readonly events: { readonly taken: number; readonly lost: number; readonly lostShare: number };
 }
 

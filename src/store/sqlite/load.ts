@@ -6,11 +6,12 @@ import {
   type Endpoint,
   emptyEvidence,
   type RecordedAccess,
+  type RecordedCoverage,
   type Side,
   type Skip,
 } from '../../access/index.ts';
 import type { Recording, RecordingFile } from '../store.ts';
-import { unpackCounts, unpackNumbers } from './packing.ts';
+import { unpackAscending, unpackCounts, unpackNumbers } from './packing.ts';
 import { internedValues, type Row, rowsOf } from './rows.ts';
 
 /** Every recorded access. What is interned in the tables stays shared in memory. */
@@ -93,6 +94,57 @@ export function loadRecordings(db: DatabaseSync): Recording[] {
     });
   }
   return recordings;
+}
+
+/** What recordings cover; those of enforcement points by workload and source, over all days. */
+export function loadCoverage(db: DatabaseSync): RecordedCoverage[] {
+  const endpoints = internedValues<Endpoint>(db, 'endpoint');
+  const ends = (packed: unknown) =>
+    // NULL, or bytes: a column of a STRICT table.
+    packed === null ? undefined : unpackAscending(packed as Uint8Array).map((id) => pick(endpoints, id));
+  const found: RecordedCoverage[] = [];
+  const sql = `SELECT format, accepted, lost, callees, others, hours FROM recording
+    WHERE format <> 'kubernetes' AND id NOT IN (SELECT recording FROM live_recording) ORDER BY id`;
+  for (const row of rowsOf(db, sql)) {
+    // JSON that write.ts made of a value of this type.
+    const lost = JSON.parse(String(row[2])) as [string, number][];
+    const [callees, others] = [ends(row[3]), ends(row[4])];
+    found.push({
+      source: String(row[0]),
+      events: Number(row[1]),
+      lost: lost.reduce((sum, [, n]) => sum + n, 0),
+      ...(callees === undefined ? {} : { callees }),
+      ...(others === undefined ? {} : { others }),
+      ...(row[5] === null ? {} : { hours: unpackAscending(bytes(row, 5)) }),
+    });
+  }
+  return [...found, ...liveCoverage(db)];
+}
+
+/** By workload and source, over all days. */
+function liveCoverage(db: DatabaseSync): RecordedCoverage[] {
+  const found = new Map<
+    string,
+    { source: string; name: string; events: number; lost: number; hours: number[] }
+  >();
+  const sql = `SELECT name.data, source, day, hours, events, lost FROM live_coverage
+    JOIN name ON name.id = workload ORDER BY workload, source, day`;
+  for (const row of rowsOf(db, sql)) {
+    const [name, source] = [String(row[0]), String(row[1])];
+    const [day, mask, events, lost] = [Number(row[2]), Number(row[3]), Number(row[4]), Number(row[5])];
+    const key = `${source} ${name}`;
+    let known = found.get(key);
+    if (known === undefined) found.set(key, (known = { source, name, events: 0, lost: 0, hours: [] }));
+    known.events += events;
+    known.lost += lost;
+    for (let hour = 0; hour < 24; hour++) if (((mask >> hour) & 1) === 1) known.hours.push(day * 24 + hour);
+  }
+  return Array.from(found.values(), ({ name, ...rest }) => ({
+    ...rest,
+    // The name table holds the JSON texts of strings and nothing else.
+    callees: [{ spiffeId: JSON.parse(name) as string }],
+    others: [],
+  }));
 }
 
 function bytes(row: Row, column: number): Uint8Array {

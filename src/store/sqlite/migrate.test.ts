@@ -7,8 +7,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
-import { callsThatReached, outcomesOf } from '../../access/index.ts';
+import { buildGraph, callsThatReached, outcomesOf, parseSpiffeId } from '../../access/index.ts';
 import { batchOf, flipOf, markOf, tallyOf } from '../contract.ts';
+import { recordedOf } from '../recorded.ts';
 import { openSqliteStore, STATE_FILE } from './open.ts';
 import { SCHEMA_VERSION } from './schema.ts';
 
@@ -16,13 +17,13 @@ const root = mkdtempSync(join(tmpdir(), 'interlock-migrate-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 let made = 0;
 
-/** A state that the program of version 1 wrote. */
-function oldState(): string {
+/** A state that the program of an earlier version wrote. */
+function oldState(version = 1): string {
   const dir = join(root, String(++made));
   mkdirSync(dir);
   writeFileSync(
     join(dir, STATE_FILE),
-    gunzipSync(readFileSync(new URL('./fixtures/version-1.db.gz', import.meta.url))),
+    gunzipSync(readFileSync(new URL(`./fixtures/version-${version}.db.gz`, import.meta.url))),
   );
   return dir;
 }
@@ -111,8 +112,8 @@ describe('a state of version 1', () => {
     await second.close();
   });
 
-  test('has the same tables afterwards as a new state', async () => {
-    const old = oldState();
+  test.each([1, 2])('has the same tables afterwards as a new state, from version %i', async (version) => {
+    const old = oldState(version);
     const fresh = join(root, String(++made));
     await openSqliteStore(old).close();
     await openSqliteStore(fresh, { create: true }).close();
@@ -125,5 +126,33 @@ describe('a state of version 1', () => {
       return rows;
     };
     expect(tables(old)).toEqual(tables(fresh));
+  });
+});
+
+describe('a state of version 2', () => {
+  const STORE = 'spiffe://example.org/ns/shop/sa/store';
+
+  test('whose losses nobody counted by workload holds them against every one; what comes from now on it does not', async () => {
+    const dir = oldState(2);
+    expect(versionOf(dir)).toBe(2);
+    const store = openSqliteStore(dir);
+    const before = [
+      { source: 'envoy', events: 6, lost: 3 },
+      { source: 'proxy', events: 4, lost: 2 },
+    ];
+    expect(await store.coverage()).toEqual(before);
+    const { coverage } = buildGraph(await recordedOf(store, 'example.org'));
+    expect([...(coverage.byWorkload?.values() ?? [])].map(({ lost }) => lost)).toEqual([5, 5, 5]);
+    expect((await store.live()).flips).toMatchObject([{ to: STORE, count: 1 }]);
+
+    // On the same day: what was counted before is not counted again.
+    const counted = { workload: parseSpiffeId(STORE), source: 'proxy', hours: [5], events: 1, lost: 9 };
+    await store.addLive(batchOf({ marks: [markOf(1)], coverage: [counted] }), [tallyOf(1)]);
+    expect(await store.coverage()).toEqual([
+      ...before,
+      { source: 'proxy', events: 1, lost: 9, callees: [{ spiffeId: STORE }], others: [], hours: [5] },
+    ]);
+    expect(await store.recordings()).toHaveLength(3);
+    await store.close();
   });
 });

@@ -37,6 +37,22 @@ export function packNumbers(values: Iterable<number>): Uint8Array {
   return packer.take();
 }
 
+/** Packs ascending numbers, each as its distance to the one before. */
+export function packAscending(values: Iterable<number>): Uint8Array {
+  let before = 0;
+  for (const value of values) {
+    packer.write(value - before);
+    before = value;
+  }
+  return packer.take();
+}
+
+/** The numbers that {@link packAscending} packed. */
+export function unpackAscending(bytes: Uint8Array): number[] {
+  let sum = 0;
+  return unpackNumbers(bytes).map((distance) => (sum += distance));
+}
+
 /** The numbers that {@link packNumbers} packed. */
 export function unpackNumbers(bytes: Uint8Array): number[] {
   // As many as there are bytes that end one: no room to spare, in hundreds of thousands of lists.

@@ -1,5 +1,5 @@
 /** Version of the tables below, kept in SQLite's `user_version`. A newer one is refused, never guessed at. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 /** SQLite's `application_id` of a state file: "IntL" in ASCII. */
 export const APPLICATION_ID = 0x496e744c;
 
@@ -21,8 +21,30 @@ const LIVE_TABLES = `
   CREATE INDEX live_sighting_by_callee ON live_sighting (kind, callee);
 `;
 
+/**
+ * What version 3 adds: whom a recording names and which hours it covers (NULL of one that was taken in before, and of live
+ * ones), and live coverage by workload. `hours` of it is a bit for each hour of the day.
+ */
+const LIVE_COVERAGE = `
+  CREATE TABLE live_coverage (
+    workload INTEGER NOT NULL, source TEXT NOT NULL, day INTEGER NOT NULL, hours INTEGER NOT NULL, events INTEGER NOT NULL,
+    lost INTEGER NOT NULL, PRIMARY KEY (workload, source, day)
+  ) STRICT, WITHOUT ROWID;
+`;
+/** Live recordings of before are closed: what they hold was not counted by workload, so they concern every one. */
+const BY_WORKLOAD = `
+  ALTER TABLE recording ADD COLUMN callees BLOB;
+  ALTER TABLE recording ADD COLUMN others BLOB;
+  ALTER TABLE recording ADD COLUMN hours BLOB;
+  DELETE FROM live_recording;
+  ${LIVE_COVERAGE}
+`;
+
 /** By the version that is left: what makes the next one of it. Each is one transaction together with its number. */
-export const MIGRATIONS: ReadonlyMap<number, string> = new Map([[1, LIVE_TABLES]]);
+export const MIGRATIONS: ReadonlyMap<number, string> = new Map([
+  [1, LIVE_TABLES],
+  [2, BY_WORKLOAD],
+]);
 
 /**
  * Endpoints, actions and names are interned: an access is four numbers and its counters. The counters of all
@@ -36,7 +58,7 @@ export const SCHEMA = `
   CREATE TABLE recording (
     id INTEGER PRIMARY KEY, format TEXT NOT NULL, taken_at REAL NOT NULL, read INTEGER NOT NULL,
     accepted INTEGER NOT NULL, skips TEXT NOT NULL, lost TEXT NOT NULL, first_seen REAL NOT NULL, last_seen REAL NOT NULL
-  ) STRICT;
+  , callees BLOB, others BLOB, hours BLOB) STRICT;
   CREATE TABLE file (
     digest TEXT PRIMARY KEY, recording INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
@@ -54,6 +76,7 @@ export const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE fact (key TEXT PRIMARY KEY, data TEXT NOT NULL) STRICT, WITHOUT ROWID;
   ${LIVE_TABLES}
+  ${LIVE_COVERAGE}
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;

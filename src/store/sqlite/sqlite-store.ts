@@ -1,9 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite';
-import type { BlindSpot, Fact, RecordedAccess, Tally } from '../../access/index.ts';
+import type { BlindSpot, Fact, RecordedAccess, RecordedCoverage, Tally } from '../../access/index.ts';
 import type { LiveBatch, LiveState, ReportMark } from '../live.ts';
 import type { NewRecording, Recording, Store } from '../store.ts';
 import { damaged, stateFailure } from './failures.ts';
-import { loadAccesses, loadBlindSpots, loadRecordings } from './load.ts';
+import { loadAccesses, loadBlindSpots, loadCoverage, loadRecordings } from './load.ts';
 import { knownMarks, loadLive, writeLive } from './live/rows.ts';
 import { rowsOf, valueOf } from './rows.ts';
 import { writeRecording } from './write.ts';
@@ -38,6 +38,10 @@ export class SqliteStore implements Store {
     return this.#read(
       (db) => new Set(Array.from(rowsOf(db, 'SELECT digest FROM file'), ([it]) => String(it))),
     );
+  }
+
+  coverage(): Promise<RecordedCoverage[]> {
+    return this.#read(loadCoverage);
   }
 
   accesses(): Promise<RecordedAccess[]> {

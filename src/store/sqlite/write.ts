@@ -12,7 +12,7 @@ import {
   type Tally,
 } from '../../access/index.ts';
 import type { NewRecording } from '../store.ts';
-import { packCounts, packNumbers, unpackCounts, unpackNumbers } from './packing.ts';
+import { packAscending, packCounts, packNumbers, unpackCounts, unpackNumbers } from './packing.ts';
 import { Interner } from './rows.ts';
 
 /** Adds one recording inside a transaction that the caller opened and ends. */
@@ -22,8 +22,9 @@ export function writeRecording(
   tally: Tally,
   carry: unknown,
 ): void {
-  writeSummary(db, recording, tally);
+  const id = writeSummary(db, recording, tally);
   writeContent(db, tally);
+  writeCoverage(db, id, tally);
   if (carry !== undefined) {
     db.prepare('INSERT OR REPLACE INTO carry (format, data) VALUES (?, ?)').run(
       recording.format,
@@ -41,6 +42,26 @@ export function writeContent(db: DatabaseSync, tally: Tally): void {
   for (const spot of tally.blindSpots()) spots.add(spot);
   const fact = db.prepare('INSERT OR REPLACE INTO fact (key, data) VALUES (?, ?)');
   for (const each of tally.facts()) fact.run(factKey(each), JSON.stringify(each));
+}
+
+/** Notes whom a recording names, and in which hours it recorded anything: it concerns nobody else. */
+function writeCoverage(db: DatabaseSync, recording: number, tally: Tally): void {
+  const endpoints = new Interner(db, 'endpoint');
+  const callees = new Set<number>();
+  const others = new Set<number>();
+  const hours = new Set<number>();
+  const idOf = (end: Endpoint) => endpoints.idOf(endpointData(end));
+  for (const { from, to, evidence } of tally.accesses()) {
+    callees.add(idOf(to));
+    others.add(idOf(from));
+    for (const key of evidence.counts.keys()) hours.add(key >> 2);
+  }
+  for (const { from, to } of tally.blindSpots()) others.add(idOf(from)).add(idOf(to));
+  const packed = [callees, others, hours].map((set) => packAscending([...set].toSorted((a, b) => a - b)));
+  db.prepare('UPDATE recording SET callees = ?, others = ?, hours = ? WHERE id = ?').run(
+    ...packed,
+    recording,
+  );
 }
 
 /** Writes the row of a recording and its files; gives the row's number. */

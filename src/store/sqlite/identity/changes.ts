@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { InterlockError } from '../../../access/index.ts';
 import { chained, type NewAuditEntry } from '../../audit.ts';
-import type { Change, IssuedSvid } from '../../identity-store.ts';
+import { type Change, type IssuedSvid, versionConflict } from '../../identity-store.ts';
 
 /** Makes changes inside a transaction that the caller opened and ends. */
 export class ChangeWriter {
@@ -15,13 +15,14 @@ export class ChangeWriter {
   make(change: Change): void {
     switch (change.change) {
       case 'put':
-        this.#run('INSERT OR REPLACE INTO document (kind, name, data) VALUES (?, ?, ?)', [
-          change.kind,
-          change.name,
-          JSON.stringify(change.data),
-        ]);
+        this.#expect(change);
+        this.#run(
+          'INSERT INTO document (kind, name, data) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET data = excluded.data, version = version + 1',
+          [change.kind, change.name, JSON.stringify(change.data)],
+        );
         break;
       case 'remove':
+        this.#expect(change);
         this.#run('DELETE FROM document WHERE kind = ? AND name = ?', [change.kind, change.name]);
         break;
       case 'issue':
@@ -78,8 +79,13 @@ export class ChangeWriter {
     }
   }
 
-  /** Appends to the audit log, chained to its last entry. */
-  append(entry: NewAuditEntry): void {
+  /** The number of the commit that is being made. */
+  nextSeq(): number {
+    return Number(this.#prepared('UPDATE commit_head SET seq = seq + 1 RETURNING seq').get()?.['seq']);
+  }
+
+  /** Appends to the audit log, chained to its last entry, and gives the entry's number. */
+  append(entry: NewAuditEntry): number {
     const row = this.#prepared('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1').get();
     const last = row === undefined ? undefined : { seq: Number(row['seq']), hash: String(row['hash']) };
     const { seq, at, who, act, what, details, previous, hash } = chained(entry, last);
@@ -93,6 +99,17 @@ export class ChangeWriter {
       previous,
       hash,
     ]);
+    return seq;
+  }
+
+  #expect(change: Extract<Change, { change: 'put' | 'remove' }>): void {
+    if (change.expect === undefined) return;
+    const row = this.#prepared('SELECT version FROM document WHERE kind = ? AND name = ?').get(
+      change.kind,
+      change.name,
+    );
+    const version = Number(row?.['version'] ?? 0);
+    if (version !== change.expect) throw versionConflict(change, version);
   }
 
   #issue(svid: IssuedSvid, replaces: string | undefined): void {

@@ -1,9 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import { InterlockError } from '../../../access/index.ts';
+import { type OnCommit, Watchers } from '../../commits.ts';
 import type { IdentityStore } from '../../identity-store.ts';
 import type { FromThread, Outcome, SentError, Start, ToThread } from './messages.ts';
 import type { IdentityStoreOptions } from './open.ts';
-import type { Call, Operation } from './operations.ts';
+import type { Call, NewCommit, Operation } from './operations.ts';
 
 /** Calls that are made in one transaction at most. */
 const MAX_BATCH = 2000;
@@ -35,6 +36,7 @@ class SqliteIdentityStore implements IdentityStore {
   #waiting: Waiting[] = [];
   #underWay: Waiting[] = [];
   #broken: Error | undefined;
+  readonly #watchers = new Watchers();
 
   constructor(start: Start) {
     // Sources run as .ts and the built program as .js: the thread's file has this file's extension.
@@ -67,6 +69,11 @@ class SqliteIdentityStore implements IdentityStore {
   audit = this.#operation('audit');
   verifyAudit = this.#operation('verifyAudit');
   prune = this.#operation('prune');
+
+  async watch(onCommit: OnCommit): Promise<() => void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    return this.#watchers.add(onCommit);
+  }
 
   /** Ends after what was asked before is done. */
   async close(): Promise<void> {
@@ -115,8 +122,14 @@ class SqliteIdentityStore implements IdentityStore {
       case 'outcomes': {
         const done = this.#underWay;
         this.#send();
-        for (const [i, { settle }] of done.entries()) {
-          settle(message.outcomes[i] ?? { error: { subject: this.#dir, message: 'an answer is missing' } });
+        for (const [i, { call, settle }] of done.entries()) {
+          const outcome = message.outcomes[i];
+          if (call.operation === 'commit' && outcome !== undefined && 'value' in outcome) {
+            // What `commit` of the thread's table gives.
+            const commit = outcome.value as NewCommit | undefined;
+            if (commit !== undefined) this.#watchers.tell({ ...commit, own: true });
+            settle({ value: undefined });
+          } else settle(outcome ?? { error: { subject: this.#dir, message: 'an answer is missing' } });
         }
       }
     }

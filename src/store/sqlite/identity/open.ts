@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { InterlockError, isInterlockError } from '../../../access/index.ts';
 import { stateFailure } from '../failures.ts';
-import { IDENTITY_APPLICATION_ID, IDENTITY_SCHEMA, IDENTITY_SCHEMA_VERSION } from './schema.ts';
+import { IDENTITY_APPLICATION_ID, IDENTITY_MIGRATIONS, IDENTITY_SCHEMA_VERSION } from './schema.ts';
 
 /** Name of the identity database inside the state directory. */
 export const IDENTITY_FILE = 'identity.db';
@@ -52,17 +52,34 @@ function prepare(db: DatabaseSync, dir: string, options: IdentityStoreOptions): 
   db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   if (options.maxPages !== undefined) db.exec(`PRAGMA max_page_count = ${options.maxPages}`);
   db.exec('BEGIN IMMEDIATE');
-  if (db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0) db.exec(IDENTITY_SCHEMA);
+  const isEmpty = db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0;
+  if (isEmpty) db.exec(`${IDENTITY_MIGRATIONS.get(0)} PRAGMA user_version = 1`);
   db.exec('COMMIT');
   const application = db.prepare('PRAGMA application_id').get()?.['application_id'];
-  const version = db.prepare('PRAGMA user_version').get()?.['user_version'];
-  if (application !== IDENTITY_APPLICATION_ID || typeof version !== 'number') throw damagedIdentity(dir);
+  if (application !== IDENTITY_APPLICATION_ID) throw damagedIdentity(dir);
+  migrate(db, dir);
+}
+
+/** This process alone has the database: a step that was interrupted before its commit is made anew. */
+function migrate(db: DatabaseSync, dir: string): void {
+  let version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
   if (version > IDENTITY_SCHEMA_VERSION) {
     throw new InterlockError(
       'state',
       dir,
       `${file(dir)} was written by a newer interlock (its version ${version}, this program's ${IDENTITY_SCHEMA_VERSION}): use that one`,
     );
+  }
+  for (; version < IDENTITY_SCHEMA_VERSION; version++) {
+    const step = version === 0 ? undefined : IDENTITY_MIGRATIONS.get(version);
+    if (step === undefined) throw damagedIdentity(dir);
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      db.exec(`${step} PRAGMA user_version = ${version + 1}; COMMIT`);
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK');
+      throw error;
+    }
   }
 }
 

@@ -8,11 +8,12 @@ import {
   type IssuedFilter,
   type LiveCount,
 } from '../../identity-store.ts';
+import { type Committed, touchedBy } from '../../commits.ts';
 import { ChangeWriter } from './changes.ts';
 import { agentOf, auditOf, issuedOf, joinTokenOf, jsonOf, LIVE, revocationOf, whereOf } from './rows.ts';
 
-/** Every method of the store but `close`, as a call that can be sent to the thread that holds the database. */
-export type Operation = Exclude<keyof IdentityStore, 'close'>;
+/** Every method of the store that asks the database something, as a call that can be sent to the thread that holds the database. */
+export type Operation = Exclude<keyof IdentityStore, 'watch' | 'close'>;
 export interface Call<Name extends Operation = Operation> {
   readonly operation: Name;
   readonly args: Parameters<IdentityStore[Name]>;
@@ -24,6 +25,9 @@ type Operations = {
   ) => Awaited<ReturnType<IdentityStore[Name]>>;
 };
 
+/** A commit as the thread knows it: all of them are made through this store. */
+export type NewCommit = Omit<Committed, 'own'>;
+
 /** Largest number of rows that one answer holds. */
 const MAX_ROWS = 10_000;
 /** Entries that the check of the audit log reads at once. */
@@ -33,15 +37,22 @@ const AUDIT_PAGE = 1000;
 export function operationsOn(db: DatabaseSync): Operations {
   const writer = new ChangeWriter(db);
   return {
-    commit(changes: readonly Change[], entry?: NewAuditEntry) {
+    /** Gives what those who watch are told, which the other thread takes out of the answer. */
+    commit(changes: readonly Change[], entry?: NewAuditEntry): NewCommit | undefined {
       for (const change of changes) writer.make(change);
-      if (entry !== undefined) writer.append(entry);
+      const audit = entry === undefined ? undefined : writer.append(entry);
+      const touched = touchedBy(changes, audit);
+      return touched.length === 0 ? undefined : { seq: writer.nextSeq(), touched };
     },
     documents: (kind: DocumentKind) =>
       db
-        .prepare('SELECT name, data FROM document WHERE kind = ? ORDER BY name')
+        .prepare('SELECT name, version, data FROM document WHERE kind = ? ORDER BY name')
         .all(kind)
-        .map((row) => ({ name: String(row['name']), data: jsonOf(row['data']) })),
+        .map((row) => ({
+          name: String(row['name']),
+          version: Number(row['version']),
+          data: jsonOf(row['data']),
+        })),
     takeJoinToken(hash: string) {
       // One statement: of two callers at once, one gets the row and the other gets none.
       const row = db.prepare('DELETE FROM join_token WHERE hash = ? RETURNING *').get(hash);

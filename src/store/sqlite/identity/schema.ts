@@ -1,5 +1,5 @@
 /** Version of the tables below, kept in SQLite's `user_version`. */
-export const IDENTITY_SCHEMA_VERSION = 1;
+export const IDENTITY_SCHEMA_VERSION = 2;
 /** SQLite's `application_id` of an identity database: "IntI" in ASCII. */
 export const IDENTITY_APPLICATION_ID = 0x496e7449;
 
@@ -7,7 +7,7 @@ export const IDENTITY_APPLICATION_ID = 0x496e7449;
  * Times are INTEGER milliseconds since 1970 UTC. The audit log is append-only to every statement: its triggers
  * refuse others, and AUTOINCREMENT remembers the highest number, so that a cut-off end is found.
  */
-export const IDENTITY_SCHEMA = `
+const VERSION_1 = `
   CREATE TABLE document (
     kind TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (kind, name)
   ) STRICT, WITHOUT ROWID;
@@ -39,5 +39,21 @@ export const IDENTITY_SCHEMA = `
   CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
   CREATE TRIGGER audit_undeleted BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
   PRAGMA application_id = ${IDENTITY_APPLICATION_ID};
-  PRAGMA user_version = ${IDENTITY_SCHEMA_VERSION};
 `;
+
+/** What version 2 adds: versions of documents, the number of the last commit, and an index for the one filter without. */
+const VERSION_2 = `
+  ALTER TABLE document ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+  CREATE TABLE commit_head (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO commit_head VALUES (1, 0);
+  CREATE INDEX issued_by_rule ON issued (rule);
+`;
+
+/**
+ * By the version that is left: what makes the next one of it. A new database takes every step, so that it is the same as
+ * one that grew. Each step is one transaction together with its number (SQLite keeps `user_version` in its first page).
+ */
+export const IDENTITY_MIGRATIONS: ReadonlyMap<number, string> = new Map([
+  [0, VERSION_1],
+  [1, VERSION_2],
+]);

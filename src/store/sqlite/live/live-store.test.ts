@@ -49,7 +49,7 @@ test('gives what was kept and seen to the one who opens it next', async () => {
   const second = await openLiveStore(dir, { trustDomain });
   expect(second.kept).toEqual({ marks: [markOf(4)], flips: [flipOf(2)], plaintext: [plaintextOf(1)] });
   expect(second.seen).toEqual([
-    { to: cart, from: web, reached: ['http 80 GET /a'], others: ['http 80 GET /b'] },
+    { to: cart, from: web, good: ['http 80 GET /a'], others: ['http 80 GET /b'] },
   ]);
   await second.close();
 });

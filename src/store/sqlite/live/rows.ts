@@ -9,8 +9,10 @@ import {
   plaintextKey,
   type ReportMark,
   type SeenFlip,
+  type UnreachedCalls,
+  unreachedKey,
 } from '../../live.ts';
-import { rowsOf, valueOf } from '../rows.ts';
+import { Interner, rowsOf, valueOf } from '../rows.ts';
 import { writeContent, writeSummary } from '../write.ts';
 
 const DAY_MS = 86_400_000;
@@ -30,18 +32,23 @@ export function writeLive(db: DatabaseSync, batch: LiveBatch, tallies: readonly 
     addToDay(db, tally, batch.at);
     writeContent(db, tally);
   }
+  writeCoverage(db, batch);
   const settle = db.prepare("DELETE FROM live_sighting WHERE kind = 'flip' AND callee = ?");
   for (const workload of batch.settled) settle.run(workload);
   const forget = db.prepare('DELETE FROM live_sighting WHERE key = ?');
   for (const key of batch.forgotten) forget.run(key);
   const add = db.prepare(
     `INSERT INTO live_sighting (key, kind, callee, data, count, first_seen, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET count = count + excluded.count, first_seen = min(first_seen, excluded.first_seen),
+     ON CONFLICT DO UPDATE SET data = excluded.data, count = count + excluded.count, first_seen = min(first_seen, excluded.first_seen),
        last_seen = max(last_seen, excluded.last_seen)`,
   );
   for (const flip of batch.flips) {
     const { count, firstSeen, lastSeen, ...data } = flip;
     add.run(flipKey(flip), 'flip', flip.to, JSON.stringify(data), count, firstSeen, lastSeen);
+  }
+  for (const calls of batch.unreached ?? []) {
+    const { count, firstSeen, lastSeen, ...data } = calls;
+    add.run(unreachedKey(calls), 'unreached', calls.from, JSON.stringify(data), count, firstSeen, lastSeen);
   }
   for (const caller of batch.plaintext) {
     const { connections, firstSeen, lastSeen, ...data } = caller;
@@ -54,6 +61,29 @@ export function writeLive(db: DatabaseSync, batch: LiveBatch, tallies: readonly 
       firstSeen,
       lastSeen,
     );
+  }
+}
+
+function writeCoverage(db: DatabaseSync, { coverage, at }: LiveBatch): void {
+  if (coverage.length === 0) return;
+  const names = new Interner(db, 'name');
+  const add = db.prepare(
+    `INSERT INTO live_coverage (workload, source, day, hours, events, lost) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET hours = hours | excluded.hours, events = events + excluded.events, lost = lost + excluded.lost`,
+  );
+  for (const { workload, source, hours, events, lost } of coverage) {
+    const id = names.idOf(JSON.stringify(workload));
+    // The counts stand with the day on which they came.
+    const days = new Map([[Math.floor(at / DAY_MS), 0]]);
+    for (const hour of hours) {
+      const day = Math.floor(hour / 24);
+      days.set(day, (days.get(day) ?? 0) | (1 << (hour - day * 24)));
+    }
+    let [taken, gone] = [events, lost];
+    for (const [day, mask] of days) {
+      add.run(id, source, day, mask, taken, gone);
+      taken = gone = 0;
+    }
   }
 }
 
@@ -122,13 +152,16 @@ export function loadLive(db: DatabaseSync): LiveState {
   );
   const flips: SeenFlip[] = [];
   const plaintext: PlaintextCaller[] = [];
+  const unreached: UnreachedCalls[] = [];
   const sql = 'SELECT kind, data, count, first_seen, last_seen FROM live_sighting ORDER BY last_seen';
   for (const [kind, json, count, firstSeen, lastSeen] of rowsOf(db, sql)) {
     const data: unknown = JSON.parse(String(json));
     const times = { firstSeen: Number(firstSeen), lastSeen: Number(lastSeen) };
-    // Both casts: writeLive made the text of all other fields of a value of this type.
+    // The casts: writeLive made the text of all other fields of a value of this type.
     if (kind === 'flip') flips.push({ ...(data as SeenFlip), count: Number(count), ...times });
+    else if (kind === 'unreached')
+      unreached.push({ ...(data as UnreachedCalls), count: Number(count), ...times });
     else plaintext.push({ ...(data as PlaintextCaller), connections: Number(count), ...times });
   }
-  return { marks, flips, plaintext };
+  return { marks, flips, plaintext, ...(unreached.length === 0 ? {} : { unreached }) };
 }

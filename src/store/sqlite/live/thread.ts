@@ -5,7 +5,7 @@ import { stateFailure } from '../failures.ts';
 import type { SentError } from '../identity/messages.ts';
 import { openSqliteStore } from '../open.ts';
 import type { FromLiveThread, LiveStart, ToLiveThread } from './messages.ts';
-import { seenAccesses } from './seen.ts';
+import { seenAccesses } from '../../seen.ts';
 
 /** The thread that keeps live evidence: streams never wait for the disk. */
 const port = parentPort;

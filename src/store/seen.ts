@@ -2,12 +2,12 @@ import {
   type Access,
   actionKey,
   buildGraph,
-  callsThatReached,
+  outcomesOf,
   principalText,
   type SpiffeId,
-} from '../../../access/index.ts';
-import type { SeenAccesses } from '../../live.ts';
-import type { Store } from '../../store.ts';
+} from '../access/index.ts';
+import type { SeenAccesses } from './live.ts';
+import type { Store } from './store.ts';
 
 /** Every observed access to a workload, as commands see it that read the same state. */
 export async function seenAccesses(store: Store, trustDomain: string): Promise<SeenAccesses[]> {
@@ -19,20 +19,20 @@ export async function seenAccesses(store: Store, trustDomain: string): Promise<S
     events: 0,
     lost: 0,
   });
-  const byWorkload = new Map<SpiffeId, Map<string, { reached: string[]; others: string[] }>>();
+  const byWorkload = new Map<SpiffeId, Map<string, { good: string[]; others: string[] }>>();
   for (const access of graph.accesses) add(byWorkload, access);
   return [...byWorkload].flatMap(([to, callers]) =>
     [...callers].map(([from, keys]) => ({ to, from, ...keys })),
   );
 }
 
-function add(all: Map<SpiffeId, Map<string, { reached: string[]; others: string[] }>>, access: Access): void {
+function add(all: Map<SpiffeId, Map<string, { good: string[]; others: string[] }>>, access: Access): void {
   const { from, to, action, evidence, views } = access;
   if (to.kind !== 'workload' || !views.includes('observed')) return;
   let callers = all.get(to.id);
   if (callers === undefined) all.set(to.id, (callers = new Map()));
   const caller = principalText(from);
   let keys = callers.get(caller);
-  if (keys === undefined) callers.set(caller, (keys = { reached: [], others: [] }));
-  (callsThatReached(evidence) > 0 ? keys.reached : keys.others).push(actionKey(action));
+  if (keys === undefined) callers.set(caller, (keys = { good: [], others: [] }));
+  (outcomesOf(evidence).ok > 0 ? keys.good : keys.others).push(actionKey(action));
 }

@@ -1,0 +1,10 @@
+import type { PostgresOptions, PostgresStores } from './open.ts';
+
+/** As {@link file://./open.ts} says. The driver is loaded when it is needed: most commands never see a database. */
+export async function openPostgresStores(
+  url: string,
+  options: PostgresOptions = {},
+): Promise<PostgresStores> {
+  const { openPostgresStores: open } = await import('./open.ts');
+  return open(url, options);
+}
