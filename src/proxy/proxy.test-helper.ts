@@ -8,7 +8,7 @@ import { newCounters } from './counters.ts';
 import type { InboundContext, LogLine } from './inbound/connection.ts';
 import { InboundListener, type InboundOptions } from './inbound/listener.ts';
 import { DEFAULT_TIMEOUTS, type Timeouts } from './settings.ts';
-import type { AccessRecorder, Address, Caller, InboundRoute, ServedAccess } from './types.ts';
+import type { AccessRecorder, Address, Caller, InboundRoute, ServedAccess, UnreachedCall } from './types.ts';
 import { Verdicts } from './verdicts/verdicts.ts';
 
 /** A chain as in production: a root, an intermediate, leaves. */
@@ -36,6 +36,7 @@ export async function closeAll(): Promise<void> {
 export class TestRecorder implements AccessRecorder {
   readonly accesses: ServedAccess[] = [];
   readonly plain: Caller[] = [];
+  readonly unreachedCalls: UnreachedCall[] = [];
 
   record(access: ServedAccess): void {
     this.accesses.push(access);
@@ -43,6 +44,10 @@ export class TestRecorder implements AccessRecorder {
 
   plaintext(_workload: string, caller: Caller): void {
     this.plain.push(caller);
+  }
+
+  unreached(call: UnreachedCall): void {
+    this.unreachedCalls.push(call);
   }
 
   /** One word for each access: what, by whom, how it ended. */

@@ -73,6 +73,8 @@ export interface Judgement {
   readonly before: Verdict;
   /** Of the complete target set; absent where none is shipped. */
   readonly after?: Verdict;
+  /** The version of the target set; absent where none is shipped, or it has none. */
+  readonly targetVersion?: number;
 }
 
 /** Judges for all workloads of the proxy; the sets are exchanged as a whole, between two requests. */
@@ -85,8 +87,27 @@ export interface ServedAccess {
   readonly workload: SpiffeId;
   readonly caller: Caller;
   readonly action: Action;
-  readonly judgement: Judgement;
+  /** Undefined for a caller that was refused before there was anything to judge. */
+  readonly judgement: Judgement | undefined;
   readonly outcome: Outcome;
+  readonly at: number;
+}
+
+/**
+ * Why a call of a workload did not reach its peer: it was not the workload that made it, somebody else answered, nobody
+ * answered.
+ */
+export type UnreachedReason = 'owner' | 'untrusted' | 'unreachable';
+
+/** One connection to a peer that did not come about. `at` is milliseconds since 1970 UTC. */
+export interface UnreachedCall {
+  /** Who called, or in whose name somebody wanted to; absent where the owner is no workload. */
+  readonly workload?: SpiffeId;
+  readonly peer: SpiffeId;
+  readonly to: Address;
+  readonly reason: UnreachedReason;
+  /** For people. */
+  readonly detail: string;
   readonly at: number;
 }
 
@@ -95,4 +116,6 @@ export interface AccessRecorder {
   record(access: ServedAccess): void;
   /** A connection in plain text at a workload that still takes such. */
   plaintext(workload: SpiffeId, caller: Caller, port: number, at: number): void;
+  /** A call that did not arrive; what arrives is recorded where it is judged, at the peer. */
+  unreached(call: UnreachedCall): void;
 }

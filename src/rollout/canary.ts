@@ -19,9 +19,13 @@ export interface CanaryObservation {
   readonly allPoints: number;
   /** Points in the share that have not confirmed the canary's set. */
   readonly unconfirmed: number;
-  /** Requests that they judged. */
+  /** Since when the step counts, milliseconds since 1970 UTC: since its move, or since it was last released. */
+  readonly since: number;
+  /** Why nothing is enforced at some of the points now, in words. */
+  readonly released?: string;
+  /** Requests that they judged since then. */
   readonly requests: number;
-  /** Refused requests whose access was known to be good: it had reached the workload before. */
+  /** Refused requests whose access was known to be good: it went well before, or a rule in force elsewhere allows it. */
   readonly deniedGood: number;
   /** One of them, for the reason. */
   readonly example?: string;
@@ -36,7 +40,8 @@ export type CanaryStep =
 
 /**
  * The next step of a canary. One denial of a known-good access ends it at once; else it widens when the step has
- * lasted, everyone has confirmed, and enough requests were judged. A step whose share holds no point is passed over.
+ * lasted, everyone has confirmed, and enough requests were judged. A step whose share holds no point is passed over. While
+ * something is released nothing is proved.
  */
 export function canaryStep(
   rollout: WorkloadRollout,
@@ -52,9 +57,10 @@ export function canaryStep(
     };
   }
   if (seen.allPoints === 0) return { kind: 'wait', why: 'no proxy of the workload is connected' };
+  if (seen.released !== undefined) return { kind: 'wait', why: seen.released };
   if (seen.points === 0) return onward(rollout, plan);
   if (seen.unconfirmed > 0) return { kind: 'wait', why: `${count(seen.unconfirmed, 'proxy')} to confirm` };
-  const left = rollout.since + plan.stepMs - now;
+  const left = seen.since + plan.stepMs - now;
   if (left > 0) return { kind: 'wait', why: `${Math.ceil(left / 1000)} s of this step left` };
   if (seen.requests < plan.requests) {
     return { kind: 'wait', why: `${seen.requests} of ${plan.requests} requests judged in this step` };

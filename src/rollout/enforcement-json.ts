@@ -12,6 +12,7 @@ const schema = z.object({
   stage: z.enum(STAGES),
   enforced: policies.exactOptional(),
   target: policies.exactOptional(),
+  targetVersion: z.number().exactOptional(),
   released: z.object({ id: z.string(), until: z.number().exactOptional() }).exactOptional(),
 });
 

@@ -37,6 +37,10 @@ export interface WorkloadRollout {
   /** Of the target: `draft` is shipped to nobody. */
   readonly stage: Stage;
   readonly target: readonly AccessPolicy[];
+  /** Of the target: grows with each other one. Absent of a target that an earlier program kept. */
+  readonly targetVersion?: number;
+  /** Who has written of the target since it was last in force: what was learned and only approved has no author. */
+  readonly authors?: readonly string[];
   /** The set in force everywhere (in a canary: on the proxies outside the share); absent before the first promotion. */
   readonly enforced?: readonly AccessPolicy[];
   /** 0 to 1: the share of proxies that enforce the target, in a canary. */
@@ -65,6 +69,8 @@ export interface Enforcement {
   readonly enforced?: readonly AccessPolicy[];
   /** The complete target set, whose verdicts are reported; absent in `draft`. */
   readonly target?: readonly AccessPolicy[];
+  /** Its version: what the target said is reported with it. */
+  readonly targetVersion?: number;
   /** The release that keeps `enforced` away. */
   readonly released?: { readonly id: string; readonly until?: number };
 }

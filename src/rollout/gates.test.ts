@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Tier } from '../policy/index.ts';
-import { DEFAULT_GATES, gatesFrom } from './gates.ts';
+import { DEFAULT_CANARY } from './canary.ts';
+import { DEFAULT_GATES, gatesFileFrom, gatesFrom } from './gates.ts';
 import { GATES, type GateFacts, type GateName, judge } from './judge.ts';
 
 /** Good enough for every tier; each row below makes one thing worse. */
@@ -157,7 +158,6 @@ describe('gates from a document', () => {
 
   test.each<[string, unknown]>([
     ['no object', 7],
-    ['nothing', null],
     ['an unknown tier', { gold: {} }],
     ['an unknown gate', { standard: { surprise: 5 } }],
     ['a number as text', { standard: { surprises: '5' } }],
@@ -167,5 +167,37 @@ describe('gates from a document', () => {
     ['a key of every object', JSON.parse('{"__proto__": {"surprises": 100}}')],
   ])('are refused for %s', (_, document) => {
     expect(() => gatesFrom(document, 'gates.yaml')).toThrow('gates.yaml does not hold gates by tier');
+  });
+
+  test('say how canaries widen, in part or as a whole', () => {
+    expect(gatesFileFrom(null, 'gates.yaml')).toEqual({ gates: DEFAULT_GATES, canary: DEFAULT_CANARY });
+    expect(gatesFileFrom({ canary: { leastRequests: 0 } }, 'gates.yaml').canary).toEqual({
+      ...DEFAULT_CANARY,
+      requests: 0,
+    });
+    const canary = { steps: ['5 %', 0.25, '62.5%', 1], leastTime: '1h30m', leastRequests: 1000 };
+    expect(gatesFileFrom({ canary, standard: { days: 14 } }, 'gates.yaml')).toEqual({
+      gates: { ...DEFAULT_GATES, standard: { ...DEFAULT_GATES.standard, days: 14 } },
+      canary: { steps: [0.05, 0.25, 0.625, 1], stepMs: 5_400_000, requests: 1000 },
+    });
+  });
+
+  test.each<[string, object, string]>([
+    ['steps that do not ascend', { steps: ['50%', '10%', '100%'] }, 'canary.steps: steps ascend'],
+    ['a step twice', { steps: ['50%', 0.5, 1] }, 'canary.steps: steps ascend'],
+    ['no end', { steps: ['10%', '50%'] }, 'canary.steps: the last step is 100%'],
+    ['no step', { steps: [] }, 'canary.steps: '],
+    ['a step of nothing', { steps: [0, 1] }, 'canary.steps.0: a share is written like 10% or 0.1'],
+    ['a step of more than all', { steps: ['10%', '101%'] }, 'canary.steps.1: a share is written'],
+    ['a percentage as a number', { steps: [10, 100] }, 'canary.steps.0: a share is written'],
+    ['a time as a number', { leastTime: 10 }, 'canary.leastTime: '],
+    ['a time in words', { leastTime: 'ten minutes' }, 'canary.leastTime: a duration is written like'],
+    ['a time without end', { leastTime: '999999d' }, 'canary.leastTime: a duration is written like'],
+    ['half a request', { leastRequests: 0.5 }, 'canary.leastRequests: '],
+    ['an unknown key', { stepMs: 10 }, 'canary: '],
+  ])('are refused for a canary with %s, and say where', (_, canary, says) => {
+    expect(() => gatesFileFrom({ canary }, 'gates.yaml')).toThrow(
+      `gates.yaml does not hold gates by tier (critical, standard, experimental) or a canary: ${says}`,
+    );
   });
 });

@@ -1,4 +1,5 @@
 export * from './canary.ts';
+export * from './decided.ts';
 export * from './enforcement.ts';
 export { readEnforcement } from './enforcement-json.ts';
 export * from './gates.ts';
@@ -9,3 +10,12 @@ export * from './rehearse.ts';
 export * from './release.ts';
 export * from './share.ts';
 export * from './stages.ts';
+export * from './target-version.ts';
+export * from './owners.ts';
+export * from './review-apply.ts';
+export * from './review-approval.ts';
+export { changesOf, type ChangesInput, type ProposedRules } from './review-changes.ts';
+export { isMaterial, weightOf } from './review-evidence.ts';
+export { MOST_QUESTIONS, questionKey, questionsOf, questionWeight } from './review-questions.ts';
+export { ruleKey, unusedRules } from './review-tightening.ts';
+export * from './review-types.ts';

@@ -1,5 +1,5 @@
 import type { Tier } from '../policy/index.ts';
-import { DEFAULT_GATES, type TierGates } from './gates.ts';
+import { DEFAULT_GATES, type TierGates } from './tier-gates.ts';
 
 /** The gates in the order in which they are shown. */
 export const GATES = [

@@ -149,7 +149,14 @@ describe('a share', () => {
 
 describe('a canary', () => {
   const canary = moveTo(shadow, 'canary', at(0), 0.1);
-  const quiet: CanaryObservation = { points: 2, allPoints: 20, unconfirmed: 0, requests: 500, deniedGood: 0 };
+  const quiet: CanaryObservation = {
+    points: 2,
+    allPoints: 20,
+    unconfirmed: 0,
+    since: 0,
+    requests: 500,
+    deniedGood: 0,
+  };
   const later = DEFAULT_CANARY.stepMs;
   const step = (seen: Partial<CanaryObservation>, now = later, rollout = canary) =>
     canaryStep(rollout, { ...quiet, ...seen }, now);

@@ -13,8 +13,9 @@ export function enforcementAt(
   releases: readonly Release[],
   now: number,
 ): Enforcement {
-  const { workload, authentication, stage, target } = rollout;
-  const shipped = stage === 'draft' ? {} : { target };
+  const { workload, authentication, stage, target, targetVersion } = rollout;
+  const versioned = targetVersion === undefined ? { target } : { target, targetVersion };
+  const shipped = stage === 'draft' ? {} : versioned;
   const base = { workload, authentication, stage, ...shipped };
   const enforced = enforcedAt(rollout, point);
   if (enforced === undefined) return base;

@@ -8,6 +8,7 @@ const NOW = 1_000 * DAY;
 const GOOD: PreflightFacts = {
   now: NOW,
   tier: 'critical',
+  policies: 1,
   svids: { live: 2, stale: 0 },
   agentsBehind: [],
   proxies: [{ key: 'cart#1', connected: true, isUpToDate: true, clockOffset: 5000 }],
@@ -39,6 +40,7 @@ describe('preflight', () => {
   });
 
   test.each<[PreflightCheck, string, PreflightFacts]>([
+    ['policy', 'none protects it', { ...GOOD, policies: 0 }],
     ['identities', 'nobody has the identity', { ...GOOD, svids: { live: 0, stale: 0 } }],
     ['identities', 'an SVID is not renewed', { ...GOOD, svids: { live: 2, stale: 1 } }],
     ['bundles', 'an agent lacks the newest bundle', { ...GOOD, agentsBehind: ['node1'] }],

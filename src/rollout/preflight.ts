@@ -1,9 +1,10 @@
 import type { Tier } from '../policy/index.ts';
-import { DEFAULT_GATES, type TierGates } from './gates.ts';
+import { DEFAULT_GATES, type TierGates } from './tier-gates.ts';
 import type { TierVerdict } from './judge.ts';
 
 /** The checks in the order in which they are shown. */
 export const PREFLIGHT_CHECKS = [
+  'policy',
   'identities',
   'bundles',
   'clocks',
@@ -20,6 +21,8 @@ export type PreflightCheck = (typeof PREFLIGHT_CHECKS)[number];
 export interface PreflightFacts {
   readonly now: number;
   readonly tier: Tier;
+  /** Policies of the target set. */
+  readonly policies: number;
   /** Live SVIDs of the workload, and of those the ones past three quarters of their life: nobody renews them. */
   readonly svids: { readonly live: number; readonly stale: number };
   /** Connected node agents that have not confirmed the newest bundles. */
@@ -39,7 +42,7 @@ export interface PreflightFacts {
     readonly connections: number;
     readonly lastSeen: number;
   }[];
-  /** Accesses allowed today that the target would deny, since it is the target. */
+  /** Accesses allowed today that the target would deny, since it is the target, but for those that it denies on purpose. */
   readonly wouldDeny: readonly { readonly what: string; readonly count: number }[];
   /** The evidence, judged for the tier; absent where there is none. */
   readonly readiness?: TierVerdict;
@@ -66,6 +69,10 @@ const DAY_MS = 86_400_000;
 type Check = (facts: PreflightFacts, gates: TierGates) => { have: string; what?: string | undefined };
 
 const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
+  policy: ({ policies }) => ({
+    have: policies === 0 ? 'none' : counted(policies, 'policy', 'policies'),
+    what: unless(policies > 0, 'apply one that protects it: "interlock propose --out DIRECTORY" writes them'),
+  }),
   identities: ({ svids: { live, stale } }) => ({
     have: `${live} live${stale > 0 ? `, ${stale} overdue for renewal` : ''}`,
     what:
@@ -108,7 +115,7 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
       plaintextCallers.length === 0 ? 'none in the last day' : `${plaintextCallers.length} in the last day`,
     what: unless(
       plaintextCallers.length === 0,
-      `give them identities, or rules: ${named(plaintextCallers.map(({ from, connections }) => `${from} (${connections})`))}`,
+      `give them identities, or rules where plain text stays: ${named(plaintextCallers.map(({ from, connections }) => `${from} (${connections})`))}`,
     ),
   }),
   flips: ({ wouldDeny }) => ({
@@ -116,7 +123,7 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
       wouldDeny.length === 0 ? 'none' : `${counted(wouldDeny.length, 'access', 'accesses')} would be denied`,
     what: unless(
       wouldDeny.length === 0,
-      `decide each: ${named(wouldDeny.map(({ what, count }) => `${what} (${count})`))}`,
+      `allow each by a rule, or deny it on purpose by a "deny" rule: ${named(wouldDeny.map(({ what, count }) => `${what} (${count})`))}`,
     ),
   }),
   readiness: ({ readiness, tier }) => {
@@ -133,7 +140,7 @@ const CHECKS: Readonly<Record<PreflightCheck, Check>> = {
           ? 'let its proxies report, or record: "interlock readiness" says what is missing'
           : unless(
               missing.length === 0,
-              `pass the gates ${missing.map(({ gate }) => gate).join(', ')}: "interlock readiness" says how`,
+              `pass the gates ${missing.map(({ gate }) => gate).join(', ')}: "interlock readiness --to ID" says how`,
             ),
     };
   },

@@ -90,7 +90,8 @@ export function rehearse(graph: AccessGraph, target: PolicySet, current?: Policy
   return { flips, accesses, calls, approximate, leftOut, unprotected: [...unprotected] };
 }
 
-interface Replayed {
+/** What a set says of a recorded access. */
+export interface Replayed {
   readonly verdict: Verdict;
   readonly approximate: readonly Approximation[];
 }
@@ -98,7 +99,11 @@ interface Replayed {
 const NOTHING_ENFORCED: Replayed = { verdict: { allowed: true, decidedBy: 'no-policy' }, approximate: [] };
 
 /** One access against one set. A port that was not recorded is tried as each port that the set's rules name. */
-function replay(set: PolicySet, { from, action, collapsed }: Access, to: SpiffeId): Replayed {
+export function replay(
+  set: PolicySet,
+  { from, action, collapsed }: Pick<Access, 'from' | 'action' | 'collapsed'>,
+  to: SpiffeId,
+): Replayed {
   const approximate: Approximation[] = collapsed ? ['collapsed-paths'] : [];
   let verdict = decide(set, { from, to, action });
   if (action.port === 0) {

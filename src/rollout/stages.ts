@@ -1,11 +1,14 @@
 import { InterlockError, type SpiffeId } from '../access/index.ts';
 import type { AccessPolicy, Stage } from '../policy/index.ts';
 import type { AuthenticationStage, WorkloadRollout } from './enforcement.ts';
+import { nextTargetVersion } from './target-version.ts';
 
 /** Who moves something, and when: milliseconds since 1970 UTC. */
 export interface Move {
   readonly by: string;
   readonly now: number;
+  /** What is new in the target comes from evidence, and not from who moves it. */
+  readonly isLearned?: true;
 }
 
 /** Stages from which each stage is reached: one step forward, or back to shadow or draft from everywhere. */
@@ -16,15 +19,30 @@ const FROM: Readonly<Record<Stage, readonly Stage[]>> = {
   enforced: ['canary'],
 };
 
+/** Whether a target in one stage goes to another in one step. */
+export function isStep(from: Stage, to: Stage): boolean {
+  return FROM[to].includes(from);
+}
+
 /** The rollout of a workload that has none yet. Without an `authentication` its port takes both, so nothing breaks. */
 export function newRollout(
   workload: SpiffeId,
   target: readonly AccessPolicy[],
-  { by, now }: Move,
+  { by, now, isLearned }: Move,
   authentication: AuthenticationStage = 'permissive',
 ): WorkloadRollout {
-  const tier = strictestTier(target);
-  return { workload, tier, stage: 'draft', target, share: 0, authentication, since: now, by };
+  return {
+    workload,
+    tier: strictestTier(target),
+    stage: 'draft',
+    target,
+    targetVersion: nextTargetVersion({}, now),
+    authors: isLearned === true || target.length === 0 ? [] : [by],
+    share: 0,
+    authentication,
+    since: now,
+    by,
+  };
 }
 
 /**
@@ -34,10 +52,22 @@ export function newRollout(
 export function retarget(
   rollout: WorkloadRollout,
   target: readonly AccessPolicy[],
-  { by, now }: Move,
+  { by, now, isLearned }: Move,
 ): WorkloadRollout {
-  const stage = rollout.stage === 'draft' ? 'draft' : 'shadow';
-  return { ...rollout, tier: strictestTier(target), target, stage, share: 0, since: now, by };
+  const { stage, authors = [] } = rollout;
+  // Of a target in force nobody is to be asked any more who wrote it.
+  const before = stage === 'enforced' ? [] : authors;
+  return {
+    ...rollout,
+    tier: strictestTier(target),
+    target,
+    targetVersion: nextTargetVersion(rollout, now),
+    authors: isLearned === true ? before : [...new Set([...before, by])],
+    stage: stage === 'draft' ? 'draft' : 'shadow',
+    share: 0,
+    since: now,
+    by,
+  };
 }
 
 /**
@@ -47,7 +77,7 @@ export function retarget(
  */
 export function moveTo(rollout: WorkloadRollout, to: Stage, move: Move, share?: number): WorkloadRollout {
   const { workload, stage, target } = rollout;
-  if (!FROM[to].includes(stage)) {
+  if (!isStep(stage, to)) {
     const why =
       stage === to
         ? `already in ${stage} and cannot go to it again`

@@ -1,5 +1,13 @@
 export { cgroupMount, processesOf } from './cgroup.ts';
 export * from './linux.ts';
+export { giveBackMemory } from './memory.ts';
 export { type LiveProcess, openProcess, peerProcess } from './live-process.ts';
 export { type SocketOwner, SockDiag, type SocketTuple } from './sock-diag.ts';
-export { markOf, originalDestination, setMark, type SocketAddressOf } from './socket-options.ts';
+export {
+  isConnected,
+  markOf,
+  originalDestination,
+  setMark,
+  type SocketAddressOf,
+} from './socket-options.ts';
+export { strangersUid, uidOf } from './users.ts';

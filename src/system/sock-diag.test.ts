@@ -3,7 +3,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, describe, expect, test } from 'vitest';
-import { cgroupMount, markOf, originalDestination, processesOf, setMark, SockDiag } from './index.ts';
+import {
+  cgroupMount,
+  isConnected,
+  markOf,
+  originalDestination,
+  processesOf,
+  setMark,
+  SockDiag,
+} from './index.ts';
 
 const isLinux = process.platform === 'linux';
 const isRoot = process.geteuid?.() === 0;
@@ -84,6 +92,22 @@ describe.skipIf(!isLinux)('sock_diag', () => {
     await new Promise((resolve) => client.destroy().once('close', resolve));
     // In FIN-WAIT, or gone: in neither is somebody to be named.
     expect(diag.connection(peer)?.held).toBeUndefined();
+  });
+
+  test('tells whether the other end is still there, which it is while it only has no more to say', async () => {
+    const { accepted, client } = await pair('127.0.0.1');
+    accepted.pause();
+    expect(isConnected(fdOf(accepted))).toBe(true);
+    client.end('all');
+    await once(client, 'finish');
+    expect(isConnected(fdOf(accepted))).toBe(true);
+    const broken = await pair('::1');
+    broken.accepted.pause();
+    // What is not read yet hides nothing.
+    broken.client.write('bytes');
+    await new Promise((resolve) => broken.client.once('close', resolve).resetAndDestroy());
+    expect(isConnected(fdOf(broken.accepted))).toBe(false);
+    expect(() => isConnected(-1)).toThrow('TCP_INFO');
   });
 
   test('names whoever listens at an address', async () => {

@@ -2,10 +2,15 @@ import { failed, library } from './library.ts';
 
 const SOL_IP = 0;
 const SOL_SOCKET = 1;
+const SOL_TCP = 6;
 const SOL_IPV6 = 41;
 const SO_MARK = 36;
 /** <linux/netfilter_ipv4.h>, and IP6T_SO_ORIGINAL_DST of <linux/netfilter_ipv6/ip6_tables.h>: the same number. */
 const SO_ORIGINAL_DST = 80;
+/** <linux/tcp.h>; the first byte of the answer is the state. */
+const TCP_INFO = 11;
+const TCP_ESTABLISHED = 1;
+const TCP_CLOSE_WAIT = 8;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
@@ -55,6 +60,18 @@ export function setMark(fd: number, mark: number): void {
   const value = Buffer.alloc(4);
   value.writeUInt32LE(mark);
   if (setsockopt(fd, SOL_SOCKET, SO_MARK, value, value.length) !== 0) throw failed('SO_MARK', errno());
+}
+
+/**
+ * Whether the other end of a TCP connection has not broken it off: until then nobody else can have its address and port.
+ * That it has sent all it has to say is no breaking off. Throws `io`.
+ */
+export function isConnected(fd: number): boolean {
+  // The kernel gives as much of the answer as there is room for.
+  const value = Buffer.alloc(4);
+  const { errno } = get(fd, SOL_TCP, TCP_INFO, value);
+  if (errno !== 0) throw failed('TCP_INFO', errno);
+  return value[0] === TCP_ESTABLISHED || value[0] === TCP_CLOSE_WAIT;
 }
 
 /**

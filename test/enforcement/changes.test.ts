@@ -19,7 +19,7 @@ describe.skipIf(alone !== undefined)('a change of policy', () => {
   const ask = async (path: string) => (await fetch(`http://127.0.0.1:${web.outbound[0]}${path}`)).status;
   const apply = (yaml: string) => estate.plane.api.post('/v1/policies', { yaml });
   const promote = (service: Service, to: string, ...more: string[]) =>
-    estate.run(0, 'promote', idOf(service), '--to', to, ...more);
+    estate.run(0, 'promote', idOf(service), '--to', to, ...more, '--anyway', 'a test');
   const rolloutOf = async (service: Service) => {
     const { rollouts } = await estate.plane.api.get<{
       rollouts: { workload: string; stage: string; enforced?: string[] }[];
@@ -75,9 +75,9 @@ describe.skipIf(alone !== undefined)('a change of policy', () => {
     const { entries } = await estate.plane.api.get<{
       entries: { who: string; act: string; details?: { why?: string } }[];
     }>('/v1/audit');
-    expect(JSON.stringify(entries.findLast(({ who }) => who === 'system'))).toMatch(
-      /rollout\.shadow.*known-good/,
-    );
+    expect(
+      JSON.stringify(entries.findLast(({ who, act }) => who === 'system' && act.startsWith('rollout.'))),
+    ).toMatch(/rollout\.shadow.*known-good/);
   });
 
   /** A tunnel that works, and its end. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Api } from '../../src/cli/control/api.ts';
+import { pathOf } from '../../src/api/index.ts';
+import { PathApi } from '../path-api.ts';
 import { readIdentityRules } from '../../src/identity/index.ts';
 import { initialise, realTimers } from '../../src/server/index.ts';
 import { DOMAIN, Node, Opened, tokenOf } from '../identity/harness.ts';
@@ -31,7 +32,7 @@ interface Facts {
 }
 
 describe.skipIf(alone !== undefined)('a control plane that is killed at each change of a stage', () => {
-  let api: Api;
+  let api: PathApi;
   let server: Running & { readonly address: string; readonly port: number };
   let state: string;
   let web: Program;
@@ -87,7 +88,7 @@ describe.skipIf(alone !== undefined)('a control plane that is killed at each cha
     state = join(opened.dir(), 'plane');
     await initialise(state, DOMAIN, 'uid:0', realTimers);
     server = await controlPlane(opened, state);
-    api = new Api(state);
+    api = new PathApi(state);
     await api.post('/v1/rules', { rules: readIdentityRules(RULES) });
     const { address } = server;
     const node = await Node.online(opened, { address, token: await tokenOf(api, 'node-1') });
@@ -105,11 +106,13 @@ describe.skipIf(alone !== undefined)('a control plane that is killed at each cha
   });
 
   const move = (to: string, share?: number) => ({
-    path: '/v1/rollouts/move',
-    body: { workload, to, ...(share === undefined ? {} : { share }) },
+    path: pathOf('rollouts.move', { workload }),
+    body: { to, ...(share === undefined ? {} : { share }) },
   });
   const CHANGES: readonly {
     readonly what: string;
+    /** POST where absent. */
+    readonly method?: 'put';
     readonly path: string;
     readonly body: object;
     readonly after: Partial<Facts>;
@@ -125,8 +128,9 @@ describe.skipIf(alone !== undefined)('a control plane that is killed at each cha
     { what: 'enforced', ...move('enforced'), after: { stage: 'enforced', isEnforced: true } },
     {
       what: 'strict',
-      path: '/v1/rollouts/authentication',
-      body: { workload, stage: 'strict' },
+      method: 'put',
+      path: pathOf('rollouts.authenticate', { workload }),
+      body: { stage: 'strict' },
       after: { authentication: 'strict' },
     },
     {
@@ -139,17 +143,19 @@ describe.skipIf(alone !== undefined)('a control plane that is killed at each cha
     { what: 'back in shadow', ...move('shadow'), after: { stage: 'shadow', isEnforced: false } },
   ];
 
+  const send = ({ method, path, body }: Pick<(typeof CHANGES)[number], 'method' | 'path' | 'body'>) =>
+    method === 'put' ? api.put(path, body) : api.post(path, body);
   const isDone = (now: Facts, after: Partial<Facts>) =>
     Object.entries(after).every(([field, value]) => Reflect.get(now, field) === value);
 
   test.each(CHANGES.map((change, i) => ({ ...change, next: CHANGES[i + 1] })))(
     '$what: kept once it was answered; the next one, on its way, whole or not at all',
-    async ({ path, body, after, next }) => {
+    async ({ after, next, ...change }) => {
       // The one before may have been killed after this one was kept.
-      if (!isDone(await facts(), after)) await api.post(path, body);
+      if (!isDone(await facts(), after)) await send(change);
       const done = await facts();
       expect(done).toMatchObject(after);
-      const onItsWay = next && api.post(next.path, next.body).catch(() => {});
+      const onItsWay = next && send(next).catch(() => {});
       await new Promise((resolve) => setImmediate(resolve));
       await restart();
       await onItsWay;

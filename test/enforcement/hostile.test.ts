@@ -111,34 +111,52 @@ describe.skipIf(alone !== undefined)('a proxy under hostile connections', () => 
     });
     const workload = idOf('catalogue');
     await estate.plane.api.post('/v1/policies', { yaml });
-    for (const move of [{ to: 'shadow' }, { to: 'canary', share: 1 }, { to: 'enforced' }])
-      await estate.plane.api.post('/v1/rollouts/move', { workload, ...move });
+    for (const move of [{ to: 'shadow' }, { to: 'canary', share: 1 }, { to: 'enforced' }] as const)
+      await estate.plane.api.call('rollouts.move', { params: { workload }, body: move });
     await estate.run(0, 'authentication', workload, 'strict');
   });
 
   test('garbage instead of TLS ends the connection, and nothing else', async () => {
     const record = (type: number, length: number, rest: Buffer) =>
       Buffer.concat([Buffer.from([type, 3, 1, length >> 8, length & 255]), rest]);
+    const noise = () => {
+      const bytes = randomBytes(200);
+      // No version of TLS, and no SSL 2.0: else it could be the beginning of something.
+      bytes.fill(0xff, 1, 3);
+      return bytes;
+    };
     const garbage = [
-      ...Array.from({ length: 100 }, () => randomBytes(200)),
-      // A record of no bytes, one that is too long, one that breaks off in the middle, an alert, data before the handshake.
-      record(22, 0, Buffer.alloc(0)),
+      ...Array.from({ length: 100 }, noise),
+      // A record that is too long, an alert, data before the handshake.
       record(22, 65_535, randomBytes(17_000)),
       record(21, 2, Buffer.from([2, 40])),
       record(23, 5, Buffer.from('hello')),
-      // A ClientHello that says of itself that it is 16 MiB long; SSL 2.0; HTTP.
-      record(22, 9, Buffer.from([1, 255, 255, 255, 3, 3, 0, 0, 0])),
+      // SSL 2.0; HTTP.
       Buffer.from('802e0100020015000000100100800200800600400400800700c0', 'hex'),
       Buffer.from(get('/items')),
     ];
+    // They break off before there is anything to refuse: a record of no bytes, a ClientHello that says of itself that it
+    // is 16 MiB long.
+    const unfinished = [
+      record(22, 0, Buffer.alloc(0)),
+      record(22, 9, Buffer.from([1, 255, 255, 255, 3, 3, 0, 0, 0])),
+    ];
+    const refused = async () =>
+      (await estate.flips('catalogue'))
+        .filter(({ from, refused }) => refused && from.from === '127.0.0.1')
+        .reduce((sum, { count }) => sum + count, 0);
+    expect(await refused()).toBe(0);
     await Promise.all(
-      garbage.map(async (bytes) => {
+      [...garbage, ...unfinished].map(async (bytes) => {
         const socket = plain();
         socket.write(bytes);
         const answer = await all(socket.end());
         expect(answer).not.toContain('HTTP');
       }),
     );
+    // Each that could be refused is in the evidence, once.
+    await eventually(async () => (await refused()) >= garbage.length, 'a refusal of each', refused);
+    expect(await refused()).toBe(garbage.length);
     await serves();
   });
 

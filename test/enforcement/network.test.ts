@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Api } from '../../src/cli/control/api.ts';
+import { PathApi } from '../path-api.ts';
 import { readIdentityRules } from '../../src/identity/index.ts';
 import { initialise, realTimers } from '../../src/server/index.ts';
 import { DOMAIN, Opened, socketOf, tokenOf } from '../identity/harness.ts';
@@ -52,7 +52,7 @@ afterAll(() => opened.close());
 
 describe.skipIf(bad === undefined)('200 ms of latency and 1 % loss between everybody', () => {
   let state: string;
-  let api: Api;
+  let api: PathApi;
   let web: Program;
   let caller: RunningProxy;
   const workload = idOf('catalogue');
@@ -88,7 +88,7 @@ describe.skipIf(bad === undefined)('200 ms of latency and 1 % loss between every
     const plane = interlockIn(opened, NETWORK, ...serve);
     const { fields } = await plane.log.line('the control plane serves');
     const address = `127.0.0.1:${await relay(Number(fields['port']))}`;
-    api = new Api(state);
+    api = new PathApi(state);
     await api.post('/v1/rules', { rules: readIdentityRules(RULES) });
     const dir = opened.dir();
     const token = await tokenOf(api, 'node-1');
@@ -125,10 +125,24 @@ describe.skipIf(bad === undefined)('200 ms of latency and 1 % loss between every
     const everyone = /1 of 1 proxy confirmed/;
     expect(await run(0, 'promote', workload, '--to', 'shadow', '--wait', '30s')).toMatch(everyone);
     await calls(3);
-    expect(await run(0, 'promote', workload, '--to', 'canary', '--share', '100%', '--wait', '30s')).toMatch(
-      everyone,
-    );
-    expect(await run(0, 'promote', workload, '--to', 'enforced', '--wait', '30s')).toMatch(everyone);
+    expect(
+      await run(
+        0,
+        'promote',
+        workload,
+        '--to',
+        'canary',
+        '--share',
+        '100%',
+        '--anyway',
+        'a test',
+        '--wait',
+        '30s',
+      ),
+    ).toMatch(everyone);
+    expect(
+      await run(0, 'promote', workload, '--to', 'enforced', '--anyway', 'a test', '--wait', '30s'),
+    ).toMatch(everyone);
     expect(await run(0, 'authentication', workload, 'strict', '--wait', '30s')).toMatch(everyone);
     await calls(3);
     // Somebody asks for what is not allowed, and it is reported.

@@ -101,6 +101,12 @@ export class Program extends Watched {
     return (await this.#says<{ seen: string[] }>('seen')).seen;
   }
 
+  /** Has it open a connection on which it says this and then nothing; resolves once that is written. */
+  async say(port: number, text: string): Promise<void> {
+    this.tell({ say: { port, text } });
+    await this.#says('said');
+  }
+
   async #says<T>(field: string): Promise<T> {
     const from = this.#said.length;
     const said = await this.until(

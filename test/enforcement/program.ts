@@ -26,6 +26,8 @@ export type ToProgram =
   | { readonly seen: true }
   /** A relay's port to connect to, and by how many milliseconds it holds back what goes through, each way. */
   | { readonly relay: { readonly to: number; readonly delay: number } }
+  /** Opens a connection, says this much, and nothing more: it stays open, whatever comes. */
+  | { readonly say: { readonly port: number; readonly text: string } }
   /** Ends what `load` began, after the calls on their way. */
   | { readonly rest: true };
 
@@ -103,6 +105,10 @@ async function takes(message: ToProgram): Promise<void> {
   else if ('load' in message) {
     rests = false;
     running = message.load.map(load);
+  } else if ('say' in message) {
+    const { port, text } = message.say;
+    const socket = connect({ host: '127.0.0.1', port }, () => socket.write(text, () => tell({ said: port })));
+    socket.on('error', () => {});
   } else if ('relay' in message) relayed = message.relay;
   else if ('counts' in message) tell({ counts });
   else if ('seen' in message) tell({ seen });

@@ -89,6 +89,7 @@ export interface FlipShown {
   readonly action: { readonly kind: string; readonly method?: string; readonly path?: string };
   readonly refused: boolean;
   readonly count: number;
+  readonly before: { readonly allowed: boolean };
   readonly after: { readonly allowed: boolean; readonly decidedBy: string; readonly rule?: string };
 }
 

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { authorizeAny, connectMtls, X509Source } from '../../src/workload/index.ts';
 import { Opened } from '../identity/harness.ts';
+import { DEADLINE_MS } from '../identity/watched.ts';
 import { hasNginx, Nginx } from './nginx.ts';
 import { idOf, Program, type RunningProxy } from './processes.ts';
 import { Estate, noShop, policyOf, RULES, USERS } from './shop.ts';
@@ -42,8 +43,19 @@ spec: { spiffeId: /ns/shop/sa/web, selectors: ["unix:uid:0"], ttl: 1h }
 const ALLOWED = '/items';
 const HIDDEN = /\/admin/;
 
-/** Sends bytes and gives all that comes back until the other end closes, or `enough` answers have come. */
-function answers(socket: Socket, bytes: Buffer, enough: number): Promise<readonly number[]> {
+/** How long a program without a proxy before it is waited for: it may keep a connection open for ever. */
+const DIRECT_MS = 2000;
+
+/**
+ * Sends bytes and gives all that comes back until the other end closes, or `enough` answers have come, or nothing has
+ * come for `patience` milliseconds. A proxy of this test ends every connection by itself.
+ */
+function answers(
+  socket: Socket,
+  bytes: Buffer,
+  enough: number,
+  patience = DEADLINE_MS,
+): Promise<readonly number[]> {
   return new Promise((resolve) => {
     let text = '';
     const statuses = () =>
@@ -53,7 +65,7 @@ function answers(socket: Socket, bytes: Buffer, enough: number): Promise<readonl
       resolve(statuses());
     };
     socket.on('error', () => {});
-    socket.setTimeout(2000, done);
+    socket.setTimeout(patience, done);
     socket.on('close', done);
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
@@ -74,7 +86,7 @@ describe.skipIf(alone !== undefined)('requests that two programs could read diff
     opened.later(() => good.close());
     const { program, port } = await Program.start(opened, USERS.catalogue, 'http');
     const nginx = withNginx ? await Nginx.start(opened) : undefined;
-    const timeouts = { exchange: 3000, head: 1000, linger: 200 };
+    const timeouts = { exchange: 3000, head: 1000, idle: 1000, uplinkPool: 500, linger: 200 };
     const start = async (name: string, at: number, seen: () => Promise<readonly string[]>) => {
       const route = { listen: '127.0.0.1:0', forward: `127.0.0.1:${at}`, port: 8080 };
       const inbound = await estate.proxy('catalogue', { instance: name, inbound: [route], timeouts });
@@ -92,8 +104,8 @@ describe.skipIf(alone !== undefined)('requests that two programs could read diff
     });
     const workload = idOf('catalogue');
     await estate.plane.api.post('/v1/policies', { yaml });
-    for (const move of [{ to: 'shadow' }, { to: 'canary', share: 1 }, { to: 'enforced' }])
-      await estate.plane.api.post('/v1/rollouts/move', { workload, ...move });
+    for (const move of [{ to: 'shadow' }, { to: 'canary', share: 1 }, { to: 'enforced' }] as const)
+      await estate.plane.api.call('rollouts.move', { params: { workload }, body: move });
     await estate.run(0, 'authentication', workload, 'strict');
   });
 
@@ -117,7 +129,9 @@ describe.skipIf(alone !== undefined)('requests that two programs could read diff
     async (program) => {
       const { direct, seen } = behind.get(program) ?? { direct: 0, seen: undefined };
       await Promise.all(
-        CASES.map(({ raw }) => answers(connect(direct, '127.0.0.1'), Buffer.from(raw, 'latin1'), 2)),
+        CASES.map(({ raw }) =>
+          answers(connect(direct, '127.0.0.1'), Buffer.from(raw, 'latin1'), 2, DIRECT_MS),
+        ),
       );
       const reached = ((await seen?.()) ?? []).filter((line) => HIDDEN.test(line));
       expect(reached.length).toBeGreaterThan(4);

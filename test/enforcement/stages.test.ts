@@ -67,7 +67,7 @@ describe.skipIf(alone !== undefined)('five services and a nightly job under load
   const stageOf = async (service: Service) =>
     (await rollouts()).find(({ workload }) => workload === idOf(service))?.stage;
   const promote = (service: Service, to: string, ...more: string[]) =>
-    estate.run(0, 'promote', idOf(service), '--to', to, ...more);
+    estate.run(0, 'promote', idOf(service), '--to', to, ...more, '--anyway', 'a test');
   /** The state in force, as the proxy itself says it. */
   const everyone = async () => {
     const { points } = await estate.plane.api.get<{

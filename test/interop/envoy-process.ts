@@ -14,10 +14,24 @@ export function installEnvoy(dir: string): { readonly bin: string; readonly vers
   return { bin, version: /\/(\d+\.\d+\.\d+[^/]*)\//.exec(text)?.[1] ?? text.trim() };
 }
 
+/** The program itself: what PyPI's package puts beside Python is a script. */
+export function envoyProgram(bin: string, dir: string): string {
+  if (process.env['ENVOY_BIN'] !== undefined) return bin;
+  const code = 'import envoy; print(list(envoy.__path__)[0])';
+  return join(
+    execFileSync(join(dir, 'venv/bin/python3'), ['-c', code], { encoding: 'utf8' }).trim(),
+    '_bin/envoy',
+  );
+}
+
 /** A running Envoy. */
 export interface Running {
   readonly admin: string;
+  /** Its log so far. */
+  log(): string;
   stop(): Promise<void>;
+  /** Ends it at once, as a crash does. */
+  kill(): Promise<void>;
 }
 
 /** Starts Envoy with a configuration and waits until it serves; throws with its log where it does not. */
@@ -36,7 +50,11 @@ export async function startEnvoy(
   const child = spawn(bin, args, { ...user, stdio: ['ignore', out, out] });
   closeSync(out);
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const running = { admin, stop: () => stop(child, exited) };
+  const kill = async () => {
+    child.kill('SIGKILL');
+    await exited;
+  };
+  const running = { admin, log: () => readFileSync(log, 'utf8'), stop: () => stop(child, exited), kill };
   for (let tries = 0; tries < 300; tries++) {
     if (child.exitCode !== null)
       throw new Error(`Envoy refused the configuration:\n${readFileSync(log, 'utf8').slice(-4000)}`);

@@ -54,6 +54,33 @@ describe('HTTP/2 before a program that speaks it', () => {
     expect(seen).toMatchObject({ 'x-digest': '1' });
   });
 
+  it('leaves out trailers that nobody announced, and those that would add to what was judged', async () => {
+    let seen: IncomingHttpHeaders | undefined;
+    const address = await http2Program((stream) => {
+      stream.on('trailers', (trailers) => {
+        seen = trailers;
+      });
+      stream.on('data', () => {});
+      stream.on('end', () => {
+        stream.respond({ ':status': 200 });
+        stream.end('body');
+      });
+    });
+    const { near } = await twoProxies(address, speaksH2);
+    const fields = { 'x-tenant': 'a', trailer: 'x-digest, X-Tenant, range' };
+    const stream = h2c(near.port).request(
+      { ':method': 'POST', ':path': '/', ':authority': 'db', ...fields },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () =>
+      stream.sendTrailers({ 'x-other': '1', 'x-digest': '2', x_tenant: 'b', 'x-tenant': 'c', range: 'd' }),
+    );
+    const answer = answerOf(stream);
+    stream.end('body');
+    expect(await answer).toMatchObject({ status: 200 });
+    expect(Object.entries(seen ?? {})).toEqual([['x-digest', '2']]);
+  });
+
   it('ends a request whose trailers say who calls', async () => {
     const address = await http2Program((stream) => stream.resume());
     const { near } = await twoProxies(address, speaksH2);

@@ -346,7 +346,10 @@ spec:
   test('records which workload of the machine still calls in plain text', async () => {
     const [cart, shop] = [startProgram(opened, CART), startProgram(opened, SHOP)];
     await cart.ask({ listen: appPort });
-    await plane.api.post('/v1/rollouts/authentication', { workload: id(CART), stage: 'permissive' });
+    await plane.api.call('rollouts.authenticate', {
+      params: { workload: id(CART) },
+      body: { stage: 'permissive' },
+    });
     await until(() =>
       proxy.policies.enforcements.some(
         (each) => each.workload === id(CART) && each.authentication === 'permissive',
@@ -374,10 +377,10 @@ spec:
       return identities.find(({ workload }) => workload === id(uid))?.serial;
     };
     const before = serialOf(CART);
-    await plane.api.post('/v1/identities/revoke', { serial: before, reason: 'keyCompromise' });
+    await plane.api.post('/v1/revocations', { serial: before, reason: 'keyCompromise' });
     await until(() => serialOf(CART) !== before);
     expect(await cart.ask({ get: outboundUrl() })).toMatchObject({ status: 200 });
-    await plane.api.post('/v1/identities/revoke', { spiffeId: id(SHOP) });
+    await plane.api.post('/v1/revocations', { spiffeId: id(SHOP) });
     // The word goes from the control plane over the agent to the proxy; until it has come, calls are the old ones.
     let answer: Record<string, unknown> = {};
     while (!('refused' in answer)) answer = await shop.ask({ get: outboundUrl() });

@@ -7,6 +7,9 @@ import { LogLines } from '../identity/watched.ts';
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const PROGRAM = fileURLToPath(new URL('program.ts', import.meta.url));
 
+/** Ends what is left when the test ends. */
+export type Later = Pick<Opened, 'later'>;
+
 /** `program.ts` as a process of some user. */
 export interface Program {
   readonly pid: number;
@@ -16,7 +19,7 @@ export interface Program {
 }
 
 /** Starts the program as a user; in a network namespace where one is named. */
-export function startProgram(opened: Opened, uid: number, namespace?: string): Program {
+export function startProgram(opened: Later, uid: number, namespace?: string): Program {
   const { child, kill } = start(opened, [PROGRAM], uid, namespace);
   const waiting: ((value: Record<string, unknown>) => void)[] = [];
   createInterface(child.stdout).on('line', (line) =>
@@ -35,11 +38,11 @@ export function startProgram(opened: Opened, uid: number, namespace?: string): P
   };
 }
 
-/** Starts `interlock ...` as a user in a network namespace; gives its log. */
+/** Starts `interlock ...` as a user; in a network namespace where one is named. Gives its log. */
 export function startInterlock(
-  opened: Opened,
+  opened: Later,
   uid: number,
-  namespace: string,
+  namespace: string | undefined,
   ...args: readonly string[]
 ): { log: LogLines; kill(): Promise<void> } {
   const { child, kill } = start(opened, [MAIN, ...args], uid, namespace);
@@ -49,7 +52,7 @@ export function startInterlock(
   return { log, kill };
 }
 
-function start(opened: Opened, script: readonly string[], uid: number, namespace: string | undefined) {
+function start(opened: Later, script: readonly string[], uid: number, namespace: string | undefined) {
   const own = [process.execPath, ...script];
   const as = ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
   const [command = '', ...args] =

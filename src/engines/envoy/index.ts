@@ -7,7 +7,7 @@ import { CONNECTION_MANAGER } from './connection-manager.ts';
 import { chainsOf } from './filters.ts';
 import { servingLosses } from './serving.ts';
 
-export { envoyBootstrap, NO_CLUSTER } from './bootstrap/bootstrap.ts';
+export { type ConfigurationSource, envoyBootstrap, NO_CLUSTER } from './bootstrap/bootstrap.ts';
 export { parseNodeId } from './bootstrap/node-id.ts';
 
 /**

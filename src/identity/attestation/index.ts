@@ -24,6 +24,6 @@ export {
   type TokenReviewStatus,
 } from './k8s-psat.ts';
 export { OidcAttestor, type OidcIssuer, type OidcOptions } from './oidc.ts';
-export type { UsedTokens } from './token-evidence.ts';
-export { discovery, type FetchText } from './token-keys.ts';
+export { unverifiedIssuer, type UsedTokens, verifyToken } from './token-evidence.ts';
+export { discovery, FetchedKeys, type FetchText, isSafeAddress } from './token-keys.ts';
 export { answerChallenge, X509PopAttestor, type X509PopOptions } from './x509-pop.ts';

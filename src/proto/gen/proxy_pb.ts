@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file proxy.proto.
  */
 export const file_proxy: GenFile = /*@__PURE__*/
-  fileDesc("Cgtwcm94eS5wcm90bxISaW50ZXJsb2NrLnByb3h5LnYxIqABCglGcm9tUHJveHkSKgoFaGVsbG8YASABKAsyGS5pbnRlcmxvY2sucHJveHkudjEuSGVsbG9IABIuCgdhcHBsaWVkGAIgASgLMhsuaW50ZXJsb2NrLnByb3h5LnYxLkFwcGxpZWRIABIsCgZyZXBvcnQYAyABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuUmVwb3J0SABCCQoHbWVzc2FnZSJhCgVIZWxsbxIPCgd2ZXJzaW9uGAEgASgJEhAKCGluc3RhbmNlGAIgASgJEhEKCXdvcmtsb2FkcxgDIAMoCRIVCg1zdGF0ZV92ZXJzaW9uGAQgASgEEgsKA25vdxgFIAEoAyI/CgdBcHBsaWVkEhUKDXN0YXRlX3ZlcnNpb24YASABKAQSDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIqMBCgdUb1Byb3h5Ei8KBXN0YXRlGAEgASgLMh4uaW50ZXJsb2NrLnByb3h5LnYxLlByb3h5U3RhdGVIABIwCgV0YWtlbhgCIAEoCzIfLmludGVybG9jay5wcm94eS52MS5SZXBvcnRUYWtlbkgAEioKBWRyYWluGAMgASgLMhkuaW50ZXJsb2NrLnByb3h5LnYxLkRyYWluSABCCQoHbWVzc2FnZSJTCgpQcm94eVN0YXRlEg8KB3ZlcnNpb24YASABKAQSNAoJd29ya2xvYWRzGAIgAygLMiEuaW50ZXJsb2NrLnByb3h5LnYxLldvcmtsb2FkU3RhdGUiNgoNV29ya2xvYWRTdGF0ZRIQCgh3b3JrbG9hZBgBIAEoCRITCgtlbmZvcmNlbWVudBgCIAEoDCIfCgtSZXBvcnRUYWtlbhIQCghzZXF1ZW5jZRgBIAEoBCIaCgVEcmFpbhIRCgl3aXRoaW5fbXMYASABKA0iyQEKBlJlcG9ydBIQCghzZXF1ZW5jZRgBIAEoBBINCgVlcG9jaBgCIAEoDBIuCghhY2Nlc3NlcxgDIAMoCzIcLmludGVybG9jay5wcm94eS52MS5BY2Nlc3NlcxIoCgVmbGlwcxgEIAMoCzIZLmludGVybG9jay5wcm94eS52MS5GbGlwcxIMCgRsb3N0GAUgASgEEjYKCXBsYWludGV4dBgGIAMoCzIjLmludGVybG9jay5wcm94eS52MS5QbGFpbnRleHRDYWxsZXIiPgoGQ2FsbGVyEhEKCXNwaWZmZV9pZBgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEhAKCHdvcmtsb2FkGAMgASgJIkAKBkFjdGlvbhIMCgRraW5kGAEgASgJEgwKBHBvcnQYAiABKA0SDAoEbmFtZRgDIAEoCRIMCgR0ZXh0GAQgASgJIqACCghBY2Nlc3NlcxIoCgRmcm9tGAEgASgLMhouaW50ZXJsb2NrLnByb3h5LnYxLkNhbGxlchIKCgJ0bxgCIAEoCRIqCgZhY3Rpb24YAyABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuQWN0aW9uEgwKBGhvdXIYBCABKA0SCgoCb2sYBSABKAQSDQoFZXJyb3IYBiABKAQSDgoGZmFpbGVkGAcgASgEEg4KBmRlbmllZBgIIAEoBBIOCgZtdXR1YWwYCSABKAQSEQoJcGxhaW50ZXh0GAogASgEEhIKCmZpcnN0X3NlZW4YCyABKAMSEQoJbGFzdF9zZWVuGAwgASgDEhAKCGluc3RhbmNlGA0gASgJEg0KBWdyb3VwGA4gASgJIokCCgVGbGlwcxIoCgRmcm9tGAEgASgLMhouaW50ZXJsb2NrLnByb3h5LnYxLkNhbGxlchIKCgJ0bxgCIAEoCRIqCgZhY3Rpb24YAyABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuQWN0aW9uEisKBmJlZm9yZRgEIAEoCzIbLmludGVybG9jay5wcm94eS52MS5WZXJkaWN0EioKBWFmdGVyGAUgASgLMhsuaW50ZXJsb2NrLnByb3h5LnYxLlZlcmRpY3QSDQoFY291bnQYBiABKAQSEgoKZmlyc3Rfc2VlbhgHIAEoAxIRCglsYXN0X3NlZW4YCCABKAMSDwoHcmVmdXNlZBgJIAEoCCJMCgdWZXJkaWN0Eg8KB2FsbG93ZWQYASABKAgSEgoKZGVjaWRlZF9ieRgCIAEoCRIOCgZwb2xpY3kYAyABKAkSDAoEcnVsZRgEIAEoCSKRAQoPUGxhaW50ZXh0Q2FsbGVyEigKBGZyb20YASABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuQ2FsbGVyEgoKAnRvGAIgASgJEgwKBHBvcnQYAyABKA0SEwoLY29ubmVjdGlvbnMYBCABKAQSEgoKZmlyc3Rfc2VlbhgFIAEoAxIRCglsYXN0X3NlZW4YBiABKAMyWQoMUHJveHlTZXJ2aWNlEkkKB0Nvbm5lY3QSHS5pbnRlcmxvY2sucHJveHkudjEuRnJvbVByb3h5GhsuaW50ZXJsb2NrLnByb3h5LnYxLlRvUHJveHkoATABYgZwcm90bzM");
+  fileDesc("Cgtwcm94eS5wcm90bxISaW50ZXJsb2NrLnByb3h5LnYxItQBCglGcm9tUHJveHkSKgoFaGVsbG8YASABKAsyGS5pbnRlcmxvY2sucHJveHkudjEuSGVsbG9IABIuCgdhcHBsaWVkGAIgASgLMhsuaW50ZXJsb2NrLnByb3h5LnYxLkFwcGxpZWRIABIsCgZyZXBvcnQYAyABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuUmVwb3J0SAASMgoFbG9jYWwYBCABKAsyIS5pbnRlcmxvY2sucHJveHkudjEuTG9jYWxSZWxlYXNlc0gAQgkKB21lc3NhZ2UikgEKBUhlbGxvEg8KB3ZlcnNpb24YASABKAkSEAoIaW5zdGFuY2UYAiABKAkSEQoJd29ya2xvYWRzGAMgAygJEhUKDXN0YXRlX3ZlcnNpb24YBCABKAQSCwoDbm93GAUgASgDEi8KBWxvY2FsGAYgAygLMiAuaW50ZXJsb2NrLnByb3h5LnYxLkxvY2FsUmVsZWFzZSJDCg1Mb2NhbFJlbGVhc2VzEjIKCHJlbGVhc2VzGAEgAygLMiAuaW50ZXJsb2NrLnByb3h5LnYxLkxvY2FsUmVsZWFzZSJXCgxMb2NhbFJlbGVhc2USEAoId29ya2xvYWQYASABKAkSDgoGcmVhc29uGAIgASgJEgoKAmJ5GAMgASgJEgoKAmF0GAQgASgDEg0KBXVudGlsGAUgASgDIj8KB0FwcGxpZWQSFQoNc3RhdGVfdmVyc2lvbhgBIAEoBBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkiowEKB1RvUHJveHkSLwoFc3RhdGUYASABKAsyHi5pbnRlcmxvY2sucHJveHkudjEuUHJveHlTdGF0ZUgAEjAKBXRha2VuGAIgASgLMh8uaW50ZXJsb2NrLnByb3h5LnYxLlJlcG9ydFRha2VuSAASKgoFZHJhaW4YAyABKAsyGS5pbnRlcmxvY2sucHJveHkudjEuRHJhaW5IAEIJCgdtZXNzYWdlIlMKClByb3h5U3RhdGUSDwoHdmVyc2lvbhgBIAEoBBI0Cgl3b3JrbG9hZHMYAiADKAsyIS5pbnRlcmxvY2sucHJveHkudjEuV29ya2xvYWRTdGF0ZSI2Cg1Xb3JrbG9hZFN0YXRlEhAKCHdvcmtsb2FkGAEgASgJEhMKC2VuZm9yY2VtZW50GAIgASgMIj4KC1JlcG9ydFRha2VuEhAKCHNlcXVlbmNlGAEgASgEEgwKBGNvZGUYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIaCgVEcmFpbhIRCgl3aXRoaW5fbXMYASABKA0i+wEKBlJlcG9ydBIQCghzZXF1ZW5jZRgBIAEoBBINCgVlcG9jaBgCIAEoDBIuCghhY2Nlc3NlcxgDIAMoCzIcLmludGVybG9jay5wcm94eS52MS5BY2Nlc3NlcxIoCgVmbGlwcxgEIAMoCzIZLmludGVybG9jay5wcm94eS52MS5GbGlwcxIMCgRsb3N0GAUgASgEEjYKCXBsYWludGV4dBgGIAMoCzIjLmludGVybG9jay5wcm94eS52MS5QbGFpbnRleHRDYWxsZXISMAoJdW5yZWFjaGVkGAcgAygLMh0uaW50ZXJsb2NrLnByb3h5LnYxLlVucmVhY2hlZCI+CgZDYWxsZXISEQoJc3BpZmZlX2lkGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEAoId29ya2xvYWQYAyABKAkiQAoGQWN0aW9uEgwKBGtpbmQYASABKAkSDAoEcG9ydBgCIAEoDRIMCgRuYW1lGAMgASgJEgwKBHRleHQYBCABKAkioAIKCEFjY2Vzc2VzEigKBGZyb20YASABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuQ2FsbGVyEgoKAnRvGAIgASgJEioKBmFjdGlvbhgDIAEoCzIaLmludGVybG9jay5wcm94eS52MS5BY3Rpb24SDAoEaG91chgEIAEoDRIKCgJvaxgFIAEoBBINCgVlcnJvchgGIAEoBBIOCgZmYWlsZWQYByABKAQSDgoGZGVuaWVkGAggASgEEg4KBm11dHVhbBgJIAEoBBIRCglwbGFpbnRleHQYCiABKAQSEgoKZmlyc3Rfc2VlbhgLIAEoAxIRCglsYXN0X3NlZW4YDCABKAMSEAoIaW5zdGFuY2UYDSABKAkSDQoFZ3JvdXAYDiABKAkioQIKBUZsaXBzEigKBGZyb20YASABKAsyGi5pbnRlcmxvY2sucHJveHkudjEuQ2FsbGVyEgoKAnRvGAIgASgJEioKBmFjdGlvbhgDIAEoCzIaLmludGVybG9jay5wcm94eS52MS5BY3Rpb24SKwoGYmVmb3JlGAQgASgLMhsuaW50ZXJsb2NrLnByb3h5LnYxLlZlcmRpY3QSKgoFYWZ0ZXIYBSABKAsyGy5pbnRlcmxvY2sucHJveHkudjEuVmVyZGljdBINCgVjb3VudBgGIAEoBBISCgpmaXJzdF9zZWVuGAcgASgDEhEKCWxhc3Rfc2VlbhgIIAEoAxIPCgdyZWZ1c2VkGAkgASgIEhYKDnRhcmdldF92ZXJzaW9uGAogASgEIkwKB1ZlcmRpY3QSDwoHYWxsb3dlZBgBIAEoCBISCgpkZWNpZGVkX2J5GAIgASgJEg4KBnBvbGljeRgDIAEoCRIMCgRydWxlGAQgASgJIpEBCg9QbGFpbnRleHRDYWxsZXISKAoEZnJvbRgBIAEoCzIaLmludGVybG9jay5wcm94eS52MS5DYWxsZXISCgoCdG8YAiABKAkSDAoEcG9ydBgDIAEoDRITCgtjb25uZWN0aW9ucxgEIAEoBBISCgpmaXJzdF9zZWVuGAUgASgDEhEKCWxhc3Rfc2VlbhgGIAEoAyKdAQoJVW5yZWFjaGVkEhAKCHdvcmtsb2FkGAEgASgJEgwKBHBlZXIYAiABKAkSDAoEaG9zdBgDIAEoCRIMCgRwb3J0GAQgASgNEg4KBnJlYXNvbhgFIAEoCRIOCgZkZXRhaWwYBiABKAkSDQoFY291bnQYByABKAQSEgoKZmlyc3Rfc2VlbhgIIAEoAxIRCglsYXN0X3NlZW4YCSABKAMyWQoMUHJveHlTZXJ2aWNlEkkKB0Nvbm5lY3QSHS5pbnRlcmxvY2sucHJveHkudjEuRnJvbVByb3h5GhsuaW50ZXJsb2NrLnByb3h5LnYxLlRvUHJveHkoATABYgZwcm90bzM");
 
 /**
  * @generated from message interlock.proxy.v1.FromProxy
@@ -40,6 +40,12 @@ export type FromProxy = Message<"interlock.proxy.v1.FromProxy"> & {
      */
     value: Report;
     case: "report";
+  } | {
+    /**
+     * @generated from field: interlock.proxy.v1.LocalReleases local = 4;
+     */
+    value: LocalReleases;
+    case: "local";
   } | { case: undefined; value?: undefined };
 };
 
@@ -88,6 +94,13 @@ export type Hello = Message<"interlock.proxy.v1.Hello"> & {
    * @generated from field: int64 now = 5;
    */
   now: bigint;
+
+  /**
+   * What is released on its machine, as in LocalReleases.
+   *
+   * @generated from field: repeated interlock.proxy.v1.LocalRelease local = 6;
+   */
+  local: LocalRelease[];
 };
 
 /**
@@ -96,6 +109,68 @@ export type Hello = Message<"interlock.proxy.v1.Hello"> & {
  */
 export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
   messageDesc(file_proxy, 1);
+
+/**
+ * All that is released by hand on the machine of this proxy, each time that it changes.
+ *
+ * @generated from message interlock.proxy.v1.LocalReleases
+ */
+export type LocalReleases = Message<"interlock.proxy.v1.LocalReleases"> & {
+  /**
+   * @generated from field: repeated interlock.proxy.v1.LocalRelease releases = 1;
+   */
+  releases: LocalRelease[];
+};
+
+/**
+ * Describes the message interlock.proxy.v1.LocalReleases.
+ * Use `create(LocalReleasesSchema)` to create a new message.
+ */
+export const LocalReleasesSchema: GenMessage<LocalReleases> = /*@__PURE__*/
+  messageDesc(file_proxy, 2);
+
+/**
+ * @generated from message interlock.proxy.v1.LocalRelease
+ */
+export type LocalRelease = Message<"interlock.proxy.v1.LocalRelease"> & {
+  /**
+   * A SPIFFE ID; empty for all workloads of the proxy.
+   *
+   * @generated from field: string workload = 1;
+   */
+  workload: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * uid:N of whoever pressed, as the kernel of that machine says.
+   *
+   * @generated from field: string by = 3;
+   */
+  by: string;
+
+  /**
+   * Milliseconds since 1970; until is 0 where only somebody there ends it.
+   *
+   * @generated from field: int64 at = 4;
+   */
+  at: bigint;
+
+  /**
+   * @generated from field: int64 until = 5;
+   */
+  until: bigint;
+};
+
+/**
+ * Describes the message interlock.proxy.v1.LocalRelease.
+ * Use `create(LocalReleaseSchema)` to create a new message.
+ */
+export const LocalReleaseSchema: GenMessage<LocalRelease> = /*@__PURE__*/
+  messageDesc(file_proxy, 3);
 
 /**
  * The state is in force for every request that begins from now on, or why it is not (the state before stays).
@@ -126,7 +201,7 @@ export type Applied = Message<"interlock.proxy.v1.Applied"> & {
  * Use `create(AppliedSchema)` to create a new message.
  */
 export const AppliedSchema: GenMessage<Applied> = /*@__PURE__*/
-  messageDesc(file_proxy, 2);
+  messageDesc(file_proxy, 4);
 
 /**
  * @generated from message interlock.proxy.v1.ToProxy
@@ -161,7 +236,7 @@ export type ToProxy = Message<"interlock.proxy.v1.ToProxy"> & {
  * Use `create(ToProxySchema)` to create a new message.
  */
 export const ToProxySchema: GenMessage<ToProxy> = /*@__PURE__*/
-  messageDesc(file_proxy, 3);
+  messageDesc(file_proxy, 5);
 
 /**
  * @generated from message interlock.proxy.v1.ProxyState
@@ -183,7 +258,7 @@ export type ProxyState = Message<"interlock.proxy.v1.ProxyState"> & {
  * Use `create(ProxyStateSchema)` to create a new message.
  */
 export const ProxyStateSchema: GenMessage<ProxyState> = /*@__PURE__*/
-  messageDesc(file_proxy, 4);
+  messageDesc(file_proxy, 6);
 
 /**
  * What to enforce for one workload.
@@ -209,10 +284,10 @@ export type WorkloadState = Message<"interlock.proxy.v1.WorkloadState"> & {
  * Use `create(WorkloadStateSchema)` to create a new message.
  */
 export const WorkloadStateSchema: GenMessage<WorkloadState> = /*@__PURE__*/
-  messageDesc(file_proxy, 5);
+  messageDesc(file_proxy, 7);
 
 /**
- * The report with this number is kept for good; the proxy may forget it.
+ * The report with this number is kept for good, or will never be; the proxy may forget it.
  *
  * @generated from message interlock.proxy.v1.ReportTaken
  */
@@ -221,6 +296,19 @@ export type ReportTaken = Message<"interlock.proxy.v1.ReportTaken"> & {
    * @generated from field: uint64 sequence = 1;
    */
   sequence: bigint;
+
+  /**
+   * Why it will never be kept, a closed error code of Interlock and words for people: what it tells of is lost. Empty where it is
+   * kept.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string message = 3;
+   */
+  message: string;
 };
 
 /**
@@ -228,7 +316,7 @@ export type ReportTaken = Message<"interlock.proxy.v1.ReportTaken"> & {
  * Use `create(ReportTakenSchema)` to create a new message.
  */
 export const ReportTakenSchema: GenMessage<ReportTaken> = /*@__PURE__*/
-  messageDesc(file_proxy, 6);
+  messageDesc(file_proxy, 8);
 
 /**
  * @generated from message interlock.proxy.v1.Drain
@@ -245,7 +333,7 @@ export type Drain = Message<"interlock.proxy.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_proxy, 7);
+  messageDesc(file_proxy, 9);
 
 /**
  * Evidence since the last report, added up. Reports are taken once each, by instance, epoch and number.
@@ -288,6 +376,11 @@ export type Report = Message<"interlock.proxy.v1.Report"> & {
    * @generated from field: repeated interlock.proxy.v1.PlaintextCaller plaintext = 6;
    */
   plaintext: PlaintextCaller[];
+
+  /**
+   * @generated from field: repeated interlock.proxy.v1.Unreached unreached = 7;
+   */
+  unreached: Unreached[];
 };
 
 /**
@@ -295,7 +388,7 @@ export type Report = Message<"interlock.proxy.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_proxy, 8);
+  messageDesc(file_proxy, 10);
 
 /**
  * One end of a connection, as the proxy knows it.
@@ -330,7 +423,7 @@ export type Caller = Message<"interlock.proxy.v1.Caller"> & {
  * Use `create(CallerSchema)` to create a new message.
  */
 export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/
-  messageDesc(file_proxy, 9);
+  messageDesc(file_proxy, 11);
 
 /**
  * @generated from message interlock.proxy.v1.Action
@@ -368,7 +461,7 @@ export type Action = Message<"interlock.proxy.v1.Action"> & {
  * Use `create(ActionSchema)` to create a new message.
  */
 export const ActionSchema: GenMessage<Action> = /*@__PURE__*/
-  messageDesc(file_proxy, 10);
+  messageDesc(file_proxy, 12);
 
 /**
  * Calls of one access in one hour.
@@ -462,7 +555,7 @@ export type Accesses = Message<"interlock.proxy.v1.Accesses"> & {
  * Use `create(AccessesSchema)` to create a new message.
  */
 export const AccessesSchema: GenMessage<Accesses> = /*@__PURE__*/
-  messageDesc(file_proxy, 11);
+  messageDesc(file_proxy, 13);
 
 /**
  * Requests whose verdicts under the set in force and under the target set differ, or that were denied.
@@ -516,6 +609,13 @@ export type Flips = Message<"interlock.proxy.v1.Flips"> & {
    * @generated from field: bool refused = 9;
    */
   refused: boolean;
+
+  /**
+   * Version of the target set that judged, as its Enforcement has it; 0 for none.
+   *
+   * @generated from field: uint64 target_version = 10;
+   */
+  targetVersion: bigint;
 };
 
 /**
@@ -523,7 +623,7 @@ export type Flips = Message<"interlock.proxy.v1.Flips"> & {
  * Use `create(FlipsSchema)` to create a new message.
  */
 export const FlipsSchema: GenMessage<Flips> = /*@__PURE__*/
-  messageDesc(file_proxy, 12);
+  messageDesc(file_proxy, 14);
 
 /**
  * @generated from message interlock.proxy.v1.Verdict
@@ -557,7 +657,7 @@ export type Verdict = Message<"interlock.proxy.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_proxy, 13);
+  messageDesc(file_proxy, 15);
 
 /**
  * A caller without an identity at a workload that still takes such callers.
@@ -601,7 +701,76 @@ export type PlaintextCaller = Message<"interlock.proxy.v1.PlaintextCaller"> & {
  * Use `create(PlaintextCallerSchema)` to create a new message.
  */
 export const PlaintextCallerSchema: GenMessage<PlaintextCaller> = /*@__PURE__*/
-  messageDesc(file_proxy, 14);
+  messageDesc(file_proxy, 16);
+
+/**
+ * Calls of a workload of this proxy that never reached their peer. They are no accesses: nobody judged them.
+ *
+ * @generated from message interlock.proxy.v1.Unreached
+ */
+export type Unreached = Message<"interlock.proxy.v1.Unreached"> & {
+  /**
+   * Who called, or in whose name somebody else wanted to; empty where the owner is no workload.
+   *
+   * @generated from field: string workload = 1;
+   */
+  workload: string;
+
+  /**
+   * The SPIFFE ID that was to answer, and where it was looked for.
+   *
+   * @generated from field: string peer = 2;
+   */
+  peer: string;
+
+  /**
+   * @generated from field: string host = 3;
+   */
+  host: string;
+
+  /**
+   * @generated from field: uint32 port = 4;
+   */
+  port: number;
+
+  /**
+   * owner (it was not the workload that called), untrusted (somebody else answered) or unreachable.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * Of the last one, for people.
+   *
+   * @generated from field: string detail = 6;
+   */
+  detail: string;
+
+  /**
+   * Connections.
+   *
+   * @generated from field: uint64 count = 7;
+   */
+  count: bigint;
+
+  /**
+   * @generated from field: int64 first_seen = 8;
+   */
+  firstSeen: bigint;
+
+  /**
+   * @generated from field: int64 last_seen = 9;
+   */
+  lastSeen: bigint;
+};
+
+/**
+ * Describes the message interlock.proxy.v1.Unreached.
+ * Use `create(UnreachedSchema)` to create a new message.
+ */
+export const UnreachedSchema: GenMessage<Unreached> = /*@__PURE__*/
+  messageDesc(file_proxy, 17);
 
 /**
  * @generated from service interlock.proxy.v1.ProxyService

@@ -66,7 +66,7 @@ export function openControlStream(
   });
   call.on('drain', () => handlers.onDrain());
   call.on('error', (cause: ServiceError) =>
-    end(new InterlockError('unavailable', address, cause.details || cause.message, { cause })),
+    end(new InterlockError('unavailable', address, reasonOf(cause), { cause })),
   );
   call.on('end', () =>
     end(new InterlockError('unavailable', address, 'the control plane ended the connection')),
@@ -78,4 +78,9 @@ export function openControlStream(
       end(new InterlockError('unavailable', address, 'the proxy ended the connection'));
     },
   };
+}
+
+/** What the library says, without the note that it adds and leaves empty. */
+function reasonOf({ details, message }: ServiceError): string {
+  return (details || message).replace(/[.\s]*Resolution note:\s*$/, '');
 }

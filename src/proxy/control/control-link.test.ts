@@ -13,6 +13,7 @@ import {
 } from '../../proto/proxy/index.ts';
 import { ManualTimers, settle } from '../../node/manual-timers.test-helper.ts';
 import { Spool } from '../evidence/spool.ts';
+import type { LocalRelease } from './policies.ts';
 import { ControlLink } from './control-link.ts';
 import type { StreamHandlers } from './connect.ts';
 
@@ -54,10 +55,10 @@ class FakeStream {
     this.say({ case: 'state', value: create(ProxyStateSchema, { version: BigInt(version) }) });
   }
 
-  take(sequence: number): void {
+  take(sequence: number, code = ''): void {
     this.say({
       case: 'taken',
-      value: { $typeName: 'interlock.proxy.v1.ReportTaken', sequence: BigInt(sequence) },
+      value: { $typeName: 'interlock.proxy.v1.ReportTaken', code, message: 'no', sequence: BigInt(sequence) },
     });
   }
 
@@ -79,6 +80,8 @@ async function open() {
   const streams: FakeStream[] = [];
   const states: ProxyState[] = [];
   const online: boolean[] = [];
+  const released: LocalRelease[] = [];
+  const refused: string[] = [];
   let onState = (state: ProxyState) => void states.push(state);
   const link = new ControlLink({
     clock,
@@ -91,8 +94,13 @@ async function open() {
     instance: 'a',
     workloads: ['spiffe://example.org/cart'],
     stateVersion: () => Number(states.at(-1)?.version ?? 7n),
-    onState: (state) => onState(state),
+    onState: (state) => {
+      onState(state);
+      return 'applied';
+    },
     spool,
+    localReleases: () => released,
+    onRefused: ({ message }) => refused.push(message),
     onOnline: (is) => online.push(is),
   });
   const stream = (i = streams.length - 1) => {
@@ -120,6 +128,8 @@ async function open() {
     stream,
     states,
     online,
+    released,
+    refused,
     add,
     read,
     failWith: (error: Error) =>
@@ -128,6 +138,31 @@ async function open() {
       }),
   };
 }
+
+test('sends a report that is refused for good no more, counts its calls as lost, and goes on with the next one', async () => {
+  const { link, stream, spool, add, read, refused } = await open();
+  add(2);
+  await read();
+  link.start();
+  stream().state(1);
+  await read();
+  expect(stream().reports).toEqual([1, 2]);
+  stream().take(START, 'forbidden');
+  expect([spool.size, spool.takeLost(), refused.length]).toEqual([1, 1, 1]);
+  stream().take(START + 1);
+  expect([spool.size, spool.takeLost(), refused.length]).toEqual([0, 0, 1]);
+});
+
+test('says what is released on this machine: as it greets, and whenever that changes', async () => {
+  const { link, stream, released } = await open();
+  released.push({ reason: 'down', by: 'uid:7', at: START });
+  link.start();
+  const told = { workload: '', reason: 'down', by: 'uid:7', at: BigInt(START), until: 0n };
+  expect(stream().sent).toMatchObject([{ case: 'hello', value: { local: [told] } }]);
+  released.pop();
+  link.localChanged();
+  expect(stream().sent.at(-1)).toMatchObject({ case: 'local', value: { releases: [] } });
+});
 
 test('says hello first, with the state that is in force already', async () => {
   const { link, stream } = await open();

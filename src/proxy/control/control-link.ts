@@ -1,8 +1,9 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type InterlockError, isInterlockError } from '../../access/index.ts';
+import { InterlockError, isInterlockError } from '../../access/index.ts';
 import { type FromProxy, FromProxySchema, type ProxyState, type ToProxy } from '../../proto/proxy/index.ts';
 import { Backoff, type Clock } from '../../workload/index.ts';
 import type { Spool } from '../evidence/spool.ts';
+import type { LocalRelease } from './policies.ts';
 import type { ControlStream, StreamHandlers } from './connect.ts';
 
 /** Reports on their way at a time. */
@@ -12,6 +13,12 @@ const LONGEST_WAIT_MS = 5_000;
 
 type Message = NonNullable<MessageInitShape<typeof FromProxySchema>['message']>;
 
+/** Why a state is not in force: a closed error code, and what to tell the people there. */
+export interface AppliedFault {
+  readonly code: string;
+  readonly message: string;
+}
+
 export interface ControlLinkOptions {
   readonly clock: Clock;
   readonly open: (handlers: StreamHandlers) => ControlStream;
@@ -20,11 +27,20 @@ export interface ControlLinkOptions {
   readonly workloads: readonly string[];
   /** Version of the state that is in force, 0 for none. */
   readonly stateVersion: () => number;
-  /** Puts a state in force, or throws why it cannot be: then the one before stays. */
-  readonly onState: (state: ProxyState) => void;
+  /**
+   * Puts a state in force, or throws why it cannot be: then the one before stays. `later`: others put it in force, and
+   * {@link ControlLink.applied} says what became of it.
+   */
+  readonly onState: (state: ProxyState) => 'applied' | 'later';
+  /** What is released on this machine; {@link ControlLink.localChanged} says that it is another. */
+  readonly localReleases?: () => readonly LocalRelease[];
   readonly spool: Spool;
+  /** The control plane will never take a report. */
+  readonly onRefused?: (error: InterlockError) => void;
   readonly onOnline: (online: boolean, why?: InterlockError) => void;
 }
+
+const IN_FORCE: AppliedFault = { code: '', message: '' };
 
 /** The proxy's lasting connection to the control plane: states in, confirmations and evidence out. */
 export class ControlLink {
@@ -49,6 +65,16 @@ export class ControlLink {
   /** Sends what the spool holds, as far as there is room for it. */
   flush(): void {
     void this.#flush();
+  }
+
+  /** Says that a state is in force, or why it is not. Nobody hears it while the control plane is away: it sends its state anew. */
+  applied(version: number, fault: AppliedFault = IN_FORCE): void {
+    this.#send({ case: 'applied', value: { stateVersion: BigInt(version), ...fault } });
+  }
+
+  /** Says what is released on this machine now. Nobody hears it while the control plane is away: the next greeting says it. */
+  localChanged(): void {
+    this.#send({ case: 'local', value: { releases: this.#local() } });
   }
 
   close(): void {
@@ -81,8 +107,20 @@ export class ControlLink {
         workloads: [...workloads],
         stateVersion: BigInt(stateVersion()),
         now: BigInt(clock.now()),
+        local: this.#local(),
       },
     });
+  }
+
+  #local() {
+    const { localReleases = () => [] } = this.#options;
+    return localReleases().map(({ workload = '', reason, by, at, until = 0 }) => ({
+      workload,
+      reason,
+      by,
+      at: BigInt(Math.floor(at)),
+      until: BigInt(Math.floor(until)),
+    }));
   }
 
   #ended(error: InterlockError | undefined): void {
@@ -105,7 +143,7 @@ export class ControlLink {
       case 'taken': {
         const sequence = Number(message.value.sequence);
         this.#onTheirWay.delete(sequence);
-        this.#options.spool.taken(sequence);
+        this.#settle(sequence, message.value);
         this.flush();
         return;
       }
@@ -123,16 +161,27 @@ export class ControlLink {
     }
   }
 
+  /** One that is refused is not sent again: it would be refused for ever, and those after it would wait. */
+  #settle(sequence: number, { code, message }: { code: string; message: string }): void {
+    const { spool, onRefused } = this.#options;
+    if (code === '') return spool.taken(sequence);
+    const calls = spool.refused(sequence);
+    const text = `the control plane does not take a report of ${calls} calls, which are lost (${code}): ${message}`;
+    onRefused?.(new InterlockError('forbidden', 'report', text));
+  }
+
   #apply(state: ProxyState): void {
-    let fault = { code: '', message: '' };
+    const version = Number(state.version);
     try {
-      this.#options.onState(state);
+      if (this.#options.onState(state) === 'applied') this.applied(version);
     } catch (error) {
-      fault = isInterlockError(error)
-        ? { code: error.code, message: error.message }
-        : { code: 'unavailable', message: 'the proxy failed to take the state' };
+      this.applied(
+        version,
+        isInterlockError(error)
+          ? { code: error.code, message: error.message }
+          : { code: 'unavailable', message: 'the proxy failed to take the state' },
+      );
     }
-    this.#send({ case: 'applied', value: { stateVersion: state.version, ...fault } });
   }
 
   async #flush(): Promise<void> {

@@ -163,7 +163,9 @@ describe('the button on this machine', () => {
   test('may be for one workload only', () => {
     const { policies, isAllowed } = open();
     policies.take(stateOf(1, enforced(['/b'])));
-    policies.release({ ...press, workload: web.id });
-    expect(isAllowed()).toBe(false);
+    expect(() => policies.release({ ...press, workload: web.id })).toThrow('not served here');
+    expect([isAllowed(), policies.releases]).toEqual([false, []]);
+    policies.release({ ...press, workload: cart });
+    expect(isAllowed()).toBe(true);
   });
 });

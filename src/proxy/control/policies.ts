@@ -10,11 +10,14 @@ export interface LocalRelease {
   /** Absent: all workloads of this proxy. */
   readonly workload?: SpiffeId;
   readonly reason: string;
+  /** `uid:N` of whoever pressed; `local` where the kernel does not say. */
   readonly by: string;
   readonly at: number;
   readonly until?: number;
 }
 
+/** Releases made here that are in force at one time. */
+const MAX_RELEASES = 100;
 const LOCAL_ID = 'local';
 const STATE = 'state.json';
 const RELEASES = 'local-releases.json';
@@ -44,6 +47,8 @@ export interface PoliciesOptions {
   readonly replace: (enforcements: readonly Enforcement[]) => void;
   /** Something that changes nothing now, but should be seen to: the disk does not take the state, say. */
   readonly onFault: (error: unknown) => void;
+  /** Releases were made or ended here. */
+  readonly onReleases?: (() => void) | undefined;
 }
 
 /** What this proxy enforces: the control plane's last state, from its stream or from disk, under releases made here. */
@@ -95,8 +100,20 @@ export class Policies {
     this.#save(STATE, { version: this.#version, workloads: next });
   }
 
-  /** Takes enforcement away here, at once, with everything else down. */
+  /** Puts a former state in force again: what enforces it refused the one that was taken. Throws as {@link take}. */
+  restore(version: number, state: readonly Enforcement[]): void {
+    this.#put(state, this.#releases);
+    this.#version = version;
+    this.#save(STATE, { version, workloads: state });
+  }
+
+  /** Takes enforcement away here, at once, with everything else down. Throws `limit`, `not_found`. */
   release(release: LocalRelease): void {
+    const { workload } = release;
+    if (workload !== undefined && this.#state.every((each) => each.workload !== workload))
+      throw new InterlockError('not_found', workload, `${workload} is not served here: nothing is released`);
+    if (this.#releases.length >= MAX_RELEASES)
+      throw new InterlockError('limit', 'release', `${MAX_RELEASES} releases are in force here: arm first`);
     this.#change([...this.#releases, release]);
   }
 
@@ -113,8 +130,9 @@ export class Policies {
 
   #change(releases: readonly LocalRelease[]): void {
     this.#put(this.#state, releases);
-    this.#save(RELEASES, releases);
+    this.#save(RELEASES, this.#releases);
     this.#wake();
+    this.#options.onReleases?.();
   }
 
   #put(state: readonly Enforcement[], releases: readonly LocalRelease[]): void {

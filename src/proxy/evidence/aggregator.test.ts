@@ -103,6 +103,20 @@ test('a flip is what the target judges otherwise, or what was refused; it is cou
   });
 });
 
+test('flips of two target sets are never added up, and say which set judged them', () => {
+  const aggregator = new Aggregator();
+  const before = { allowed: true, decidedBy: 'rule', policy: 'p', rule: 'r' } as const;
+  const after = { allowed: false, decidedBy: 'no-rule' } as const;
+  for (const version of [{ targetVersion: 7 }, { targetVersion: 8 }, { targetVersion: 7 }, {}])
+    aggregator.record(servedOf('/a', { judgement: { allowed: true, before, after, ...version } }));
+  const { flips = [] } = aggregator.drain()?.report ?? {};
+  expect(flips.map(({ targetVersion, count }) => [targetVersion, count])).toEqual([
+    [7n, 2n],
+    [8n, 1n],
+    [0n, 1n],
+  ]);
+});
+
 test('whoever connects anew for each request is one entry, and whoever asks for a new path each time leaves room for others', () => {
   const aggregator = new Aggregator();
   for (let i = 0; i < 1000; i++) aggregator.record(servedOf('/a', { caller: callerOf({ port: i }) }));

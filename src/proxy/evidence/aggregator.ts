@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { type Action, HOUR_MS, OUTCOMES, type Principal, type SpiffeId } from '../../access/index.ts';
 import type { Verdict } from '../../policy/index.ts';
 import { type Report, ReportSchema } from '../../proto/proxy/index.ts';
-import type { AccessRecorder, Caller, Judgement, ServedAccess } from '../types.ts';
+import type { AccessRecorder, Caller, Judgement, ServedAccess, UnreachedCall } from '../types.ts';
 
 /** Different accesses in one report. More of them are counted as lost: memory is bounded whatever is asked for. */
 export const MAX_ENTRIES = 20_000;
@@ -10,6 +10,11 @@ export const MAX_ENTRIES = 20_000;
 const MAX_TEXT = 16 * 1024 * 1024;
 /** What one caller may take of both: whoever asks for a new path each time must not push out what others did. */
 const SHARE_OF_ONE = 0.25;
+
+/** Different calls that did not arrive, in one report. */
+const MAX_UNREACHED = 2000;
+/** Characters of why one did not. */
+const MAX_DETAIL = 500;
 
 const NO_POLICY: Verdict = { allowed: true, decidedBy: 'no-policy' };
 
@@ -54,6 +59,17 @@ interface PlaintextCounter {
   lastSeen: number;
 }
 
+interface UnreachedCounter {
+  /** The last one. */
+  call: UnreachedCall;
+  count: number;
+  firstSeen: number;
+  lastSeen: number;
+}
+
+/** A request whose verdicts differ, or that was denied. */
+type Flipped = Omit<ServedAccess, 'outcome' | 'judgement'> & { readonly judgement: Judgement };
+
 /** What a report is made of, with the number of calls that are lost with it. */
 export interface Drained {
   readonly report: Report;
@@ -71,6 +87,7 @@ export class Aggregator implements AccessRecorder {
   #rooms = new Map<string, Room>();
   #flips = new Map<string, FlipCounter>();
   #plaintext = new Map<string, PlaintextCounter>();
+  #unreached = new Map<string, UnreachedCounter>();
   #entries = 0;
   #text = 0;
   #lost = 0;
@@ -89,6 +106,7 @@ export class Aggregator implements AccessRecorder {
     counter.outcomes[OUTCOMES.indexOf(outcome) as 0 | 1 | 2 | 3]++;
     spread(counter, at);
     this.#calls++;
+    if (judgement === undefined) return;
     const { after } = judgement;
     if (!judgement.allowed || (after !== undefined && after.allowed !== judgement.before.allowed))
       this.#flip(key, room, { workload, caller, action, judgement, at });
@@ -106,6 +124,22 @@ export class Aggregator implements AccessRecorder {
     spread(counter, at);
   }
 
+  unreached(call: UnreachedCall): void {
+    const { workload = '', peer, to, reason, at } = call;
+    const key = `${workload}\n${peer}\n${to.host}\n${to.port}\n${reason}`;
+    let counter = this.#unreached.get(key);
+    if (counter === undefined) {
+      // There are as many as routes and workloads of this proxy. They are no accesses: none is lost with what has no room,
+      // and the proxy's counters have all.
+      if (this.#unreached.size >= MAX_UNREACHED) return;
+      counter = { call, count: 0, firstSeen: at, lastSeen: at };
+      this.#unreached.set(key, counter);
+    }
+    counter.call = call;
+    counter.count++;
+    spread(counter, at);
+  }
+
   /** Counts accesses that are in no report. */
   lose(n: number): void {
     this.#lost += n;
@@ -113,7 +147,7 @@ export class Aggregator implements AccessRecorder {
 
   /** All since the last time, or undefined where there was nothing. Its number and epoch are the spool's. */
   drain(): Drained | undefined {
-    if (this.#entries === 0 && this.#lost === 0) return undefined;
+    if (this.#entries === 0 && this.#lost === 0 && this.#unreached.size === 0) return undefined;
     const report = create(ReportSchema, {
       lost: BigInt(this.#lost),
       accesses: [...this.#callers.values()].flatMap((each) => [...each.accesses.values()].map(accessMessage)),
@@ -125,6 +159,7 @@ export class Aggregator implements AccessRecorder {
         connections: BigInt(counter.connections),
         ...timesMessage(counter),
       })),
+      unreached: [...this.#unreached.values()].map(unreachedMessage),
     });
     const calls = this.#calls;
     this.#connections = new Map();
@@ -132,6 +167,7 @@ export class Aggregator implements AccessRecorder {
     this.#rooms = new Map();
     this.#flips = new Map();
     this.#plaintext = new Map();
+    this.#unreached = new Map();
     this.#entries = 0;
     this.#text = 0;
     this.#lost = 0;
@@ -155,11 +191,12 @@ export class Aggregator implements AccessRecorder {
     return ofCaller;
   }
 
-  #flip(accessKey: string, room: Room, flip: Omit<ServedAccess, 'outcome'>): void {
+  #flip(accessKey: string, room: Room, flip: Flipped): void {
     const { caller, judgement, at } = flip;
-    const { before, after = before } = judgement;
+    const { before, after = before, targetVersion } = judgement;
     const from = whoOf(caller);
-    const key = `${accessKey}\n${from}\n${judgement.allowed}\n${verdictKey(before)}\n${verdictKey(after)}`;
+    const verdicts = `${judgement.allowed}\n${verdictKey(before)}\n${verdictKey(after)}\n${targetVersion}`;
+    const key = `${accessKey}\n${from}\n${verdicts}`;
     let counter = this.#flips.get(key);
     if (counter === undefined) {
       if (!this.#takeRoom(room, key)) return;
@@ -234,7 +271,7 @@ function accessMessage({ caller, workload, action, hour, outcomes, ...times }: C
 }
 
 function flipMessage({ caller, workload, action, judgement, count, ...times }: FlipCounter) {
-  const { before, after = before, allowed } = judgement;
+  const { before, after = before, allowed, targetVersion = 0 } = judgement;
   return {
     from: callerMessage(caller),
     to: workload,
@@ -243,6 +280,21 @@ function flipMessage({ caller, workload, action, judgement, count, ...times }: F
     after: verdictMessage(after),
     count: BigInt(count),
     refused: !allowed,
+    targetVersion: BigInt(targetVersion),
+    ...timesMessage(times),
+  };
+}
+
+function unreachedMessage({ call, count, ...times }: UnreachedCounter) {
+  const { workload = '', peer, to, reason, detail } = call;
+  return {
+    workload,
+    peer,
+    host: to.host,
+    port: to.port,
+    reason,
+    detail: detail.slice(0, MAX_DETAIL),
+    count: BigInt(count),
     ...timesMessage(times),
   };
 }

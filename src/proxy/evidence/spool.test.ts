@@ -30,6 +30,14 @@ const drained = (calls: number, lost = 0, text = '') => ({
 });
 const texts = async (spool: Spool) => (await spool.after(0, 100)).map(({ accesses }) => accesses[0]?.ok);
 
+test('a directory that cannot be made says why', async () => {
+  const file = newDir();
+  writeFileSync(file, '');
+  await expect(open(join(file, 'reports'))).rejects.toThrow(
+    `evidence cannot be kept in ${file}/reports (ENOTDIR): make a state directory that this program's user owns`,
+  );
+});
+
 describe('reports', () => {
   test('wait in their order, with numbers that grow, until they are taken', async () => {
     const { spool } = await open(newDir());

@@ -76,7 +76,7 @@ export class Spool {
       throw new InterlockError(
         'io',
         dir,
-        `evidence cannot be kept in ${dir}: give a directory of this program's own`,
+        `evidence cannot be kept in ${dir} (${reasonOf(cause)}): make a state directory that this program's user owns`,
         {
           cause,
         },
@@ -158,6 +158,15 @@ export class Spool {
     if (entry !== undefined) this.#remove(entry);
   }
 
+  /** The control plane will never keep a report: what it tells of is lost. Gives how many calls that are. */
+  refused(sequence: number): number {
+    const entry = this.#entries.find((each) => each.sequence === sequence);
+    if (entry === undefined) return 0;
+    this.#lost += entry.calls;
+    this.#remove(entry);
+    return entry.calls;
+  }
+
   /** Resolves when all that was added is on disk. */
   settled(): Promise<void> {
     return this.#writing;
@@ -210,23 +219,31 @@ export class Spool {
   }
 }
 
+function reasonOf(cause: unknown): string {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+  return code === 'EACCES' || code === 'EPERM' ? 'permission denied' : code;
+}
+
 /** A report in two, or undefined where there is one entry or none. */
-function halves({ accesses, flips, plaintext, lost }: Report): [Report, Report] | undefined {
-  if (accesses.length + flips.length + plaintext.length < 2) return undefined;
+function halves({ accesses, flips, plaintext, unreached, lost }: Report): [Report, Report] | undefined {
+  if (accesses.length + flips.length + plaintext.length + unreached.length < 2) return undefined;
   const cut = (list: readonly unknown[]) => Math.ceil(list.length / 2);
   const first = {
     accesses: accesses.slice(0, cut(accesses)),
     flips: flips.slice(0, cut(flips)),
     plaintext: plaintext.slice(0, cut(plaintext)),
+    unreached: unreached.slice(0, cut(unreached)),
     lost,
   };
   const second = {
     accesses: accesses.slice(first.accesses.length),
     flips: flips.slice(first.flips.length),
     plaintext: plaintext.slice(first.plaintext.length),
+    unreached: unreached.slice(first.unreached.length),
   };
   // One of each: the second half would be empty for ever.
-  if (second.accesses.length + second.flips.length + second.plaintext.length === 0) return undefined;
+  const { length } = [...second.accesses, ...second.flips, ...second.plaintext, ...second.unreached];
+  if (length === 0) return undefined;
   return [create(ReportSchema, first), create(ReportSchema, second)];
 }
 

@@ -20,10 +20,13 @@ export class Body {
     return this.#left === CHUNKED;
   }
 
-  /** `length` as of `Fields`, where {@link UNSTATED} is an empty body; or {@link UNTIL_CLOSE}. */
-  start(length: number): void {
+  /**
+   * `length` as of `Fields`, where {@link UNSTATED} is an empty body; or {@link UNTIL_CLOSE}. `trailers` as of
+   * `ChunkedBody.reset`.
+   */
+  start(length: number, trailers?: ReadonlySet<string>): void {
     this.#left = length === UNSTATED ? 0 : length;
-    if (length === CHUNKED) this.#chunks.reset();
+    if (length === CHUNKED) this.#chunks.reset(trailers);
   }
 
   get done(): boolean {

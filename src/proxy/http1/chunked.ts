@@ -1,3 +1,4 @@
+import { isForbiddenTrailer, MAX_TRAILER_NAME } from '../trailers.ts';
 import { CLASSES, COLON, CR, FOLDED, HT, LF, SEMICOLON, SP, TOKEN, VALUE } from './bytes.ts';
 
 /** Longest chunk line and all extensions of one body together, in bytes: they carry nothing that anyone needs. */
@@ -22,18 +23,6 @@ const TEXT_LF = 9;
 const END_LF = 10;
 const DONE = 11;
 
-/** Trailers that would change how a message is understood, or who sent it (RFC 9110 section 6.5.1). */
-const FORBIDDEN_TRAILERS = new Set([
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'authorization',
-  'cookie',
-  'x-forwarded-client-cert',
-]);
-const MAX_NAME_BYTES = 64;
-
 /** Told where data lies, for whoever does not forward the chunks as they are. */
 export type OnChunkData = (bytes: Buffer, start: number, end: number) => void;
 
@@ -49,6 +38,7 @@ export class ChunkedBody {
   #extensions = 0;
   #trailers = 0;
   #name = '';
+  #allowed: ReadonlySet<string> | undefined;
   /** What is wrong; undefined while nothing is. */
   fault: string | undefined;
   readonly #onData: OnChunkData | undefined;
@@ -61,7 +51,9 @@ export class ChunkedBody {
     return this.#state === DONE;
   }
 
-  reset(): void {
+  /** Begins a body; `allowed` are the names, folded, that its trailers may have: any that is not forbidden where absent. */
+  reset(allowed?: ReadonlySet<string>): void {
+    this.#allowed = allowed;
     this.#state = SIZE;
     this.#size = 0;
     this.#digits = 0;
@@ -157,10 +149,13 @@ export class ChunkedBody {
 
   #nameByte(c: number): void {
     if (c === COLON && this.#name !== '') {
-      if (FORBIDDEN_TRAILERS.has(this.#name)) this.fault = `${this.#name} as a trailer`;
+      if (isForbiddenTrailer(this.#name)) this.fault = `${this.#name} as a trailer`;
+      else if (this.#allowed?.has(this.#name) === false)
+        this.fault = `${this.#name} as a trailer, which the head does not announce or has as well`;
       else this.#state = TEXT;
     } else if (((CLASSES[c] as number) & TOKEN) === 0) this.fault = 'a line that is no trailer';
-    else if (this.#name.length < MAX_NAME_BYTES) this.#name += String.fromCharCode(FOLDED[c] as number);
+    // One more than the longest that may be named: cut off here, it is the name of nothing.
+    else if (this.#name.length <= MAX_TRAILER_NAME) this.#name += String.fromCharCode(FOLDED[c] as number);
   }
 }
 

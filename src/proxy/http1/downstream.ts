@@ -4,6 +4,7 @@ import type { Clock } from '../../workload/index.ts';
 import { Deadline } from '../deadline.ts';
 import type { Timeouts } from '../settings.ts';
 import { breakOff } from '../tcp/break-off.ts';
+import { announcedTrailers, NO_TRAILERS } from '../trailers.ts';
 import { answer } from './answers.ts';
 import { assemble } from './assemble.ts';
 import { Body } from './body.ts';
@@ -146,7 +147,8 @@ export class Downstream {
   /** Admits the request that was read. Gives the bytes after it where it was refused and the next one may be read. */
   #begin(rest: Buffer | undefined): Buffer | undefined {
     const { head, options } = this;
-    this.#body.start(head.fields.length);
+    const { length, announcesTrailers } = head.fields;
+    this.#body.start(length, announcesTrailers ? announcedTrailers(head.headers) : NO_TRAILERS);
     if (!options.gate.admit(head)) return this.#refuse(rest);
     this.#state = EXCHANGE;
     this.#deadline.set(options.timeouts.exchange);

@@ -60,7 +60,7 @@ export class Exchange implements UpstreamUser {
       const held = this.#held;
       this.#held = undefined;
       if (upstream === undefined) {
-        this.#down.options.gate.fault('response', error?.message ?? 'no connection');
+        this.#down.options.gate.fault('way', error?.message ?? 'no connection');
         this.#down.exchangeFailed('failed', 503);
       } else this.#send(upstream, held);
       this.#down.updateReading();

@@ -26,6 +26,7 @@ const HOST_NAME = foldedName('host');
 const TE = foldedName('te');
 const EXPECT = foldedName('expect');
 const UPGRADE = foldedName('upgrade');
+const TRAILER = foldedName('trailer');
 const CONNECTION = foldedName('connection');
 const KEEP_ALIVE = foldedName('keep-alive');
 const CONTENT_LENGTH = foldedName('content-length');
@@ -52,6 +53,8 @@ export class Fields {
   upgrades = false;
   upgrade = '';
   expectsContinue = false;
+  /** `Trailer` is there. */
+  announcesTrailers = false;
   hosts = 0;
   hostStart = 0;
   hostEnd = 0;
@@ -73,6 +76,7 @@ export class Fields {
     this.upgrades = false;
     this.upgrade = '';
     this.expectsContinue = false;
+    this.announcesTrailers = false;
     this.hosts = 0;
     this.keepAliveSeconds = 0;
     this.cuts.length = 0;
@@ -129,6 +133,7 @@ export class Fields {
         if (isName(bytes, line, EXPECT)) return this.#expect(bytes, value, valueEnd);
         return undefined;
       case 7:
+        if (isName(bytes, line, TRAILER)) this.announcesTrailers = true;
         if (!isName(bytes, line, UPGRADE)) return undefined;
         this.upgrade += `${this.upgrade === '' ? '' : ','}${bytes.toString('latin1', value, valueEnd).toLowerCase()}`;
         this.cuts.push(line, next);

@@ -1,6 +1,7 @@
 import { type OutgoingHttpHeaders, sensitiveHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Outcome } from '../../access/index.ts';
 import { Deadline } from '../deadline.ts';
+import { announcedTrailers } from '../trailers.ts';
 import { type FieldList, objectOf, trailersOf, valueOf } from './fields.ts';
 import type { Http2Head } from './head.ts';
 import { CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } from './limits.ts';
@@ -96,7 +97,7 @@ export class Exchange {
   }
 
   #onTrailers(list: FieldList): void {
-    const trailers = trailersOf(list);
+    const trailers = trailersOf(list, announcedTrailers(this.head.headers));
     if (typeof trailers !== 'string') {
       this.#requestTrailers = trailers;
       return;
@@ -179,7 +180,7 @@ export class Exchange {
   /** Nobody could be reached. */
   unreachable(reason: string): void {
     if (this.#state === DONE) return;
-    this.owner.fault('response', reason);
+    this.owner.fault('way', reason);
     this.#answer(503, 'failed');
   }
 

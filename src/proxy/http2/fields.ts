@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
+import { folded, isForbiddenTrailer } from '../trailers.ts';
 
 /** Names and values by turns, as Node gives and takes them. */
 export type FieldList = readonly string[];
@@ -16,29 +17,9 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   'transfer-encoding',
 ]);
 
-/** Trailers that would change how a message is understood, or who sent it (RFC 9110 section 6.5.1). */
-const FORBIDDEN_TRAILERS: ReadonlySet<string> = new Set([
-  ...OF_THE_CONNECTION,
-  'te',
-  'host',
-  'content-length',
-  'authorization',
-  'cookie',
-  'x-forwarded-client-cert',
-]);
-
 /** Whether a field goes no further than this hop. */
 export function isHopField(name: string): boolean {
   return OF_THE_CONNECTION.has(name);
-}
-
-/** What a name may hold beside letters, digits and "-" (RFC 9110 section 5.6.2): CGI and PHP make one letter of them. */
-const MARKS = /[^a-z0-9-]/;
-const ALL_MARKS = /[^a-z0-9-]/g;
-
-/** The name with every mark as "-": frameworks that name headers like variables cannot tell those apart. */
-export function folded(name: string): string {
-  return MARKS.test(name) ? name.replace(ALL_MARKS, '-') : name;
 }
 
 /** The first value of a field, by its lower-case name. */
@@ -59,13 +40,16 @@ export function answerFields(list: FieldList): string[] {
   return kept;
 }
 
-/** Trailers in the form that Node sends them in, or the name of the one that must not be among them. */
-export function trailersOf(list: FieldList): OutgoingHttpHeaders | string {
+/**
+ * Trailers in the form that Node sends them in, or the name of the one that must not be among them. Of a request only
+ * those that `announced` has; the others are left out.
+ */
+export function trailersOf(list: FieldList, announced?: ReadonlySet<string>): OutgoingHttpHeaders | string {
   const trailers: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i] as string;
-    if (name.charCodeAt(0) === 0x3a || FORBIDDEN_TRAILERS.has(folded(name))) return name;
-    (trailers[name] ??= []).push(list[i + 1] as string);
+    if (name.charCodeAt(0) === 0x3a || isForbiddenTrailer(folded(name))) return name;
+    if (announced?.has(folded(name)) !== false) (trailers[name] ??= []).push(list[i + 1] as string);
   }
   return trailers;
 }

@@ -3,7 +3,8 @@ import type { RequestAttributes } from '../../policy/index.ts';
 import { CLASSES, HOST, TARGET, TOKEN } from '../http1/bytes.ts';
 import { CHUNKED, UNSTATED } from '../http1/fields.ts';
 import { type HeadFault, MAX_METHOD_BYTES, targetOf } from '../http1/request-head.ts';
-import { type FieldList, folded, isGrpcType, isHopField } from './fields.ts';
+import { folded } from '../trailers.ts';
+import { type FieldList, isGrpcType, isHopField } from './fields.ts';
 
 /** Longest Content-Length that a double holds exactly, in digits. */
 const MAX_LENGTH_DIGITS = 15;

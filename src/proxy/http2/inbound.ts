@@ -1,3 +1,4 @@
+import { HTTP_FAULT_EVENTS, type HttpFault } from '../http1/gate.ts';
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Action, Outcome } from '../../access/index.ts';
 import type { Clock } from '../../workload/index.ts';
@@ -122,11 +123,11 @@ class Access implements ExchangeOwner, HeldAccess {
     this.#connection.record(this.action, this.judgement, outcome);
   }
 
-  fault(where: 'request' | 'response', reason: string): void {
+  fault(where: HttpFault, reason: string): void {
     const { counters } = this.#connection.context;
     if (where === 'request') counters.badRequests++;
-    else counters.badAnswers++;
-    this.#connection.log(where === 'request' ? 'bad-request' : 'bad-answer', reason);
+    else if (where === 'response') counters.badAnswers++;
+    this.#connection.log(HTTP_FAULT_EVENTS[where], reason);
   }
 
   cut(): void {

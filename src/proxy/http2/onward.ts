@@ -1,3 +1,4 @@
+import type { HttpFault } from '../http1/gate.ts';
 import type { OutgoingHttpHeaders } from 'node:http2';
 import type { Outcome } from '../../access/index.ts';
 import type { Clock } from '../../workload/index.ts';
@@ -24,5 +25,5 @@ export interface ExchangeOwner {
   readonly timeouts: Timeouts;
   /** How it ended: told once, or after {@link LONG_MS} for what goes on longer. Not for what was refused. */
   ended(outcome: Outcome): void;
-  fault(where: 'request' | 'response', reason: string): void;
+  fault(where: HttpFault, reason: string): void;
 }

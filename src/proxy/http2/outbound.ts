@@ -1,3 +1,4 @@
+import { HTTP_FAULT_EVENTS, type HttpFault } from '../http1/gate.ts';
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Clock } from '../../workload/index.ts';
 import type {
@@ -58,11 +59,10 @@ class LocalHttp2 implements LocalHandler, SessionOwner, ExchangeOwner {
   /** Calls are recorded where they are judged: at the peer. */
   ended(): void {}
 
-  fault(where: 'request' | 'response', reason: string): void {
+  fault(where: HttpFault, reason: string): void {
     const { counters, log } = this.#options;
     if (where === 'response') counters.badAnswers++;
-    else counters.badRequests++;
-    const event = where === 'response' ? 'bad-answer' : 'bad-request';
-    log({ event, workload: this.#connection.workload, reason });
+    else if (where === 'request') counters.badRequests++;
+    log({ event: HTTP_FAULT_EVENTS[where], workload: this.#connection.workload, reason });
   }
 }

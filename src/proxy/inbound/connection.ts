@@ -93,12 +93,28 @@ export class InboundConnection {
     return this.context.verdicts.judge(this.route.workload, this.caller.principal, action, attributes);
   }
 
-  /** Reports an access that ended, or was refused; the latter goes to the log with the rule as well. */
+  /** Reports an access that ended, or was denied; the latter goes to the log with the rule as well. */
   record(action: Action, judgement: Judgement, outcome: Outcome): void {
     const { workload } = this.route;
     const { clock, recorder } = this.context;
     recorder.record({ workload, caller: this.caller, action, judgement, outcome, at: clock.now() });
     if (outcome === 'denied') this.#logDenial(action, judgement);
+  }
+
+  /** Reports a caller that is refused before there is anything to judge: no policy has denied it, so it is no flip. */
+  refused(reason: string): void {
+    const { route, caller, context } = this;
+    const action = { kind: 'tcp', port: route.port } as const;
+    context.counters.refused++;
+    this.log('refused', reason);
+    context.recorder.record({
+      workload: route.workload,
+      caller,
+      action,
+      judgement: undefined,
+      outcome: 'denied',
+      at: context.clock.now(),
+    });
   }
 
   /** Writes a line about this connection. */
@@ -119,9 +135,3 @@ export class InboundConnection {
     this.log('denied', rule === undefined ? decidedBy : `${decidedBy} ${policy ?? ''}/${rule}`, action);
   }
 }
-
-/** What refuses a caller before there is anything to judge: recorded like a denial that no rule could have allowed. */
-export const REFUSED: Judgement = Object.freeze({
-  allowed: false,
-  before: Object.freeze({ allowed: false, decidedBy: 'no-rule' }),
-});

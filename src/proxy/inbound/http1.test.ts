@@ -114,7 +114,7 @@ describe('HTTP/1.1 through mutual TLS', () => {
     socket.write(GET);
     expect(await readUntil(socket, /ok$/)).toContain('200');
     expect(
-      recorder.accesses.map(({ judgement }) => [judgement.before.decidedBy, judgement.after?.allowed]),
+      recorder.accesses.map(({ judgement }) => [judgement?.before.decidedBy, judgement?.after?.allowed]),
     ).toEqual([
       ['no-policy', undefined],
       ['no-rule', false],
@@ -164,7 +164,10 @@ describe('HTTP/1.1 through mutual TLS', () => {
 describe('bodies', () => {
   it.each([
     ['of a given length', 'Content-Length: 11\r\n\r\nhello world'],
-    ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nTrailer-A: b\r\n\r\n'],
+    [
+      'in chunks',
+      'Trailer: trailer-a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nTrailer-A: b\r\n\r\n',
+    ],
   ])('%s go through as they are, in any pieces', async (_, message) => {
     const received: string[] = [];
     const app = await startApp((socket) => {
@@ -186,6 +189,23 @@ describe('bodies', () => {
       );
     }
     expect(received).toHaveLength(2);
+  });
+
+  it.each([
+    ['that nobody announced', 'x-a: 1\r\n'],
+    ['that another line hides the announcement of', 'Trailer: x-tenant\r\nConnection: trailer\r\n'],
+    ['that would add to what was judged', 'Trailer: x-tenant\r\nX_Tenant: a\r\n'],
+    ['that no request may have', 'Trailer: range\r\n', 'Range'],
+  ])('end before a trailer %s', async (_, fields, name = 'X-Tenant') => {
+    const app = await httpApp('');
+    const { port, context, log } = await inbound(app.address);
+    const socket = await dial(port);
+    socket.write(`POST /a HTTP/1.1\r\nHost: db\r\n${fields}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n`);
+    socket.write(`0\r\n${name}: b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: db\r\n\r\n`);
+    expect(await readAll(socket)).toMatch(/^HTTP\/1.1 400 /);
+    expect(app.requests.join('')).not.toMatch(/: b|smuggled/);
+    expect(context.counters.badRequests).toBe(1);
+    expect(log[0]?.reason).toContain('as a trailer, which the head does not announce');
   });
 
   it.each([
@@ -284,10 +304,11 @@ describe('programs that do not answer as they must', () => {
   it('one that is not there: 503, and a failed access', async () => {
     const app = await httpApp(OK);
     await new Promise((resolve) => app.server.close(resolve));
-    const { port, recorder } = await inbound(app.address);
+    const { port, recorder, log } = await inbound(app.address);
     const socket = await dial(port);
     socket.write(GET);
     expect(await readAll(socket)).toMatch(/^HTTP\/1.1 503 /);
+    expect(log[0]?.event).toBe('unreachable');
     expect(recorder.lines).toEqual(['GET /a /web failed']);
   });
 

@@ -1,6 +1,6 @@
 import type { Action, Outcome } from '../../access/index.ts';
 import { Downstream } from '../http1/downstream.ts';
-import type { Gate } from '../http1/gate.ts';
+import { type Gate, HTTP_FAULT_EVENTS, type HttpFault } from '../http1/gate.ts';
 import type { Pool } from '../http1/pool.ts';
 import type { RequestHead } from '../http1/request-head.ts';
 import type { Judgement } from '../types.ts';
@@ -50,11 +50,11 @@ class Http1Handler implements Gate, ProtocolHandler {
     this.#connection.record(this.#action, this.#judgement, outcome);
   }
 
-  fault(where: 'request' | 'response', reason: string): void {
+  fault(where: HttpFault, reason: string): void {
     const { counters } = this.#connection.context;
     if (where === 'request') counters.badRequests++;
-    else counters.badAnswers++;
-    this.#connection.log(where === 'request' ? 'bad-request' : 'bad-answer', reason);
+    else if (where === 'response') counters.badAnswers++;
+    this.#connection.log(HTTP_FAULT_EVENTS[where], reason);
   }
 
   drain(): void {

@@ -44,13 +44,18 @@ describe('a strict port', () => {
     ['a PROXY header, version 2', `${proxyHeader('v2', FROM, TO).toString('latin1')}${GET}`],
   ])('refuses %s, and records it under the true address', async (_, bytes) => {
     const app = await httpApp(OK);
-    const { port, recorder, context } = await inbound(app.address);
+    const { port, recorder, context, log } = await inbound(app.address);
     const socket = await dialPlain(port);
     socket.write(bytes, 'latin1');
     expect(await readAll(socket)).not.toContain('HTTP');
     await until(() => recorder.accesses.length > 0);
     expect(recorder.lines).toEqual(['tcp 127.0.0.1 denied']);
     expect([app.sockets.length, context.counters.refused]).toEqual([0, 1]);
+    // No policy has denied it: one line, and nothing that the target would have to decide.
+    expect([log.map(({ event }) => event), recorder.accesses[0]?.judgement]).toEqual([
+      ['refused'],
+      undefined,
+    ]);
   });
 
   it.each([
@@ -264,7 +269,8 @@ describe('a PROXY header', () => {
         await new Promise(setImmediate);
       }
       expect(await readAll(socket)).toBe('');
-      expect(recorder.lines).toEqual(['tcp /job ok', 'tcp /job denied']);
+      expect(recorder.lines).toEqual(['tcp /job denied']);
+      expect(log.map(({ event }) => event)).toEqual(['refused']);
       expect(log[0]?.reason).toContain('PROXY');
     },
   );
@@ -281,6 +287,40 @@ describe('a PROXY header', () => {
       );
     }
     expect(app.sockets).toHaveLength(2);
+  });
+});
+
+describe('a connection whose bytes are not looked at', () => {
+  it.each([
+    ['is recorded as a call that went well once the program answers', true, 'ok'],
+    ['is recorded without an answer when it ends', false, 'error'],
+  ])('%s', async (_, answers, outcome) => {
+    const app = await startApp((socket) =>
+      answers ? socket.pipe(socket) : socket.resume().once('end', () => socket.end()),
+    );
+    const { port, recorder } = await inbound(app.address, { route: { protocol: 'tcp' } });
+    const socket = await dial(port);
+    socket.write('x');
+    await until(() => app.sockets.length === 1);
+    if (answers) await readUntil(socket, /x/);
+    else socket.destroy();
+    await until(() => recorder.accesses.length > 0);
+    expect(recorder.lines).toEqual([`tcp /web ${outcome}`]);
+  });
+
+  it('is recorded after a minute without an answer, and only once', async () => {
+    const app = await startApp((socket) => socket.on('data', () => {}));
+    const clock = new TestClock();
+    const { port, recorder } = await inbound(app.address, { clock, route: { protocol: 'tcp' } });
+    const socket = await dial(port);
+    socket.write('x');
+    await until(() => app.sockets.length === 1);
+    expect(recorder.lines).toEqual([]);
+    clock.advance(60_000);
+    expect(recorder.lines).toEqual(['tcp /web error']);
+    app.sockets[0]?.write('late');
+    expect(await readUntil(socket, /late/)).toBe('late');
+    expect(recorder.lines).toEqual(['tcp /web error']);
   });
 });
 
@@ -323,6 +363,29 @@ describe('open connections', () => {
     clock.advance(1_000);
     socket.write('y');
     expect(await readUntil(socket, /y/)).toBe('y');
+  });
+
+  it('are judged again and again without anything piling up on them', async () => {
+    const app = await echo();
+    const clock = new TestClock();
+    const { port, verdicts, listener } = await inbound(app.address, { clock, route: { protocol: 'tcp' } });
+    const socket = await dial(port);
+    socket.write('x');
+    await readUntil(socket, /x/);
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => warnings.push(warning);
+    process.on('warning', warn);
+    for (let i = 0; i < 30; i++) {
+      verdicts.replace([enforcement([tcpRule('spiffe://example.org/job')])]);
+      expect(listener.rejudge(1_000)).toBe(1);
+      verdicts.replace([enforcement(undefined)]);
+      clock.advance(1_000);
+    }
+    socket.write('y');
+    expect(await readUntil(socket, /y/)).toBe('y');
+    process.off('warning', warn);
+    // Node warns of more than ten listeners for one event.
+    expect(warnings).toEqual([]);
   });
 
   it('are cut when their peer is revoked', async () => {

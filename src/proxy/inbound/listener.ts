@@ -8,7 +8,7 @@ import { DEFAULT_LIMITS, type Limits } from '../settings.ts';
 import { Acceptor } from '../tls/acceptor.ts';
 import type { Address, Caller, InboundRoute } from '../types.ts';
 import { provenCaller, unknownCaller } from './caller.ts';
-import { InboundConnection, type InboundContext, REFUSED } from './connection.ts';
+import { InboundConnection, type InboundContext } from './connection.ts';
 import { opening } from './opening.ts';
 import { Open } from './open.ts';
 import { type Http2Server, Protocols } from './protocols.ts';
@@ -42,8 +42,8 @@ export class InboundListener {
   readonly #protocols: Protocols;
   readonly #open: Open;
   readonly #isTrusted: (address: string) => boolean;
-  /** Headers of connections that are in their handshake, by both their ends. */
-  readonly #headers = new Map<string, ProxyHeader>();
+  /** Headers of connections, as they were accepted. */
+  readonly #headers = new WeakMap<Socket, ProxyHeader>();
   readonly #stopListening: () => void;
   #trust: X509State;
 
@@ -59,8 +59,8 @@ export class InboundListener {
       clock: context.clock,
       handshakeTimeout: context.timeouts.handshake,
       alpn: this.#protocols.alpnOf(route),
-      onPeer: (socket, peer) => this.#proven(socket, peer),
-      onRefused: (error, socket) => this.#refused(error, socket),
+      onPeer: (socket, peer, accepted) => this.#proven(socket, peer, this.#headers.get(accepted)),
+      onRefused: (error, socket, accepted) => this.#refused(error, socket, this.#headers.get(accepted)),
     });
     this.#trust = source.state;
     this.#stopListening = source.onUpdate((state) => {
@@ -72,7 +72,10 @@ export class InboundListener {
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
       this.accept(socket),
     );
-    this.#server.on('error', (error) => context.log({ event: 'fault', reason: error.message }));
+    this.#server.on('error', ({ message }) => {
+      // Where it cannot listen, who opens it is told.
+      if (this.#server.listening) context.log({ event: 'fault', reason: message });
+    });
   }
 
   /** One that does not listen itself: its connections come by `accept`. */
@@ -190,11 +193,7 @@ export class InboundListener {
   }
 
   #handshake(socket: Socket, header: ProxyHeader | undefined): void {
-    if (header !== undefined) {
-      const key = endsOf(socket);
-      this.#headers.set(key, header);
-      socket.once('close', () => this.#headers.delete(key));
-    }
+    if (header !== undefined) this.#headers.set(socket, header);
     this.#acceptor.accept(socket);
   }
 
@@ -214,8 +213,7 @@ export class InboundListener {
     this.#serve(socket, route, caller, undefined, first, header !== undefined);
   }
 
-  #proven(socket: TLSSocket, peer: Peer): void {
-    const before = this.#headers.get(endsOf(socket));
+  #proven(socket: TLSSocket, peer: Peer, before: ProxyHeader | undefined): void {
     const route = this.#routeOf(before);
     if (route === undefined) return;
     if (route.trustProxyHeader?.workloads.includes(peer.spiffeId) !== true) {
@@ -258,22 +256,19 @@ export class InboundListener {
     return routeOf(header.destination);
   }
 
-  #refused(error: InterlockError, socket: Socket): void {
+  #refused(error: InterlockError, socket: Socket, header: ProxyHeader | undefined): void {
     const { cause } = error;
     // Whoever opens a connection and leaves has asked for nothing: a health check of the port.
     if (cause instanceof Error && (cause as NodeJS.ErrnoException).code === 'ECONNRESET') {
       this.#options.context.counters.refused++;
       return;
     }
-    this.#refuse(socket, unknownCaller(socket, this.#headers.get(endsOf(socket))), error.message);
+    this.#refuse(socket, unknownCaller(socket, header), error.message);
   }
 
   #refuse(socket: Socket, caller: Caller, reason: string): void {
     const { route, context } = this.#options;
-    context.counters.refused++;
-    const connection = new InboundConnection(socket, route, caller, context);
-    connection.log('refused', reason);
-    connection.record({ kind: 'tcp', port: route.port }, REFUSED, 'denied');
+    new InboundConnection(socket, route, caller, context).refused(reason);
     socket.destroy();
   }
 }
@@ -282,8 +277,4 @@ export class InboundListener {
 function headerIn(bytes: Buffer) {
   const found = readProxyHeader(bytes);
   return found.kind === 'more' ? undefined : found;
-}
-
-function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
-  return `${remoteAddress}|${remotePort}|${localAddress}|${localPort}`;
 }

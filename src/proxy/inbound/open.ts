@@ -9,6 +9,8 @@ export class Open {
   readonly #sockets = new Set<Socket>();
   readonly #byAddress = new Map<string, number>();
   readonly #connections = new Set<InboundConnection>();
+  /** What waits for its grace to be over, by connection: called off where it closes before. */
+  readonly #graces = new Map<InboundConnection, Set<() => void>>();
   #isDraining = false;
   #onEmpty: (() => void) | undefined;
 
@@ -48,7 +50,11 @@ export class Open {
   /** The caller of an admitted connection is known. */
   add(connection: InboundConnection): void {
     this.#connections.add(connection);
-    connection.socket.once('close', () => this.#connections.delete(connection));
+    connection.socket.once('close', () => {
+      this.#connections.delete(connection);
+      for (const callOff of this.#graces.get(connection) ?? []) callOff();
+      this.#graces.delete(connection);
+    });
     // It may have been in its handshake when draining began.
     if (this.#isDraining) queueMicrotask(() => connection.handler?.drain());
   }
@@ -99,11 +105,13 @@ export class Open {
         held.cut();
       }
     };
-    if (graceMs <= 0) cut();
-    else {
-      const callOff = this.#context.clock.after(graceMs, cut);
-      connection.socket.once('close', callOff);
-    }
+    if (graceMs <= 0) return cut();
+    const graces = this.#graces.get(connection) ?? new Set();
+    const callOff = this.#context.clock.after(graceMs, () => {
+      graces.delete(callOff);
+      cut();
+    });
+    this.#graces.set(connection, graces.add(callOff));
   }
 
   #closed(socket: Socket, address: string): void {

@@ -1,9 +1,12 @@
-import type { Action } from '../../access/index.ts';
+import type { Action, Outcome } from '../../access/index.ts';
 import { signatureOf } from '../proxy-protocol/index.ts';
 import { connectPlain } from '../tcp/connect.ts';
 import { pump } from '../tcp/pump.ts';
-import { type InboundConnection, REFUSED } from './connection.ts';
+import type { InboundConnection } from './connection.ts';
 import { opening } from './opening.ts';
+
+/** How long the program may be silent until the connection is reported without an answer, in milliseconds. */
+const SILENT_MS = 60_000;
 
 /** Serves a connection whose bytes are not looked at: it is judged once, when it opens, and again when asked. */
 export function serveTcp(connection: InboundConnection, first: Buffer | undefined, preamble?: Buffer): void {
@@ -16,6 +19,15 @@ export function serveTcp(connection: InboundConnection, first: Buffer | undefine
     return;
   }
   const { clock, timeouts } = context;
+  // Told once: when the program answers, when it ends without an answer, or after a while, since it may stay for months.
+  let isTold = false;
+  const tell = (outcome: Outcome) => {
+    callOff();
+    if (isTold) return;
+    isTold = true;
+    connection.record(action, judgement, outcome);
+  };
+  let callOff = () => {};
   socket.pause();
   socket.on('error', () => {});
   if (first !== undefined && first.length > 0) socket.unshift(first);
@@ -24,16 +36,21 @@ export function serveTcp(connection: InboundConnection, first: Buffer | undefine
     socket.off('close', gone);
     if (upstream === undefined) {
       connection.log('unreachable', error?.message ?? 'no connection');
-      connection.record(action, judgement, 'failed');
+      tell('failed');
       socket.destroy();
       return;
     }
-    // Recorded when it opens: a connection may stay for months.
-    connection.record(action, judgement, 'ok');
+    callOff = clock.after(SILENT_MS, () => tell('error'));
+    const refuse = () => {
+      isTold = true;
+      callOff();
+    };
     pump(socket, upstream, {
       clock,
       idle: timeouts.tunnel,
-      ...(connection.isTrustedHop ? {} : { hold: (start) => checkFirst(connection, action, start) }),
+      onAnswer: () => tell('ok'),
+      onDone: () => tell('error'),
+      ...(connection.isTrustedHop ? {} : { hold: (start) => checkFirst(connection, start, refuse) }),
     });
   });
   const gone = () => giveUp();
@@ -47,9 +64,9 @@ export function serveTcp(connection: InboundConnection, first: Buffer | undefine
 
 /**
  * A stranger's bytes must not begin with a PROXY header: a program that believes such headers would take the stranger
- * for whomever the header names.
+ * for whomever the header names. `refuse` is called before such a connection is ended.
  */
-function checkFirst(connection: InboundConnection, action: Action, start: () => void): void {
+function checkFirst(connection: InboundConnection, start: () => void, refuse: () => void): void {
   const { socket, context } = connection;
   const look = (bytes: Buffer) => {
     const found = signatureOf(bytes);
@@ -58,16 +75,15 @@ function checkFirst(connection: InboundConnection, action: Action, start: () => 
   };
   opening(socket, context.clock, context.timeouts.tunnel, look, (found, bytes) => {
     if (found === 'header') {
-      context.counters.refused++;
-      connection.log('refused', 'a PROXY header of a peer that is not trusted with one');
-      connection.record(action, REFUSED, 'denied');
+      refuse();
+      connection.refused('a PROXY header of a peer that is not trusted with one');
       socket.destroy();
       return;
     }
     if (found === undefined) return;
     if (bytes.length > 0) socket.unshift(bytes);
     // However long a stranger waits, its first bytes are looked at.
-    if (found === 'silent' && !socket.readableEnded) checkFirst(connection, action, start);
+    if (found === 'silent' && !socket.readableEnded) checkFirst(connection, start, refuse);
     else start();
   });
 }

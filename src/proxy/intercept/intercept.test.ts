@@ -65,6 +65,12 @@ table inet interlock {
     );
   });
 
+  test('find cgroups where version 1 has the place of version 2, and count levels from the hierarchy', () => {
+    const named = plan({ only: { ...NOBODY, cgroups: ['a/b'] } });
+    expect(nftRules(named, 'unified/')).toContain('socket cgroupv2 level 2 "unified/a/b" meta l4proto tcp');
+    expect(iptablesRules(named, 6)).toContain('-m cgroup --path a/b -j REDIRECT');
+  });
+
   test.each([
     [{ except: { ...NOBODY, cidrs: [], ports: [] } }, 'would come back to it'],
     [{ outboundPort: 70_000 }, 'no port'],

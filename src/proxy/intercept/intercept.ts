@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { InterlockError } from '../../access/index.ts';
+import { cgroupMount } from '../../system/index.ts';
 import { CHAINS, iptablesRules } from './iptables.ts';
 import { NFT_OFF, nftRules } from './nftables.ts';
 import { checkInterception, type Interception, TABLE } from './plan.ts';
@@ -8,6 +9,7 @@ import { checkInterception, type Interception, TABLE } from './plan.ts';
 const TIMEOUT_MS = 10_000;
 const MAX_OUTPUT = 1024 * 1024;
 const HOST = '/proc/1/ns/net';
+const CGROUPS = '/sys/fs/cgroup/';
 const NO_CAPABILITY = /operation not permitted|permission denied|must be root/i;
 
 /** What writes the rules: nft(8), or iptables(8) where that is all there is. */
@@ -35,7 +37,7 @@ export async function interceptOn(plan: Interception, where: Where): Promise<Fir
   checkInterception(plan);
   const run = runnerOf(where);
   const firewall = await firewallOf(run, where);
-  if (firewall === 'nft') await must(run, ['nft', '-f', '-'], nftRules(plan));
+  if (firewall === 'nft') await must(run, ['nft', '-f', '-'], nftRules(plan, hierarchy()));
   else await iptablesOn(run, plan);
   // What the other one was told before would stand beside it.
   if (firewall === 'iptables' && (await isThere(run, 'nft'))) await must(run, ['nft', '-f', '-'], NFT_OFF);
@@ -146,6 +148,12 @@ function isHost(path: string): boolean {
     // Who may not look at process 1 takes the namespace that it is in for the machine's.
     return own === idOf('/proc/self/ns/net');
   }
+}
+
+/** Where nft finds version 2's cgroups below {@link CGROUPS}: there itself, but where version 1 has that place. */
+function hierarchy(): string {
+  const mount = cgroupMount();
+  return mount?.startsWith(CGROUPS) === true ? `${mount.slice(CGROUPS.length)}/` : '';
 }
 
 async function firewallOf(run: Run, { firewall }: Where): Promise<Firewall> {

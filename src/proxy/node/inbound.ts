@@ -3,7 +3,7 @@ import type { SpiffeId } from '../../access/index.ts';
 import type { SocketTuple } from '../../system/index.ts';
 import { blocksOf, canonicalAddress, isWithin, plainAddress } from '../addresses.ts';
 import { unknownCaller } from '../inbound/caller.ts';
-import { InboundConnection, type InboundContext, REFUSED } from '../inbound/connection.ts';
+import { InboundConnection, type InboundContext } from '../inbound/connection.ts';
 import { InboundListener } from '../inbound/listener.ts';
 import { opening } from '../inbound/opening.ts';
 import type { Http2Server } from '../inbound/protocols.ts';
@@ -12,7 +12,7 @@ import type { Address } from '../types.ts';
 import type { NodeInboundRoute } from './document.ts';
 import { Listening } from './listening.ts';
 import type { Programs } from './programs.ts';
-import { isLocal, tupleOf } from './tuple.ts';
+import { isLocal, tupleOf } from '../tuple.ts';
 
 export interface NodeInboundOptions {
   /** Of one port: one that takes its connections directly, others by the destination in a believed PROXY header. */
@@ -177,12 +177,8 @@ export class NodeInbound {
     route = this.#direct ?? this.#options.routes[0],
   ): void {
     const { context } = this.#options;
-    context.counters.refused++;
-    if (route !== undefined) {
-      const connection = new InboundConnection(socket, route, unknownCaller(socket, header), context);
-      connection.log('refused', reason);
-      connection.record({ kind: 'tcp', port: route.port }, REFUSED, 'denied');
-    }
+    if (route === undefined) context.counters.refused++;
+    else new InboundConnection(socket, route, unknownCaller(socket, header), context).refused(reason);
     socket.destroy();
   }
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { isInterlockError, type SpiffeId } from '../../access/index.ts';
-import { originalDestination, socketFd, type SocketTuple } from '../../system/index.ts';
+import { isConnected, originalDestination, socketFd, type SocketTuple } from '../../system/index.ts';
 import { canonicalAddress, plainAddress } from '../addresses.ts';
 import type { InboundContext } from '../inbound/connection.ts';
 import { type OutboundHttp2, OutboundListener } from '../outbound/listener.ts';
@@ -12,7 +12,7 @@ import type { Address, OutboundRoute } from '../types.ts';
 import { type NodeOutboundRoute, type NodeProxyDocument, textOf } from './document.ts';
 import { Listening } from './listening.ts';
 import type { Owned, Owners } from './owners.ts';
-import { tupleOf } from './tuple.ts';
+import { tupleOf } from '../tuple.ts';
 import type { Unmanaged } from './unmanaged.ts';
 
 export interface NodeOutboundOptions {
@@ -149,11 +149,24 @@ export class NodeOutbound {
     const { uplinks } = this.#options;
     if (socket.destroyed) return;
     const { workload } = owned;
-    if (workload === undefined) return this.#refuse(socket, `to ${route.peer}: ${owned.reason}`);
+    if (workload === undefined) return this.#stranger(socket, route, owned.reason);
     if (!uplinks.has(workload))
-      return this.#refuse(socket, `to ${route.peer}: ${workload} has no identity yet`);
+      return this.#stranger(socket, route, `${workload} has no identity yet`, workload);
+    // An address that its owner gave up could have been another one's by the time the kernel was asked.
+    if (!isConnected(socketFd(socket)))
+      return this.#stranger(socket, route, 'nobody holds its other end any more', workload);
     const own: OutboundRoute = { ...route, listen: route.listen ?? route.to };
     this.#served.get(route)?.serve({ socket, route: own, workload });
+  }
+
+  /** Whoever is no workload of this node calls nobody in the name of one; the control plane is told. */
+  #stranger(socket: Socket, route: NodeOutboundRoute, detail: string, workload?: SpiffeId): void {
+    const { counters, recorder, clock } = this.#options.context;
+    const { peer, to } = route;
+    counters.strangers++;
+    const who = workload === undefined ? {} : { workload };
+    recorder.unreached({ ...who, peer, to, reason: 'owner', detail, at: clock.now() });
+    this.#refuse(socket, `to ${peer}: ${detail}`);
   }
 
   /** On to where it was meant to go, as it is: interception must not break what nobody has described yet. */

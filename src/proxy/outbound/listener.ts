@@ -3,15 +3,17 @@ import type { SpiffeId } from '../../access/index.ts';
 import type { Clock } from '../../workload/index.ts';
 import type { Counters } from '../counters.ts';
 import { Downstream } from '../http1/downstream.ts';
-import type { Gate } from '../http1/gate.ts';
+import { type Gate, HTTP_FAULT_EVENTS } from '../http1/gate.ts';
 import type { Pool } from '../http1/pool.ts';
 import { opening } from '../inbound/opening.ts';
 import type { LogLine } from '../inbound/connection.ts';
 import type { Timeouts } from '../settings.ts';
 import { readFast } from '../tcp/fast-read.ts';
 import { pump } from '../tcp/pump.ts';
-import type { Address, OutboundRoute } from '../types.ts';
+import { plainAddress } from '../addresses.ts';
+import type { AccessRecorder, Address, OutboundRoute } from '../types.ts';
 import type { Uplinks } from './uplinks.ts';
+import type { OutboundGuard } from './users.ts';
 
 /** One local program's connection, and under which identity it goes out. */
 export interface OutboundConnection {
@@ -42,6 +44,9 @@ export interface OutboundOptions {
   readonly counters: Counters;
   readonly log: (line: LogLine) => void;
   /** Whose connection it is, where the route does not say: the kernel is asked. Undefined for nobody's. */
+  /** Who may go out as the workload of the route. Absent: whose a connection is, is known otherwise. */
+  readonly guard?: Pick<OutboundGuard, 'refusal'> | undefined;
+  readonly recorder?: Pick<AccessRecorder, 'unreached'> | undefined;
   readonly ownerOf?: ((socket: Socket) => SpiffeId | undefined) | undefined;
   readonly http2?: OutboundHttp2 | undefined;
 }
@@ -57,7 +62,10 @@ export class OutboundListener {
   private constructor(options: OutboundOptions) {
     this.#options = options;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
-    this.#server.on('error', ({ message }) => options.log({ event: 'fault', reason: message }));
+    this.#server.on('error', ({ message }) => {
+      // Where it cannot listen, who opens it is told.
+      if (this.#server.listening) options.log({ event: 'fault', reason: message });
+    });
   }
 
   /** One that does not listen itself: its connections come by `serve`. */
@@ -117,19 +125,28 @@ export class OutboundListener {
   }
 
   #accept(socket: Socket): void {
-    const { route, counters, log, ownerOf } = this.#options;
+    const { route, ownerOf, guard } = this.#options;
     this.#admit(socket);
+    const refusal = guard?.refusal(socket);
+    if (refusal !== undefined) return this.#refuse(socket, refusal);
     const workload = route.workload ?? ownerOf?.(socket);
-    if (workload === undefined || !this.#options.uplinks.has(workload)) {
-      counters.refused++;
-      log({
-        event: 'refused',
-        reason: `a local connection to ${route.peer} that is no workload's of this proxy`,
-      });
-      socket.resetAndDestroy();
-      return;
-    }
+    if (workload === undefined || !this.#options.uplinks.has(workload))
+      return this.#refuse(socket, "it is no workload's of this proxy");
     this.#speak({ socket, route, workload });
+  }
+
+  /** Nothing is said to it: whoever may not speak as the workload may not learn whom it calls either. */
+  #refuse(socket: Socket, why: string): void {
+    const { route, counters, log, recorder, clock } = this.#options;
+    counters.refused++;
+    counters.strangers++;
+    const { workload, peer, to } = route;
+    const host = plainAddress(socket.remoteAddress);
+    const from = `${host.includes(':') ? `[${host}]` : host}:${socket.remotePort}`;
+    const own = workload === undefined ? {} : { workload };
+    log({ event: 'refused', ...own, from, reason: `a local connection to ${peer}: ${why}` });
+    recorder?.unreached({ ...own, peer, to, reason: 'owner', detail: why, at: clock.now() });
+    socket.resetAndDestroy();
   }
 
   #admit(socket: Socket): void {
@@ -180,8 +197,8 @@ export class OutboundListener {
       added: Buffer.alloc(0),
       fault: (where, reason) => {
         if (where === 'request') counters.badRequests++;
-        else counters.badAnswers++;
-        log({ event: where === 'request' ? 'bad-request' : 'bad-answer', workload, reason });
+        else if (where === 'response') counters.badAnswers++;
+        log({ event: HTTP_FAULT_EVENTS[where], workload, reason });
       },
     };
     const downstream = new Downstream(socket, { gate, pool, clock, timeouts }, first);

@@ -18,6 +18,10 @@ export interface UplinkOptions {
   /** As of `MtlsPolicy`. */
   readonly scopes?: ReadonlyMap<string, readonly string[]> | undefined;
   readonly revokedIds?: (() => ReadonlySet<SpiffeId>) | undefined;
+  /** Told of each connection to a peer that did not come about. */
+  readonly onUnreached?:
+    | ((workload: SpiffeId, route: OutboundRoute, error: InterlockError) => void)
+    | undefined;
 }
 
 type Done = (error: InterlockError | undefined, socket?: Socket) => void;
@@ -112,16 +116,21 @@ export class Uplinks {
     const { to, peer, sendProxyHeader } = route;
     // Node's HTTP/2 reads for itself.
     const readsFast = alpn !== HTTP2;
+    const fail = (error: InterlockError) => {
+      this.#options.onUnreached?.(workload, route, error);
+      done(error);
+    };
     return this.dialer(workload).dial({ to, peer, alpn, readsFast }, (error, socket) => {
+      if (error !== undefined) return fail(error);
       if (socket !== undefined && alpn === HTTP2 && socket.alpnProtocol !== 'h2') {
         socket.destroy();
-        return done(new InterlockError('unavailable', `${to.host}:${to.port}`, `${peer} speaks no HTTP/2`));
+        return fail(new InterlockError('unavailable', `${to.host}:${to.port}`, `${peer} speaks no HTTP/2`));
       }
       if (socket !== undefined && source !== undefined && sendProxyHeader !== undefined) {
         const from = { host: plainAddress(source.host), port: source.port };
         socket.write(proxyHeader(sendProxyHeader, from, to));
       }
-      done(error, socket);
+      done(undefined, socket);
     });
   }
 

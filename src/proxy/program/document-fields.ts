@@ -44,6 +44,12 @@ export const trustProxyHeader = z.strictObject({
   workloads: z.array(workload).default([]),
 });
 
+/** Users of this machine, by name or number, or "any". */
+export const outboundUsers = z.union([
+  z.literal('any'),
+  z.array(z.union([z.string().min(1).max(256), z.int().min(0).max(4_294_967_294)])).max(256),
+]);
+
 export const timeouts = z
   .strictObject(
     // The keys of the defaults are those of the type.
@@ -61,9 +67,10 @@ export function readDocument<T>(text: string, file: string, kind: string, schema
   try {
     data = parse(text, { maxAliasCount: 0 });
   } catch (cause) {
-    throw new InterlockError('invalid_document', file, `${file} is no YAML: ${String(cause).slice(0, 200)}`, {
-      cause,
-    });
+    // The parser's first line names the place; the rest draws it.
+    const [why = ''] = (cause instanceof Error ? cause.message : String(cause)).split('\n');
+    const words = why.replace(/:$/, '').slice(0, 200);
+    throw new InterlockError('invalid_document', file, `${file} is no YAML: ${words}`, { cause });
   }
   const parsed = schema.safeParse(data);
   if (!parsed.success) {

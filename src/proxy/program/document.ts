@@ -3,11 +3,13 @@ import { InterlockError, type SpiffeId } from '../../access/index.ts';
 import { API_VERSION } from '../../policy/index.ts';
 import { AUTHENTICATION_STAGES, type AuthenticationStage } from '../../rollout/index.ts';
 import { DEFAULT_TIMEOUTS, type Timeouts } from '../settings.ts';
+import type { OutboundUsers } from '../outbound/users.ts';
 import type { InboundRoute, OutboundRoute } from '../types.ts';
 import {
   address,
   header,
   MAX_ROUTES,
+  outboundUsers,
   port,
   protocol,
   readDocument,
@@ -54,6 +56,7 @@ const schema = z.strictObject({
       )
       .max(MAX_ROUTES)
       .default([]),
+    outboundUsers: outboundUsers.default([]),
     timeouts,
   }),
 });
@@ -67,6 +70,8 @@ export interface ProxyDocument {
   readonly authentication: AuthenticationStage;
   readonly inbound: readonly (Omit<InboundRoute, 'workload'> & { readonly workload?: SpiffeId })[];
   readonly outbound: readonly OutboundRoute[];
+  /** Who may use the outbound routes beside the proxy's own user and root. */
+  readonly outboundUsers: OutboundUsers;
   readonly timeouts: Timeouts;
 }
 
@@ -99,6 +104,7 @@ export function readProxyDocument(text: string, file: string): ProxyDocument {
       ...route,
       ...(own === undefined ? {} : { workload: own }),
     })),
+    outboundUsers: spec.outboundUsers,
     timeouts: { ...DEFAULT_TIMEOUTS, ...spec.timeouts },
   };
 }

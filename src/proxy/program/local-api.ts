@@ -3,9 +3,9 @@ import { dirname } from 'node:path';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { ERROR_CODES, InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
+import { peerCredentials, socketFd } from '../../system/index.ts';
 import type { Clock } from '../../workload/index.ts';
-import { metricsText } from './metrics.ts';
-import type { Proxy } from './proxy.ts';
+import type { Policies } from '../control/policies.ts';
 
 const MAX_BODY = 64 * 1024;
 const releaseSchema = z.strictObject({
@@ -17,11 +17,22 @@ const releaseSchema = z.strictObject({
   forMs: z.number().min(1000).exactOptional(),
 });
 
+/** What can be asked and pressed on this machine. */
+export interface LocallyServed {
+  readonly policies: Pick<Policies, 'release' | 'arm' | 'releases'>;
+  /** `svidEnds`: the first of its SVIDs to end, milliseconds since 1970 UTC. */
+  readonly status: object & { readonly draining: boolean; readonly svidEnds: number };
+  /** Its numbers in Prometheus' text format (version 0.0.4). */
+  readonly metrics: string;
+  /** Where others put in force what was pressed: resolves when they have, or with why they have not yet. */
+  readonly inForce?: () => Promise<string | undefined>;
+}
+
 export interface LocalApiOptions {
   readonly path: string;
   /** Who may press the button beside root and the proxy's own user: a group, by its number. */
   readonly group?: number | undefined;
-  readonly proxy: Proxy;
+  readonly proxy: LocallyServed;
   readonly clock: Clock;
   /** Whoever pressed, and why: for the log. */
   readonly onAct: (act: string, details: object) => void;
@@ -101,7 +112,7 @@ async function answer(
       }
       case 'GET /metrics':
         response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
-        response.end(metricsText(proxy.status));
+        response.end(proxy.metrics);
         return;
       case 'GET /v1/state':
         return send(200, { ...proxy.status, releases: proxy.policies.releases });
@@ -109,15 +120,18 @@ async function answer(
         const started = performance.now();
         const { forMs, ...order } = releaseSchema.parse(await bodyOf(request));
         const at = clock.now();
-        const by = 'local';
+        const by = pressedBy(request);
         proxy.policies.release({ ...order, by, at, ...(forMs === undefined ? {} : { until: at + forMs }) });
-        onAct('release', order);
-        return send(200, { ms: Math.round((performance.now() - started) * 10) / 10 });
+        onAct('release', { ...order, by });
+        const waiting = await proxy.inForce?.();
+        const ms = Math.round((performance.now() - started) * 10) / 10;
+        return send(200, waiting === undefined ? { ms } : { ms, waiting });
       }
       case 'POST /v1/arm': {
         const ended = proxy.policies.arm();
-        onAct('arm', { ended });
-        return send(200, { ended });
+        onAct('arm', { ended, by: pressedBy(request) });
+        const waiting = await proxy.inForce?.();
+        return send(200, waiting === undefined ? { ended } : { ended, waiting });
       }
       default:
         return send(404, { code: 'not_found', detail: 'there is nothing here' });
@@ -133,6 +147,16 @@ async function answer(
       });
     }
     return send(500, { code: 'unavailable', detail: 'the proxy failed' });
+  }
+}
+
+/** Who is at the other end of the socket, as the kernel says. */
+function pressedBy({ socket }: IncomingMessage): string {
+  try {
+    return `uid:${peerCredentials(socketFd(socket)).uid}`;
+  } catch {
+    // A system that does not say: the mode of the socket has judged.
+    return 'local';
   }
 }
 

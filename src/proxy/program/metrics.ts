@@ -13,6 +13,18 @@ export function metricsText({
   const rows: readonly (readonly [name: string, type: 'counter' | 'gauge', help: string, value: number])[] = [
     ['accepted_total', 'counter', 'Inbound connections taken.', counters.accepted],
     ['refused_total', 'counter', 'Connections refused for want of authentication.', counters.refused],
+    [
+      'strangers_total',
+      'counter',
+      'Local connections refused because they may not go out as the workload.',
+      counters.strangers,
+    ],
+    [
+      'unreached_total',
+      'counter',
+      'Connections to peers that did not come about: nobody answered, or somebody else.',
+      counters.unreached,
+    ],
     ['busy_total', 'counter', 'Connections closed because there were too many.', counters.busy],
     [
       'bad_requests_total',

@@ -2,11 +2,10 @@ import { durationOf, type InterlockError, type SpiffeId } from '../../access/ind
 import type { AuthenticationStage, Enforcement } from '../../rollout/index.ts';
 import type { Clock, X509View } from '../../workload/index.ts';
 import type { StreamHandlers, ControlStream } from '../control/connect.ts';
-import { ControlLink } from '../control/control-link.ts';
-import { Policies } from '../control/policies.ts';
+import { Governor } from '../control/governor.ts';
+import type { Policies } from '../control/policies.ts';
 import type { StateFiles } from '../control/state-files.ts';
 import { type Counters, newCounters } from '../counters.ts';
-import { Aggregator } from '../evidence/aggregator.ts';
 import type { Spool } from '../evidence/spool.ts';
 import type { InboundContext, LogLine } from '../inbound/connection.ts';
 import { InboundListener } from '../inbound/listener.ts';
@@ -16,13 +15,13 @@ import { ProgramSessions } from '../http2/program-sessions.ts';
 import { OutboundListener } from '../outbound/listener.ts';
 import { limitedLog } from '../log-limit.ts';
 import { Uplinks } from '../outbound/uplinks.ts';
+import { guardOf, type OutboundGuard, type OutboundUsers } from '../outbound/users.ts';
 import type { Timeouts } from '../settings.ts';
 import type { InboundRoute, OutboundRoute } from '../types.ts';
 import { Verdicts } from '../verdicts/verdicts.ts';
+import { metricsText } from './metrics.ts';
 import type { PortParts, Ports } from './ports.ts';
 
-/** How often what was served is put into a report, in milliseconds. */
-const REPORT_MS = 1000;
 /** What an open connection that is no longer allowed is given where the policy does not say; milliseconds. */
 const GRACE_MS = 30_000;
 
@@ -37,6 +36,8 @@ export interface ProxyOptions {
   readonly openPorts?: ((parts: PortParts) => Promise<Ports>) | undefined;
   readonly inbound: readonly InboundRoute[];
   readonly outbound: readonly OutboundRoute[];
+  /** Who may use the outbound routes beside this process' user and root; nobody where absent. */
+  readonly outboundUsers?: OutboundUsers | undefined;
   readonly timeouts: Timeouts;
   readonly authentication: AuthenticationStage;
   readonly files: StateFiles;
@@ -68,59 +69,46 @@ export interface ProxyStatus {
 
 /** The built-in proxy: its listeners, its policies, and its way to the control plane. */
 export class Proxy {
-  readonly policies: Policies;
   readonly #options: ProxyOptions;
+  readonly #governor: Governor;
+  readonly #log: (line: LogLine) => void;
   readonly #verdicts: Verdicts;
-  readonly #aggregator = new Aggregator();
   readonly #counters = newCounters();
   readonly #uplinks: Uplinks;
   readonly #programs: ProgramSessions;
   readonly #inbound: InboundListener[] = [];
   readonly #outbound: OutboundListener[] = [];
-  readonly #link: ControlLink | undefined;
   readonly #workloads: readonly SpiffeId[];
   #ports: Ports | undefined;
-  #cancelReport = () => {};
-  #online = false;
-  #whyAway: string | undefined;
+  #guard: OutboundGuard | undefined;
   #draining = false;
 
   private constructor(options: ProxyOptions) {
     this.#options = options;
-    const { clock, sources, timeouts, files, spool, instance, version, openStream, onFault } = options;
+    const { clock, sources, timeouts } = options;
     const workloads = options.workloads ?? [...sources.keys()];
     this.#workloads = workloads;
-    this.#verdicts = new Verdicts(onFault);
-    this.policies = new Policies({
-      files,
-      now: () => clock.now(),
-      after: (ms, run) => clock.after(ms, run),
+    this.#log = limitedLog(options.onLine, clock);
+    // One that fails for a request fails for every one like it: callers must not fill the log with it.
+    this.#verdicts = new Verdicts((error) =>
+      this.#log({ event: 'fault', reason: error instanceof Error ? error.message : String(error) }),
+    );
+    this.#governor = new Governor({
+      ...options,
       workloads,
-      authentication: options.authentication,
       replace: (enforcements) => this.#verdicts.replace(enforcements),
-      onFault,
     });
-    this.#uplinks = new Uplinks({ sources, clock, timeouts });
+    this.#uplinks = new Uplinks({
+      sources,
+      clock,
+      timeouts,
+      onUnreached: (workload, { peer, to }, { code, message: detail }) => {
+        const reason = code === 'unavailable' ? 'unreachable' : 'untrusted';
+        this.#counters.unreached++;
+        this.#governor.recorder.unreached({ workload, peer, to, reason, detail, at: clock.now() });
+      },
+    });
     this.#programs = new ProgramSessions(clock, timeouts);
-    if (openStream !== undefined) {
-      this.#link = new ControlLink({
-        clock,
-        open: openStream,
-        version,
-        instance,
-        workloads,
-        stateVersion: () => this.policies.version,
-        onState: (state) => this.policies.take(state),
-        spool,
-        onOnline: (online, why) => {
-          // Tried again and again while it is away: said once, and again where the reason is another one.
-          if (online === this.#online && why?.message === this.#whyAway) return;
-          this.#online = online;
-          this.#whyAway = why?.message;
-          options.onOnline(online, why);
-        },
-      });
-    }
     // In the next turn: by then the new state is the one that the policies have.
     this.#verdicts.onReplace(() =>
       queueMicrotask(() => {
@@ -140,9 +128,13 @@ export class Proxy {
       await proxy.close();
       throw error;
     }
-    proxy.#report();
-    proxy.#link?.start();
+    proxy.#governor.start();
     return proxy;
+  }
+
+  /** What it enforces, and the button. */
+  get policies(): Policies {
+    return this.#governor.policies;
   }
 
   /** Where the inbound routes and the outbound ones listen, in their order. */
@@ -154,7 +146,7 @@ export class Proxy {
   }
 
   get status(): ProxyStatus {
-    const { instance, sources, spool } = this.#options;
+    const { instance, sources } = this.#options;
     const held = [...sources.values(), ...(this.#ports?.identities ?? [])];
     const ends = held.map(({ state }) => state.svid.expiresAt);
     const node = this.#ports?.details;
@@ -162,9 +154,9 @@ export class Proxy {
       instance,
       workloads: this.#workloads,
       stateVersion: this.policies.version,
-      online: this.#online,
+      online: this.#governor.online,
       draining: this.#draining,
-      spooled: spool.size,
+      spooled: this.#governor.spooled,
       connections: [...this.#inbound, ...this.#outbound].reduce(
         (sum, { size }) => sum + size,
         this.#ports?.size ?? 0,
@@ -174,6 +166,10 @@ export class Proxy {
       svidEnds: Math.min(...ends),
       ...(node === undefined ? {} : { node }),
     };
+  }
+
+  get metrics(): string {
+    return metricsText(this.status);
   }
 
   /** Takes nothing new, lets what is open end, cuts what is left after `withinMs`, and sends the last evidence. */
@@ -190,23 +186,20 @@ export class Proxy {
 
   /** Ends at once. What was not reported yet waits on disk. */
   async close(): Promise<void> {
-    this.#cancelReport();
     for (const listener of [...this.#inbound, ...this.#outbound]) listener.close();
     this.#ports?.close();
+    this.#guard?.close();
     this.#uplinks.close();
     this.#programs.close();
-    this.#collect();
-    this.#link?.close();
-    this.policies.close();
-    await this.#options.spool.settled();
+    await this.#governor.close();
   }
 
   async #listen(): Promise<void> {
-    const { inbound, outbound, clock, timeouts, onLine, sources } = this.#options;
-    const log = limitedLog(onLine, clock);
+    const { inbound, outbound, clock, timeouts, sources } = this.#options;
+    const log = this.#log;
     const context: InboundContext = {
       verdicts: this.#verdicts,
-      recorder: this.#aggregator,
+      recorder: this.#governor.recorder,
       clock,
       timeouts,
       counters: this.#counters,
@@ -219,9 +212,12 @@ export class Proxy {
       if (source === undefined) throw new TypeError(`no source for ${route.workload}`);
       this.#inbound.push(await InboundListener.open({ route, source, context, http2: http2.inbound }));
     }
+    if (outbound.length > 0) this.#guard = guardOf({ users: this.#options.outboundUsers ?? [] });
     for (const route of outbound) {
       const options = {
         route,
+        guard: this.#guard,
+        recorder: context.recorder,
         uplinks: this.#uplinks,
         clock,
         timeouts,
@@ -231,21 +227,6 @@ export class Proxy {
       this.#outbound.push(await OutboundListener.open({ ...options, http2: http2.outbound }));
     }
     this.#ports = await this.#options.openPorts?.({ context, uplinks: this.#uplinks, http2 });
-  }
-
-  #report(): void {
-    this.#cancelReport = this.#options.clock.after(REPORT_MS, () => {
-      this.#collect();
-      this.#link?.flush();
-      this.#report();
-    });
-  }
-
-  #collect(): void {
-    const { spool } = this.#options;
-    this.#aggregator.lose(spool.takeLost());
-    const drained = this.#aggregator.drain();
-    if (drained !== undefined) spool.add(drained);
   }
 }
 

@@ -14,6 +14,8 @@ export interface PumpOptions {
   readonly idle: number;
   /** Called with what starts the way from the first to the second, where that is to wait; the way back does not. */
   readonly hold?: ((start: () => void) => void) | undefined;
+  /** Called at the first bytes from the second to the first. */
+  readonly onAnswer?: (() => void) | undefined;
   /** Both are closed: bytes that went from the first to the second, and back. */
   readonly onDone?: ((forth: number, back: number) => void) | undefined;
 }
@@ -24,7 +26,7 @@ export interface PumpOptions {
  * cuts both.
  */
 export function pump(one: Socket, other: Socket, options: PumpOptions): () => void {
-  const { clock, idle, hold, onDone } = options;
+  const { clock, idle, hold, onAnswer, onDone } = options;
   const cut = () => {
     breakOff(one);
     breakOff(other);
@@ -35,6 +37,7 @@ export function pump(one: Socket, other: Socket, options: PumpOptions): () => vo
   const flow = (from: Socket, to: Socket, way: 0 | 1) => {
     let isGathering = false;
     from.on('data', (chunk: Buffer) => {
+      if (way === 1 && counts[1] === 0) onAnswer?.();
       counts[way] += chunk.length;
       deadline.set(idle);
       if (chunk.length >= MANY && !isGathering) {

@@ -11,10 +11,10 @@ export interface AcceptorOptions {
   /** Milliseconds. */
   readonly handshakeTimeout: number;
   readonly alpn?: readonly string[] | undefined;
-  /** A connection whose peer is proven. */
-  readonly onPeer: (socket: TLSSocket, peer: Peer) => void;
+  /** A connection whose peer is proven; `accepted` is the one that was given to {@link Acceptor.accept}. */
+  readonly onPeer: (socket: TLSSocket, peer: Peer, accepted: Socket) => void;
   /** A handshake that failed, or a peer that proves nothing. */
-  readonly onRefused: (error: InterlockError, socket: Socket) => void;
+  readonly onRefused: (error: InterlockError, socket: Socket, accepted: Socket) => void;
 }
 
 /**
@@ -26,6 +26,7 @@ export class Acceptor {
   readonly #peers: Peers;
   readonly #options: AcceptorOptions;
   readonly #stopListening: () => void;
+  readonly #accepted = new WeakSet<Socket>();
   #svid: X509Svid;
 
   constructor(options: AcceptorOptions) {
@@ -43,7 +44,7 @@ export class Acceptor {
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#prove(socket));
     this.#server.on('tlsClientError', (error, socket) => {
       socket.on('error', () => {});
-      options.onRefused(handshakeError(error), socket);
+      options.onRefused(handshakeError(error), socket, this.#beneath(socket) ?? socket);
     });
     this.#stopListening = options.policy.source.onUpdate(({ svid }) => this.#renew(svid));
   }
@@ -56,6 +57,7 @@ export class Acceptor {
   accept(socket: Socket): void {
     // Who stops sending before the handshake is done is gone; half-open is for what comes after.
     socket.allowHalfOpen = false;
+    this.#accepted.add(socket);
     // Node documents this event as the way in for connections made elsewhere.
     this.#server.emit('connection', socket);
   }
@@ -66,16 +68,28 @@ export class Acceptor {
 
   #prove(socket: TLSSocket): void {
     socket.on('error', () => {});
+    const accepted = this.#beneath(socket);
     let peer: Peer;
     try {
+      // Not to know whose connection this was is not to know whom it speaks for.
+      if (accepted === undefined) throw new Error('this runtime does not tell the connection beneath TLS');
       peer = this.#peers.prove(socket, this.#options.clock.now());
     } catch (error) {
-      this.#options.onRefused(isInterlockError(error) ? error : handshakeError(error), socket);
+      const refused = isInterlockError(error) ? error : handshakeError(error);
+      this.#options.onRefused(refused, socket, accepted ?? socket);
       socket.destroy();
       return;
     }
     socket.allowHalfOpen = true;
-    this.#options.onPeer(socket, peer);
+    this.#options.onPeer(socket, peer, accepted);
+  }
+
+  /** The connection that was accepted, of which TLS is now spoken. */
+  #beneath(socket: TLSSocket): Socket | undefined {
+    // Node keeps it there and has no public name for it. The addresses of both ends are no name: a caller may use them
+    // again before the connection that had them is gone.
+    const { _parent: parent } = socket as TLSSocket & { readonly _parent?: Socket };
+    return parent !== undefined && this.#accepted.has(parent) ? parent : undefined;
   }
 
   #renew(svid: X509Svid): void {
@@ -85,7 +99,20 @@ export class Acceptor {
   }
 }
 
+/** What OpenSSL says without its numbers and places in its source; a port that takes plain text has none of these. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  if ('code' in cause && PLAIN_TEXT.has(String(cause.code))) return 'the caller speaks plain text';
+  return 'reason' in cause ? String(cause.reason) : cause.message;
+}
+
+/** How OpenSSL names bytes that are no TLS record. */
+const PLAIN_TEXT = new Set([
+  'ERR_SSL_HTTP_REQUEST',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+]);
+
 function handshakeError(cause: unknown): InterlockError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new InterlockError('untrusted', 'peer', `no mutual TLS: ${reason}`, { cause });
+  return new InterlockError('untrusted', 'peer', `no mutual TLS: ${reasonOf(cause)}`, { cause });
 }

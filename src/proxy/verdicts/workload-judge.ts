@@ -49,9 +49,11 @@ export class WorkloadJudge {
     const before = enforced === undefined ? NO_POLICY : (this.#decide(enforced, request) ?? IN_DOUBT);
     if (target === undefined) return { allowed: before.allowed, before };
     const after = target === enforced ? before : this.#decide(target, request);
-    return after === undefined
-      ? { allowed: before.allowed, before }
-      : { allowed: before.allowed, before, after };
+    if (after === undefined) return { allowed: before.allowed, before };
+    const { targetVersion } = this.enforcement;
+    return targetVersion === undefined
+      ? { allowed: before.allowed, before, after }
+      : { allowed: before.allowed, before, after, targetVersion };
   }
 
   #decide(set: PolicySet, request: Parameters<typeof decide>[1]): Verdict | undefined {

@@ -1,4 +1,4 @@
-import { Server } from '@grpc/grpc-js';
+import { Server, type ServerInterceptor } from '@grpc/grpc-js';
 import { verifyX509Svid } from '../../identity/index.ts';
 import { AgentService as AgentServiceProto, grpcService } from '../../proto/index.ts';
 import type { AgentLink, ControlPlane } from '../identity/control-plane.ts';
@@ -28,6 +28,8 @@ export interface AgentServerOptions {
   readonly onChange: () => void;
   /** The control plane has a new SVID of its own. */
   readonly onIdentity?: (identity: ServerIdentity) => void;
+  /** Around every call: what measures them. */
+  readonly interceptors?: readonly ServerInterceptor[] | undefined;
   /** Adds further services to the same port, for callers that show an SVID. */
   readonly addServices?: (server: Server, listener: () => AgentListener) => void;
 }
@@ -51,6 +53,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
+    ...(options.interceptors === undefined ? {} : { interceptors: [...options.interceptors] }),
   });
   const first = await newServerIdentity(plane, timers.now());
   const listener = new AgentListener({

@@ -2,6 +2,8 @@ import { status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from 'vitest';
 import { outcomesOf, type SpiffeId } from '../../access/index.ts';
 import { type LogName, logName } from '../../engines/envoy/resources/index.ts';
+import { readPolicies } from '../../policy/index.ts';
+import { enforcementVersion } from '../../rollout/index.ts';
 import { type Common, commonOf, httpOf, messageOf, rbac } from '../../sources/envoy/als/testing.ts';
 import { openSqliteStore } from '../../store/index.ts';
 import { WHO } from '../testing.test-helper.ts';
@@ -96,6 +98,36 @@ describe('access logs of an Envoy', () => {
     expect(flips).toEqual([`${own.id}#a false`, `${own.id}#a true`]);
     expect(evidence.flips({ to: own.id })).toHaveLength(2);
     expect(evidence.seen(`${own.id}#a`, own.id, now - 1000).requests).toBe(4);
+  });
+
+  test('carry the version of the target that judged: a route of an old one says nothing of the target of today', async () => {
+    const { plane, own } = await open();
+    const { rollouts, evidence } = plane.enforcing;
+    const policy = (path: string) =>
+      readPolicies(`
+apiVersion: interlock.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: own }
+spec:
+  protects: { workload: ${own.id} }
+  rules: [ { name: r, from: [ { workload: ${CALLER} } ], to: [ { http: { methods: [GET], paths: [${path}] } } ] } ]
+`);
+    await rollouts.apply(WHO, policy('/x'));
+    const old = rollouts.get(own.id).targetVersion;
+    await rollouts.apply(WHO, policy('/y'));
+    const { targetVersion } = rollouts.get(own.id);
+    const judged = (version: number | undefined, path: string) => ({
+      path,
+      common: {
+        routeName: enforcementVersion(version, 'abc'),
+        metadata: rbac({ interlock_target_allow_shadow_engine_result: 'denied' }),
+      } as Common,
+    });
+    const logs = plane.logs(own);
+    logs.send(first(own, plane.timers.now(), [judged(old, '/old'), judged(targetVersion, '/new')]));
+    expect(await logs.finish()).toBeNull();
+    await evidence.close();
+    expect(evidence.flips({ to: own.id })).toMatchObject([{ action: { path: '/new' }, count: 1 }]);
   });
 
   test('of a connection in plain text name the caller', async () => {

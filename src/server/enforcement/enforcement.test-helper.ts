@@ -11,9 +11,9 @@ import { parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { certificateToPem, createRequest, generateKey } from '../../identity/index.ts';
 import { grpcService } from '../../proto/index.ts';
 import { type FromProxy, FromProxySchema, ProxyService, type ToProxy } from '../../proto/proxy/index.ts';
+import { accessLogService } from '../../sources/envoy/als/index.ts';
 import { type AgentServer, startAgentServer } from '../agents/server.ts';
 import { TestPlane, UID_RULE } from '../testing.test-helper.ts';
-import { accessLogService } from './als-service.ts';
 import { Enforcing, type EnforcingOptions } from './enforcing.ts';
 import { openEvidence } from './evidence/open.ts';
 import { addEnforcementServices } from './services.ts';
@@ -67,11 +67,12 @@ export class EnforcementPlane {
       state: dir,
       plane,
       timers,
-      openEvidence: () =>
+      openEvidence: (isCurrent) =>
         openEvidence({
           state: dir,
           trustDomain: 'example.org',
           timers,
+          isCurrent,
           onFault: (error) => this.faults.push(error),
         }),
       onStep: () => {},

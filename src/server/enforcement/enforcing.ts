@@ -1,14 +1,23 @@
 import type { SpiffeId } from '../../access/index.ts';
-import type { CanaryPlan, CanaryStep } from '../../rollout/index.ts';
+import {
+  type CanaryPlan,
+  type CanaryStep,
+  DEFAULT_CANARY,
+  DEFAULT_GATES,
+  type Gates,
+  type GatesFile,
+  isOfTarget,
+} from '../../rollout/index.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Actor } from '../identity/recorder.ts';
 import type { Timers } from '../timers.ts';
 import { Canaries } from './canaries.ts';
 import { Changes } from './changes.ts';
-import type { EvidenceIntake } from './evidence/intake.ts';
+import type { EvidenceIntake, SeenFlip } from './evidence/intake.ts';
+import { WatchedHours } from './evidence/watched-hours.ts';
 import { EnvoyDocuments } from './envoy/documents.ts';
 import { Hub } from './hub.ts';
-import { Points } from './points.ts';
+import { Points, type ReleasedHere } from './points.ts';
 import { Releases } from './releases.ts';
 import { Rollouts } from './rollouts.ts';
 
@@ -19,12 +28,20 @@ export interface EnforcingOptions {
   readonly state: string;
   readonly plane: ControlPlane;
   readonly timers: Timers;
-  readonly openEvidence: () => Promise<EvidenceIntake>;
+  /** `isCurrent` tells whether a flip was judged by the target set of today. */
+  readonly openEvidence: (isCurrent: (flip: SeenFlip) => boolean) => Promise<EvidenceIntake>;
   readonly nodeProxies?: NodeProxies | undefined;
   readonly canary?: CanaryPlan | undefined;
+  /** What promotions need; the defaults where absent. */
+  readonly gates?: Gates | undefined;
   readonly onStep: (workload: SpiffeId, step: CanaryStep) => void;
   readonly onFault: (error: unknown) => void;
 }
+
+/** What has changed of what is enforced. */
+export type EnforcingChange =
+  | { readonly what: 'rollout'; readonly workload: SpiffeId; readonly hasNewTarget: boolean }
+  | { readonly what: 'release' };
 
 /** What the control plane does about enforcement: rollouts, releases, and the points that they reach. */
 export class Enforcing {
@@ -36,8 +53,13 @@ export class Enforcing {
   readonly evidence: EvidenceIntake;
   readonly canaries: Canaries;
   readonly documents: EnvoyDocuments;
+  /** What promotions are judged by, and how canaries widen. */
+  readonly rules: GatesFile;
   readonly #nodeProxies: NodeProxies;
+  readonly #watchedHours: WatchedHours;
+  readonly #listeners = new Set<(change: EnforcingChange) => void>();
   readonly #timers: Timers;
+  readonly #plane: ControlPlane;
 
   private constructor(
     options: EnforcingOptions,
@@ -49,27 +71,34 @@ export class Enforcing {
     this.rollouts = rollouts;
     this.evidence = evidence;
     this.documents = documents;
+    this.rules = { gates: options.gates ?? DEFAULT_GATES, canary: options.canary ?? DEFAULT_CANARY };
     this.points = new Points(timers);
     this.changes = new Changes(this.points, timers);
     this.releases = new Releases({
       state,
       recorder: plane.recorder,
       timers,
-      onChange: () => this.hub.changedAll(),
+      onChange: () => {
+        this.hub.changedAll();
+        this.#tell({ what: 'release' });
+      },
       onFault,
     });
     this.hub = new Hub({ rollouts, releases: this.releases, points: this.points, timers });
     this.canaries = new Canaries({
       rollouts,
       points: this.points,
+      releases: this.releases,
       evidence,
       timers,
-      plan: options.canary,
+      plan: this.rules.canary,
       onStep: options.onStep,
       onFault,
     });
+    this.#watchedHours = new WatchedHours({ points: this.points, evidence, timers });
     this.#nodeProxies = options.nodeProxies ?? [];
     this.#timers = timers;
+    this.#plane = plane;
   }
 
   static async open(options: EnforcingOptions): Promise<Enforcing> {
@@ -79,11 +108,44 @@ export class Enforcing {
     const onChange = (workload: SpiffeId, hasNewTarget: boolean) => {
       if (hasNewTarget) made?.evidence.settle(workload);
       made?.hub.changed(workload);
+      if (made !== undefined) made.#tell({ what: 'rollout', workload, hasNewTarget });
     };
-    const rollouts = await Rollouts.open({ store: plane.store, recorder: plane.recorder, timers, onChange });
+    const { store, recorder } = plane;
+    const rollouts = await Rollouts.open({ store, recorder, timers, onChange, onFault: options.onFault });
     const documents = await EnvoyDocuments.open(plane.store, plane.recorder);
-    made = new Enforcing(options, rollouts, await options.openEvidence(), documents);
+    const isCurrent = (flip: SeenFlip) => isOfTarget(flip, rollouts.all.get(flip.to));
+    made = new Enforcing(options, rollouts, await options.openEvidence(isCurrent), documents);
     return made;
+  }
+
+  /** Calls `listener` with every rollout and release that has changed, until the function it gives back is called. */
+  onChange(listener: (change: EnforcingChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(change: EnforcingChange): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** What is released by hand at a proxy is another now: shown, and kept in the audit log. */
+  releasedHere(key: string, releases: readonly ReleasedHere[]): void {
+    const point = this.points.get(key);
+    if (point === undefined) return;
+    const before = point.releasedHere ?? [];
+    if (before.length === 0 && releases.length === 0) return;
+    this.points.releaseHere(key, releases);
+    this.releases.pressedThere(point, before, releases);
+    this.#tell({ what: 'release' });
+  }
+
+  /** Forgets a proxy that is away: nothing waits for it any more. Throws `not_found`, `conflict` for one that is connected. */
+  async forget(who: Actor, key: string): Promise<void> {
+    this.points.checkAway(key);
+    const { recorder } = this.#plane;
+    await recorder.record([], recorder.entry(who, 'proxy.forget', key, {}));
+    // It may have come back meanwhile.
+    this.points.forget(key);
   }
 
   /** Whether an identity may enforce for a workload: its own, or as a node proxy. */
@@ -122,6 +184,7 @@ export class Enforcing {
 
   async close(): Promise<void> {
     this.canaries.stop();
+    this.#watchedHours.stop();
     this.releases.close();
     await this.evidence.close();
   }

@@ -216,7 +216,8 @@ export class Hub {
     let state = made.get(kind);
     if (state === undefined) {
       const enforcement = enforcementAt(rollout, point, inForce, now);
-      const bytes = Buffer.from(JSON.stringify(enforcement));
+      // Of its own: a small Buffer is a slice of the pool, and what lives this long would keep the whole piece of it.
+      const bytes = new TextEncoder().encode(JSON.stringify(enforcement));
       state = { enforcement, bytes, digest: createHash('sha256').update(bytes).digest('hex').slice(0, 16) };
       made.set(kind, state);
     }

@@ -23,8 +23,21 @@ export interface Point {
   readonly wanted: number;
   readonly applied: number;
   readonly appliedAt?: number;
+  /** What is released by hand on its machine, as it says; absent where nothing is. */
+  readonly releasedHere?: readonly ReleasedHere[];
   /** Why it did not take a state: the one before stays in force there. */
   readonly fault?: { readonly code: ErrorCode | 'nack'; readonly message: string; readonly at: number };
+}
+
+/** One release that somebody made at the proxy itself. Times are milliseconds since 1970 UTC, by the proxy's clock. */
+export interface ReleasedHere {
+  /** Absent: all workloads of the proxy. */
+  readonly workload?: SpiffeId;
+  readonly reason: string;
+  /** `uid:N` on that machine. */
+  readonly by: string;
+  readonly at: number;
+  readonly until?: number;
 }
 
 /** What a connection says of its proxy. */
@@ -80,7 +93,7 @@ export class Points {
   connect(made: NewPoint, applied: number): Point {
     const key = pointKey(made);
     const before = this.#points.get(key);
-    const { fault } = before ?? {};
+    const { fault, releasedHere } = before ?? {};
     if (before === undefined) this.#makeRoom(made.identity);
     return this.#set({
       ...made,
@@ -89,6 +102,7 @@ export class Points {
       connected: true,
       wanted: before?.wanted ?? 0,
       applied,
+      ...(releasedHere === undefined ? {} : { releasedHere }),
       ...(fault === undefined ? {} : { fault }),
     });
   }
@@ -120,6 +134,32 @@ export class Points {
     this.#update(key, () => ({ fault: { code, message: message.slice(0, MAX_MESSAGE), at } }));
   }
 
+  /** What is released by hand at the point is another now: complete, none where it is empty. */
+  releaseHere(key: string, releases: readonly ReleasedHere[]): void {
+    this.#update(key, () => ({ releasedHere: releases.length === 0 ? undefined : releases }));
+  }
+
+  /** Forgets a point that is away. Throws as {@link checkAway}. */
+  forget(key: string): void {
+    const point = this.checkAway(key);
+    this.#delete(point);
+    for (const listener of this.#listeners) listener(point);
+  }
+
+  /** The point, which has left. Throws `not_found`, `conflict` for one that is connected. */
+  checkAway(key: string): Point {
+    const point = this.#points.get(key);
+    if (point === undefined)
+      throw new InterlockError('not_found', key, `no proxy ${key} is known: "interlock proxies" lists them`);
+    if (point.connected)
+      throw new InterlockError(
+        'conflict',
+        key,
+        `${key} is connected: only one that is away can be forgotten`,
+      );
+    return point;
+  }
+
   /** Calls `listener` with each point that has changed, until the function it gives back is called. */
   subscribe(listener: (point: Point) => void): () => void {
     this.#listeners.add(listener);
@@ -144,9 +184,13 @@ export class Points {
   ): void {
     const point = this.#points.get(key);
     if (point === undefined) return;
-    const { fault, ...rest } = { ...point, ...change(point) };
-    // Every other field keeps a value: only a fault is ever taken away.
-    this.#set({ ...rest, ...(fault === undefined ? {} : { fault }) } as Point);
+    const { fault, releasedHere, ...rest } = { ...point, ...change(point) };
+    // Every other field keeps a value: only these two are ever taken away.
+    this.#set({
+      ...rest,
+      ...(releasedHere === undefined ? {} : { releasedHere }),
+      ...(fault === undefined ? {} : { fault }),
+    } as Point);
   }
 
   #set(point: Point): Point {
@@ -175,10 +219,14 @@ export class Points {
     const left = [...this.#points.values()].filter((point) => !point.connected && fits(point));
     for (const [i, { key, since, identity }] of left.sort((a, b) => a.since - b.since).entries()) {
       if (i >= count && since >= old) break;
-      this.#points.delete(key);
-      const others = (this.#ofIdentity.get(identity) ?? 1) - 1;
-      if (others === 0) this.#ofIdentity.delete(identity);
-      else this.#ofIdentity.set(identity, others);
+      this.#delete({ key, identity });
     }
+  }
+
+  #delete({ key, identity }: Pick<Point, 'key' | 'identity'>): void {
+    this.#points.delete(key);
+    const others = (this.#ofIdentity.get(identity) ?? 1) - 1;
+    if (others === 0) this.#ofIdentity.delete(identity);
+    else this.#ofIdentity.set(identity, others);
   }
 }

@@ -1,6 +1,6 @@
 import { actionText, principalText, type SpiffeId } from '../../access/index.ts';
 import { CONTROL_PLANE_CLUSTER, envoyResources } from '../../engines/envoy/resources/index.ts';
-import type { PreflightFacts } from '../../rollout/index.ts';
+import { isDeniedOnPurpose, type PreflightFacts } from '../../rollout/index.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Timers } from '../timers.ts';
 import type { Enforcing } from './enforcing.ts';
@@ -27,6 +27,7 @@ export async function preflightFacts(
   return {
     now,
     tier: rollout?.tier ?? 'standard',
+    policies: rollout?.target.length ?? 0,
     svids: { live: live.length, stale: live.filter(isStale).length },
     agentsBehind: plane.link.behind(plane.registry.bundles.current.version),
     proxies: points.of(workload).map(({ key, connected, applied, wanted, clockOffset, fault }) => ({
@@ -45,7 +46,7 @@ export async function preflightFacts(
       })),
     wouldDeny: evidence
       .flips({ to: workload })
-      .filter(({ before, after }) => before.allowed && !after.allowed)
+      .filter((flip) => flip.before.allowed && !flip.after.allowed && !isDeniedOnPurpose(flip))
       .map(({ from, action, count }) => ({ what: `${principalText(from)} ${actionText(action)}`, count })),
     widerLosses: widerAtEnvoys(enforcing, plane, workload),
     ...(lastDrill === undefined ? {} : { lastDrill }),

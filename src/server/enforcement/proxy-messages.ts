@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import type { InterlockError } from '../../access/index.ts';
 import { type ToProxy, ToProxySchema, WorkloadStateSchema } from '../../proto/proxy/index.ts';
 import type { PointState } from './hub.ts';
 
@@ -15,6 +16,11 @@ export function stateMessage({ version, workloads }: PointState): ToProxy {
       },
     },
   });
+}
+
+/** Says that a report will never be kept. */
+export function refusedMessage(sequence: bigint, { code, message }: InterlockError): ToProxy {
+  return create(ToProxySchema, { message: { case: 'taken', value: { sequence, code, message } } });
 }
 
 /** Says that a report is kept. */

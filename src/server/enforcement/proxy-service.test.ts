@@ -102,6 +102,7 @@ describe('who connects', () => {
         workloads: [own.id],
         stateVersion: 0n,
         now: 0n,
+        local: [],
       },
     });
     expect(await twice.end()).toMatchObject({ details: expect.stringContaining('one "hello"') });
@@ -115,6 +116,45 @@ describe('who connects', () => {
     });
     await plane.timers.advance(10_000);
     expect(await silent.end()).toMatchObject({ details: expect.stringContaining('"hello"') });
+  });
+
+  test('says what is released by hand at it: shown until it says otherwise, and in the audit log', async () => {
+    const plane = await planeOf();
+    const own = await plane.identity(1);
+    const { points } = plane.enforcing;
+    const key = `${own.id}#a`;
+    const here = (count: number) =>
+      new Promise<void>((resolve) => {
+        const look = () => {
+          if ((points.get(key)?.releasedHere ?? []).length !== count) return;
+          unsubscribe();
+          resolve();
+        };
+        const unsubscribe = points.subscribe(look);
+        look();
+      });
+    const pressed = { workload: '', reason: 'all\u001b is down', by: 'uid:7', at: 5n, until: 0n };
+    const local = (...releases: Partial<typeof pressed>[]) =>
+      ({ case: 'local', value: { releases: releases.map((each) => ({ ...pressed, ...each })) } }) as never;
+    const proxy = plane.proxy(own);
+    await stateOf(proxy);
+    proxy.send(local({}, { workload: 'spiffe://example.org/another' }));
+    await here(1);
+    expect(points.get(key)?.releasedHere).toEqual([{ reason: 'all  is down', by: 'uid:7', at: 5 }]);
+    proxy.close();
+    const again = plane.proxy(own, { local: [pressed] } as never);
+    await stateOf(again);
+    expect(points.get(key)?.releasedHere).toHaveLength(1);
+    again.send(local());
+    await here(0);
+    const entries = async () =>
+      (await plane.test.plane.store.audit(1, 1000)).filter(({ act }) => act.endsWith('.local'));
+    expect((await entries()).map(({ who, act, what, details }) => [who, act, what, details])).toEqual([
+      [own.id, 'release.local', key, { reason: 'all  is down', by: 'uid:7', at: 5 }],
+      [own.id, 'arm.local', key, { reason: 'all  is down', by: 'uid:7', at: 5 }],
+    ]);
+    again.send(local(...Array.from({ length: 101 }, () => ({}))));
+    expect(await again.end()).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   });
 
   test('is cut off when its identity or its certificate is revoked, and when its SVID is over', async () => {
@@ -420,23 +460,30 @@ describe('reports', () => {
     const plane = await planeOf();
     const [own, other] = [await plane.identity(1), await plane.identity(2)];
     const now = plane.timers.now();
-    for (const field of ['accesses', 'flips', 'plaintext'] as const) {
+    for (const field of ['accesses', 'flips', 'plaintext', 'unreached'] as const) {
       const proxy = plane.proxy(own);
       await stateOf(proxy);
       const entry =
-        field === 'accesses'
-          ? accessAt(now, { to: other.id })
-          : field === 'flips'
-            ? flipAt(now, { to: other.id })
-            : { to: other.id };
+        field === 'unreached'
+          ? { workload: other.id }
+          : field === 'accesses'
+            ? accessAt(now, { to: other.id })
+            : field === 'flips'
+              ? flipAt(now, { to: other.id })
+              : { to: other.id };
       proxy.send({
         case: 'report',
         value: reportOf(1, { accesses: [accessAt(now, { to: own.id })], [field]: [entry] }),
       });
-      expect(await proxy.end()).toMatchObject({
-        code: status.PERMISSION_DENIED,
-        details: expect.stringContaining('does not serve'),
+      // Not again and again: it is told that this one is lost, and the next is taken.
+      expect(await proxy.next('taken')).toMatchObject({
+        sequence: 1n,
+        code: 'forbidden',
+        message: expect.stringContaining('does not serve'),
       });
+      proxy.send({ case: 'report', value: reportOf(2, {}, 7) });
+      expect(await proxy.next('taken')).toMatchObject({ sequence: 2n, code: '' });
+      proxy.close();
     }
     expect(await callsKept(plane)).toBe(0);
   });

@@ -7,13 +7,14 @@ import {
   type SpiffeId,
   spiffeIdOf,
 } from '../../access/index.ts';
-import type { FromProxy, Hello, Report, ToProxy } from '../../proto/proxy/index.ts';
+import type { FromProxy, Hello, LocalRelease, Report, ToProxy } from '../../proto/proxy/index.ts';
 import type { PeerIdentity } from '../agents/listener.ts';
 import { statusOf } from '../agents/status.ts';
 import type { Timers } from '../timers.ts';
 import type { Hub, PointLink } from './hub.ts';
-import type { Point } from './points.ts';
-import { stateMessage, takenMessage } from './proxy-messages.ts';
+import type { Point, ReleasedHere } from './points.ts';
+import { readLocalReleases } from './local-releases.ts';
+import { refusedMessage, stateMessage, takenMessage } from './proxy-messages.ts';
 
 /** How long the first message of a stream may take; milliseconds. */
 const GREETING_MS = 10_000;
@@ -36,6 +37,8 @@ export interface ProxyServiceOptions {
   readonly mayServe: (identity: SpiffeId, workload: SpiffeId) => boolean;
   /** Keeps a report; resolves when it is kept for good. A report that is known already is kept already. Throws where there is no room. */
   readonly onReport: (point: Point, report: Report) => Promise<void>;
+  /** What is released by hand at a proxy, complete: as it connects, and whenever it changes. */
+  readonly onLocalReleases: (point: Point, releases: readonly ReleasedHere[]) => void;
   readonly onPointEvent: (
     event: 'connected' | 'disconnected' | 'refused' | 'fault',
     who: string,
@@ -177,6 +180,8 @@ class ProxySession implements PointLink {
           return this.#applied(message.value);
         case 'report':
           return this.#report(message.value);
+        case 'local':
+          return this.#local(message.value.releases);
         default:
           return;
       }
@@ -190,7 +195,7 @@ class ProxySession implements PointLink {
     }
   }
 
-  #hello({ instance, version, workloads, stateVersion, now }: Hello): void {
+  #hello({ instance, version, workloads, stateVersion, now, local }: Hello): void {
     const { hub, mayServe, onPointEvent, timers } = this.#options;
     const { spiffeId } = this.identity;
     if (this.#point !== undefined) throw new InterlockError('usage', spiffeId, 'a stream has one "hello"');
@@ -224,6 +229,7 @@ class ProxySession implements PointLink {
     this.#point = hub.attach(made, Number.isSafeInteger(applied) ? applied : 0, this);
     const { key } = this.#point;
     onPointEvent('connected', key);
+    this.#local(local);
     if (hub.connectionsOf(key) > 1) onPointEvent('fault', key, sharedName(key));
     this.push();
   }
@@ -238,20 +244,25 @@ class ProxySession implements PointLink {
     hub.refuse(key, Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'unavailable', message);
   }
 
+  #local(releases: readonly LocalRelease[]): void {
+    const point = this.#greeted();
+    this.#options.onLocalReleases(point, readLocalReleases(releases, point.workloads));
+  }
+
   #report(report: Report): void {
     const point = this.#greeted();
     if (++this.#reports > MAX_REPORTS)
       throw new InterlockError('limit', point.key, `at most ${MAX_REPORTS} reports wait at a time`);
-    const served = new Set<string>(point.workloads);
-    for (const { to } of [...report.accesses, ...report.flips, ...report.plaintext]) {
-      if (!served.has(to))
-        throw new InterlockError(
-          'forbidden',
-          point.key,
-          `${point.key} reports of ${to.slice(0, 200)}, which it does not serve`,
-        );
-    }
+    const foreign = foreignIn(report, point);
+    if (foreign !== undefined) return this.#refuseReport(foreign, report.sequence);
     void this.#keep(this.#options.onReport(point, report), point, report.sequence);
+  }
+
+  /** It would be refused for ever: the proxy is told so, and goes on with the next one. */
+  #refuseReport(error: InterlockError, sequence: bigint): void {
+    this.#options.onPointEvent('refused', this.identity.spiffeId, error);
+    this.#reports--;
+    if (!this.#call.write(refusedMessage(sequence, error))) this.#call.pause();
   }
 
   /** While the store fails the report waits, and with it only the reports of this proxy: states and confirmations go on. */
@@ -273,6 +284,22 @@ class ProxySession implements PointLink {
     if (this.#point !== undefined) return this.#point;
     throw new InterlockError('usage', this.identity.spiffeId, 'the first message of a stream is "hello"');
   }
+}
+
+/** What a report tells of a workload that its proxy does not serve. */
+function foreignIn(
+  { accesses, flips, plaintext, unreached }: Report,
+  point: Point,
+): InterlockError | undefined {
+  const served = new Set<string>(point.workloads);
+  const { key } = point;
+  const refused = (what: string) =>
+    new InterlockError('forbidden', key, `${key} reports ${what}, which it does not serve`);
+  for (const { to } of [...accesses, ...flips, ...plaintext])
+    if (!served.has(to)) return refused(`of ${to.slice(0, 200)}`);
+  for (const { workload } of unreached)
+    if (workload !== '' && !served.has(workload)) return refused(`of calls of ${workload.slice(0, 200)}`);
+  return undefined;
 }
 
 function revoked({ spiffeId }: PeerIdentity): InterlockError {

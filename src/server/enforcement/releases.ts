@@ -5,6 +5,7 @@ import { InterlockError, isInterlockError, parseSpiffeId } from '../../access/in
 import { isInForce, type Release, type ReleaseScope, scopeText } from '../../rollout/index.ts';
 import type { Actor, Recorder } from '../identity/recorder.ts';
 import type { Timers } from '../timers.ts';
+import type { Point, ReleasedHere } from './points.ts';
 import { DurableFile } from './durable-file.ts';
 
 /** The releases in force, in the state directory: apart from the database, because the button works without it. */
@@ -130,6 +131,23 @@ export class Releases {
     this.#write();
     void this.#record(who, 'release.drill', 'everything', { points, confirmed });
     return drill;
+  }
+
+  /**
+   * Keeps in the audit log what was pressed and ended at a proxy itself, as it says: its identity is who told, and the user of
+   * its machine stands beside the reason. After a restart of this control plane what goes on is told once more.
+   */
+  pressedThere(
+    { key, identity }: Pick<Point, 'key' | 'identity'>,
+    before: readonly ReleasedHere[],
+    after: readonly ReleasedHere[],
+  ): void {
+    const told = (act: string, { workload, ...details }: ReleasedHere) =>
+      void this.#record(identity, act, key, { ...details, ...(workload === undefined ? {} : { workload }) });
+    const ofOne = ({ at, by, reason, workload }: ReleasedHere) => JSON.stringify([at, by, reason, workload]);
+    const [known, now] = [new Set(before.map(ofOne)), new Set(after.map(ofOne))];
+    for (const release of after) if (!known.has(ofOne(release))) told('release.local', release);
+    for (const release of before) if (!now.has(ofOne(release))) told('arm.local', release);
   }
 
   close(): void {

@@ -8,7 +8,9 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { readPolicies } from '../../policy/index.ts';
 import type { Actor } from '../identity/recorder.ts';
+import { openSqliteStore } from '../../store/index.ts';
 import { TestPlane } from '../testing.test-helper.ts';
+import { flipAt, reportOf } from './evidence/evidence.test-helper.ts';
 import { Rollouts } from './rollouts.ts';
 
 const WHO: Actor = 'uid:0';
@@ -180,49 +182,71 @@ describe('rollouts', () => {
 });
 
 const modules = (path: string) => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
-/** Enforces a policy, and is killed when that is durable but before anybody was told. */
-const DIES_BEFORE_PUBLISHING = `
+const STARTS = `
   import { writeSync } from 'node:fs';
   import { readPolicies } from ${modules('../../policy/index.ts')};
-  import { DEFAULT_AUTHORITY_TTL, initialise, realTimers } from ${modules('../index.ts')};
+  import { DEFAULT_AUTHORITY_TTL } from ${modules('../identity/domain.ts')};
+  import { initialise } from ${modules('../identity/initialise.ts')};
+  import { realTimers } from ${modules('../timers.ts')};
   import { openControlPlane } from ${modules('../identity/control-plane.ts')};
   import { Rollouts } from ${modules('./rollouts.ts')};
-  const [dir, workload, yaml] = process.argv.slice(1);
+  const [dir, workload, ...yaml] = process.argv.slice(1);
   const domain = { trustDomain: 'example.org', algorithm: 'ec-p256', authorityTtl: DEFAULT_AUTHORITY_TTL, root: 'self' };
   await initialise(dir, domain, 'uid:0', realTimers);
   const plane = await openControlPlane({ state: dir, timers: realTimers });
   let told = 0;
-  const rollouts = await Rollouts.open({
+  const open = (dies) => Rollouts.open({
     store: plane.store, recorder: plane.recorder, timers: realTimers,
     onChange(changed) {
-      if (++told < 4) return;
+      if (++told < dies) return;
       writeSync(1, changed);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
     },
   });
-  await rollouts.apply('uid:0', readPolicies(yaml));
+`;
+/** Enforces a policy, and is killed when that is durable but before anybody was told. */
+const DIES_BEFORE_PUBLISHING = `${STARTS}
+  const rollouts = await open(4);
+  await rollouts.apply('uid:0', readPolicies(yaml[0]));
   await rollouts.move('uid:0', workload, 'shadow');
   await rollouts.move('uid:0', workload, 'canary', { share: 1 });
   await rollouts.move('uid:0', workload, 'enforced');
 `;
+/** Has a flip of a target, and is killed when another target is durable but before the flips are settled. */
+const DIES_BEFORE_SETTLING = `${STARTS}
+  import { openEvidence } from ${modules('./evidence/open.ts')};
+  import { flipAt, reporterOf, reportOf } from ${modules('./evidence/evidence.test-helper.ts')};
+  const rollouts = await open(3);
+  await rollouts.apply('uid:0', readPolicies(yaml[0]));
+  await rollouts.move('uid:0', workload, 'shadow');
+  const evidence = await openEvidence({ state: dir, trustDomain: 'example.org', timers: realTimers, onFault: console.error });
+  const targetVersion = BigInt(rollouts.get(workload).targetVersion);
+  await evidence.take(reporterOf(), reportOf(1, { flips: [flipAt(Date.now(), { targetVersion })] }));
+  if (evidence.flips({}).length !== 1) throw new Error('the flip is not shown');
+  await rollouts.apply('uid:0', readPolicies(yaml[1]));
+`;
 
-test('a step whose process was killed between the commit and the first proxy is in force after the restart', async () => {
+/** Runs a script until it says that it was told of the last change, and kills it there. Gives its state. */
+async function killed(script: string, ...yaml: readonly string[]): Promise<string> {
   const dir = mkdtempSync(join(tmpdir(), 'interlock-rollouts-'));
   undo.push(() => rmSync(dir, { recursive: true, force: true }));
-  const child = spawn(
-    process.execPath,
-    ['--input-type=module', '-e', DIES_BEFORE_PUBLISHING, join(dir, 's'), cart, document(cart, '/a')],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  const [said] = await once(child.stdout, 'data');
+  const state = join(dir, 's');
+  const args = ['--input-type=module', '-e', script, state, cart, ...yaml];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'close');
+  // Where the script fails it ends, and says nothing here.
+  const [said] = await Promise.race([once(child.stdout, 'data'), ended]);
   expect(String(said)).toBe(cart);
   child.kill('SIGKILL');
-  await once(child, 'close');
+  await ended;
+  return state;
+}
+
+test('a step whose process was killed between the commit and the first proxy is in force after the restart', async () => {
+  const state = await killed(DIES_BEFORE_PUBLISHING, document(cart, '/a'));
   const { openControlPlane } = await import('../identity/control-plane.ts');
   const { realTimers } = await import('../timers.ts');
-  const plane = await openControlPlane({ state: join(dir, 's'), timers: realTimers });
+  const plane = await openControlPlane({ state, timers: realTimers });
   const rollouts = await Rollouts.open({
     store: plane.store,
     recorder: plane.recorder,
@@ -232,4 +256,49 @@ test('a step whose process was killed between the commit and the first proxy is 
   expect(rollouts.get(cart)).toMatchObject({ stage: 'enforced', enforced: [{ metadata: { name: 'own' } }] });
   expect((await plane.store.audit(1, 100)).at(-1)).toMatchObject({ act: 'rollout.enforced', what: cart });
   await plane.close();
+});
+
+test('a control plane that was killed between another target and the end of its old flips shows none of them', async () => {
+  const state = await killed(DIES_BEFORE_SETTLING, document(cart, '/a'), document(cart, '/b'));
+  const { openControlPlane } = await import('../identity/control-plane.ts');
+  const { realTimers } = await import('../timers.ts');
+  const { openEvidence } = await import('./evidence/open.ts');
+  const { Enforcing } = await import('./enforcing.ts');
+  const plane = await openControlPlane({ state, timers: realTimers });
+  const faults: unknown[] = [];
+  const onFault = (error: unknown) => faults.push(error);
+  const enforcing = await Enforcing.open({
+    state,
+    plane,
+    timers: realTimers,
+    onFault,
+    onStep: () => {},
+    openEvidence: (isCurrent) =>
+      openEvidence({ state, trustDomain: 'example.org', timers: realTimers, isCurrent, onFault }),
+  });
+  const { evidence, rollouts } = enforcing;
+  expect(evidence.flips({})).toEqual([]);
+  const { targetVersion = 0 } = rollouts.get(cart);
+  const reporter = {
+    key: `${cart}#a`,
+    kind: 'proxy',
+    identity: cart,
+    instance: 'a',
+    workloads: [cart],
+  } as const;
+  const flip = (version: number, count: bigint) =>
+    flipAt(Date.now(), { targetVersion: BigInt(version), count });
+  // Its proxy was not told either, and goes on with the old target.
+  await evidence.take(
+    reporter,
+    reportOf(2, { flips: [flip(targetVersion - 1, 1n), flip(targetVersion, 2n)] }),
+  );
+  expect(evidence.flips({ to: cart }).map(({ count }) => count)).toEqual([2]);
+  await enforcing.close();
+  await plane.close();
+  expect(faults).toEqual([]);
+  // Nor are they in the store any more, for whoever opens it next.
+  const store = openSqliteStore(state);
+  expect((await store.live()).flips).toMatchObject([{ count: 2, targetVersion }]);
+  await store.close();
 });

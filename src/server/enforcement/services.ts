@@ -2,11 +2,12 @@ import type { Server } from '@grpc/grpc-js';
 import { InterlockError } from '../../access/index.ts';
 import { grpcService } from '../../proto/index.ts';
 import { ProxyService } from '../../proto/proxy/index.ts';
+import { accessLogService } from '../../sources/envoy/als/index.ts';
 import type { AgentListener, PeerIdentity } from '../agents/listener.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Timers } from '../timers.ts';
 import type { Enforcing } from './enforcing.ts';
-import { AccessLogServer, accessLogService } from './als-service.ts';
+import { AccessLogServer } from './als-service.ts';
 import { addEnvoyService } from './envoy/service.ts';
 import { ProxyServer, type ProxyServiceOptions } from './proxy-service.ts';
 
@@ -50,6 +51,7 @@ export function addEnforcementServices(
     timers,
     callerOf,
     mayServe: (identity, workload) => enforcing.mayServe(identity, workload),
+    onLocalReleases: (point, releases) => enforcing.releasedHere(point.key, releases),
     onReport: (point, report) => evidence.take(point, report),
     onPointEvent,
   });

@@ -65,7 +65,8 @@ export function outcomeOf(line: Spans, tcp: boolean): Outcome {
   if (line.startsWith(DETAILS, RBAC_DENIED) || line.startsWith(TERMINATION, RBAC_DENIED)) return 'denied';
   const flagged = line.has(FLAGS) ? flaggedOutcome(line, tcp) : undefined;
   if (flagged !== undefined) return flagged;
-  if (tcp) return 'ok';
+  // Of a connection nothing tells whether it went well but that the callee answered at all.
+  if (tcp) return line.integer(SENT) === 0 ? 'error' : 'ok';
   const code = line.integer(CODE);
   if (code === 0) return moved(line) ? 'error' : 'failed';
   if (line.has(DETAILS) && !line.startsWith(DETAILS, VIA_UPSTREAM)) {

@@ -62,7 +62,26 @@ export class Domain {
   /** Sets up the authority and starts the control plane alone. */
   async serve(...more: readonly string[]): Promise<void> {
     await this.interlock('authority', 'init', '--trust-domain', this.name);
-    const listen = ['--listen', '127.0.0.1:0', '--endpoints', '127.0.0.1:0'];
+    await this.#serve('127.0.0.1:0', more);
+  }
+
+  /** HOST:PORT of the control plane. */
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Ends the control plane alone, as a crash does. */
+  async killServer(): Promise<void> {
+    await this.#server?.stop('SIGKILL');
+  }
+
+  /** Starts the control plane again, where it was. */
+  serveAgain(): Promise<void> {
+    return this.#serve(this.#address, []);
+  }
+
+  async #serve(address: string, more: readonly string[]): Promise<void> {
+    const listen = ['--listen', address, '--endpoints', '127.0.0.1:0'];
     this.#server = this.#spawn('authority', 'serve', '--state', this.#state, ...listen, ...more);
     const { port, endpoints } = await this.#server.line(portsOf, 0, 'the control plane');
     this.#address = `127.0.0.1:${port}`;

@@ -47,6 +47,34 @@ describe("Envoy's bootstrap", () => {
   });
 });
 
+describe("Envoy's bootstrap for a relay", () => {
+  const { controlPlane: _, serverId: __, ...rest } = OPTIONS;
+
+  test('asks on its socket in plain text, and proves nothing there', () => {
+    const bootstrap = envoyBootstrap({ ...rest, relaySocket: '/var/lib/interlock/app/envoy.sock' });
+    const { static_resources: resources } = bootstrap;
+    expect(resources).toMatchObject({
+      clusters: [
+        { name: 'interlock_agent' },
+        {
+          name: 'interlock_control_plane',
+          type: 'STATIC',
+          load_assignment: {
+            endpoints: [
+              {
+                lb_endpoints: [
+                  { endpoint: { address: { pipe: { path: '/var/lib/interlock/app/envoy.sock' } } } },
+                ],
+              },
+            ],
+          },
+        },
+      ],
+    });
+    expect(JSON.stringify(bootstrap)).not.toContain('transport_sockets.tls');
+  });
+});
+
 describe("a proxy's name", () => {
   test('is read as it was written', () => {
     const node = { workload: APP, instance: 'app-0.shop_1' };

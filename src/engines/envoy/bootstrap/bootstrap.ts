@@ -9,8 +9,20 @@ import { nodeId } from './node-id.ts';
 /** How Envoy asks for its configuration: only what changed, or the state of the world. */
 export const XDS_PROTOCOLS = { delta: 'DELTA_GRPC', whole: 'GRPC' } as const;
 
+/** Where Envoy takes its configuration from, and sends its access logs to. */
+export type ConfigurationSource =
+  | {
+      readonly controlPlane: Address;
+      /** Who must answer there. */
+      readonly serverId: SpiffeId;
+    }
+  /** Path of the socket of a relay on this machine: whoever can open it may ask, and nobody else. */
+  | { readonly relaySocket: string };
+
 /** What a bootstrap is made from. */
-export interface BootstrapOptions {
+export type BootstrapOptions = ConfigurationSource & EnvoyOptions;
+
+interface EnvoyOptions {
   readonly workload: SpiffeId;
   /** Which of the proxies of that workload: stable over restarts. */
   readonly instance: string;
@@ -18,9 +30,6 @@ export interface BootstrapOptions {
   readonly cluster?: string;
   /** Path of the agent's socket. */
   readonly agentSocket: string;
-  readonly controlPlane: Address;
-  /** Who must answer there. */
-  readonly serverId: SpiffeId;
   /** `delta` where absent. */
   readonly protocol?: keyof typeof XDS_PROTOCOLS;
   /** Port of the administration interface on loopback; there is none where absent. */
@@ -30,12 +39,15 @@ export interface BootstrapOptions {
 /** Envoy wants a cluster's name; this one stands for none. */
 export const NO_CLUSTER = 'default';
 
+/** How soon a relay that was away is found: it is asked on a socket of this machine. Envoy's own is up to 30 s. */
+const TO_RELAY: Json = { base_interval: '0.2s', max_interval: '2s' };
+
 /** Connections that Envoy takes before it refuses more, so that it never dies of too many. */
 const MAX_CONNECTIONS = 100_000;
 
 /**
  * Envoy's bootstrap, which works as it is: certificate and trust from the agent's socket, all other configuration
- * from the control plane over mutual TLS. Throws `usage` for an instance that cannot be part of a node's ID.
+ * from the control plane over mutual TLS, or from a relay beside it. Throws `usage` for an instance that cannot be part of a node's ID.
  */
 export function envoyBootstrap(options: BootstrapOptions): Json {
   const { workload, instance, cluster = NO_CLUSTER, adminPort, protocol = 'delta' } = options;
@@ -49,7 +61,14 @@ export function envoyBootstrap(options: BootstrapOptions): Json {
         api_type: XDS_PROTOCOLS[protocol],
         transport_api_version: 'V3',
         set_node_on_first_message_only: true,
-        grpc_services: [{ envoy_grpc: { cluster_name: CONTROL_PLANE_CLUSTER } }],
+        grpc_services: [
+          {
+            envoy_grpc: {
+              cluster_name: CONTROL_PLANE_CLUSTER,
+              ...('relaySocket' in options ? { retry_policy: { retry_back_off: TO_RELAY } } : {}),
+            },
+          },
+        ],
       },
       cds_config: FROM_ADS,
       lds_config: FROM_ADS,
@@ -80,18 +99,26 @@ function agentCluster({ agentSocket }: BootstrapOptions): Json {
   };
 }
 
-function controlPlaneCluster({ controlPlane, workload, serverId }: BootstrapOptions): Json {
-  return {
+function controlPlaneCluster(options: BootstrapOptions): Json {
+  const common = {
     name: CONTROL_PLANE_CLUSTER,
-    type: isIP(controlPlane.host) === 0 ? 'STRICT_DNS' : 'STATIC',
     connect_timeout: '5s',
-    load_assignment: endpointsJson(CONTROL_PLANE_CLUSTER, addressJson(controlPlane)),
     ...httpProtocol({
       explicit_http_config: {
         // A control plane that is gone without a word is noticed, and another one found.
         http2_protocol_options: { connection_keepalive: { interval: '30s', timeout: '10s' } },
       },
     }),
+  };
+  if ('relaySocket' in options) {
+    const address = { pipe: { path: options.relaySocket } };
+    return { ...common, type: 'STATIC', load_assignment: endpointsJson(CONTROL_PLANE_CLUSTER, address) };
+  }
+  const { controlPlane, workload, serverId } = options;
+  return {
+    ...common,
+    type: isIP(controlPlane.host) === 0 ? 'STRICT_DNS' : 'STATIC',
+    load_assignment: endpointsJson(CONTROL_PLANE_CLUSTER, addressJson(controlPlane)),
     transport_socket: upstreamTls(workload, serverId),
   };
 }

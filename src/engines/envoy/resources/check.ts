@@ -23,7 +23,9 @@ export function checkWorkload({ workload, version, inbound, outbound }: EnvoyWor
     const twin = listens.slice(0, index).find((other) => overlap(listen, other));
     if (twin !== undefined) refuse(`"${text}" and "${twin.host}:${twin.port}" are one place to listen on`);
   }
-  for (const { listen, forward, port } of inbound) {
+  for (const { listen, forward, port, protocol, programSpeaks } of inbound) {
+    if (programSpeaks !== undefined && protocol !== 'http')
+      refuse(`port ${listen.port} is served as TCP: "programSpeaks" is for ports of "protocol: http"`);
     if (!isPort(port) || !isPort(forward.port)) refuse(`port ${listen.port} leads to no port of 1 to 65535`);
     if (leadsTo(listen, forward))
       refuse(`port ${listen.port} would lead to itself: give the program another`);

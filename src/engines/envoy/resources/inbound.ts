@@ -6,7 +6,7 @@ import { accessLog } from './access-log.ts';
 import { inboundManager } from './manager.ts';
 import { inboundName, inboundStats, type LogName } from './names.ts';
 import { CONNECT_WHEN_JUDGED } from './newer-fields.ts';
-import { addressJson, clusterJson, endpointsJson, httpProtocol, TYPE } from './parts.ts';
+import { addressJson, AS_IT_CAME, clusterJson, endpointsJson, httpProtocol, TYPE } from './parts.ts';
 import { routeJson } from './routes.ts';
 import { httpRbacFilters, type PortRules, routeRules, tcpRbacFilters } from './rules.ts';
 import { downstreamTls } from './tls.ts';
@@ -37,7 +37,7 @@ export function inboundResources(
   inbound: EnvoyInbound,
   rules: PortRules,
 ): EnvoyResource[] {
-  const { forward, protocol, listen } = inbound;
+  const { forward, protocol, listen, programSpeaks } = inbound;
   const name = inboundName(listen);
   const clusters = protocol === 'http' ? { plain: name, grpc: `${name}/grpc` } : { plain: name };
   const resource = (type: EnvoyResource['type'], json: Json): EnvoyResource => ({
@@ -45,7 +45,10 @@ export function inboundResources(
     name: String(json['name'] ?? json['cluster_name']),
     json,
   });
-  const cluster = clusterJson(name, name, forward);
+  const cluster = {
+    ...clusterJson(name, name, forward),
+    ...(programSpeaks === 'h2' ? httpProtocol(AS_IT_CAME) : {}),
+  };
   return [
     resource('listener', listenerJson(workload, inbound, rules)),
     resource('cluster', cluster),

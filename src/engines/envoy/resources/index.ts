@@ -1,6 +1,9 @@
+import { InterlockError, type SpiffeId } from '../../../access/index.ts';
+import type { AuthenticationStage } from '../../../rollout/index.ts';
 import { checkWorkload } from './check.ts';
 import { inboundResources } from './inbound.ts';
 import { outboundResources } from './outbound.ts';
+import { CONTROL_PLANE_CLUSTER } from './names.ts';
 import { rulesOfPorts } from './rules.ts';
 import type { EnvoyResources, EnvoyWorkload } from './types.ts';
 
@@ -8,6 +11,7 @@ export { messageOf } from './encode.ts';
 export {
   CONTROL_PLANE_CLUSTER,
   inboundName,
+  isGrpcCluster,
   type LogName,
   logName,
   parseLogName,
@@ -29,4 +33,30 @@ export function envoyResources(workload: EnvoyWorkload): EnvoyResources {
     ...workload.outbound.flatMap((outbound) => outboundResources(workload, outbound)),
   ];
   return { resources, losses };
+}
+
+/** Throws `invalid_document` for routes that no Envoy could be given: it would keep what it had, and nobody be told why. */
+export function checkEnvoyRoutes(
+  workload: SpiffeId,
+  routes: Pick<EnvoyWorkload, 'inbound' | 'outbound'> & {
+    readonly authentication: AuthenticationStage;
+    readonly outboundUsers?: 'any' | readonly unknown[];
+  },
+): void {
+  const { authentication, inbound, outbound, outboundUsers = 'any' } = routes;
+  if (outboundUsers !== 'any' && outboundUsers.length > 0)
+    throw new InterlockError(
+      'invalid_document',
+      workload,
+      `${workload}: "outboundUsers" names users, and Envoy cannot tell whose a local connection is: leave it out`,
+    );
+  envoyResources({
+    workload,
+    trustDomains: [],
+    enforcement: { workload, authentication, stage: 'draft' },
+    version: 'check',
+    inbound,
+    outbound,
+    accessLogCluster: CONTROL_PLANE_CLUSTER,
+  });
 }

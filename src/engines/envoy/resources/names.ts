@@ -3,7 +3,7 @@ import type { Address } from './types.ts';
 
 /** The cluster of the agent's socket, which serves secrets. The bootstrap has it. */
 export const AGENT_CLUSTER = 'interlock_agent';
-/** The cluster of the control plane: configuration and access logs. The bootstrap has it. */
+/** The cluster of the control plane, or of the relay to it: configuration and access logs. The bootstrap has it. */
 export const CONTROL_PLANE_CLUSTER = 'interlock_control_plane';
 
 /**
@@ -24,6 +24,14 @@ export type RbacFilter = (typeof RBAC_FILTERS)[number];
 /** Listener, route configuration, cluster and endpoints of one way in: `inbound/ADDRESS:PORT` of the listener. */
 export function inboundName({ host, port }: Address): string {
   return `inbound/${host}:${port}`;
+}
+
+/**
+ * Whether requests to a cluster of ours are gRPC: they go to one of their own where their content type says so. Undefined
+ * for clusters that are not of a way in.
+ */
+export function isGrpcCluster(cluster: string): boolean | undefined {
+  return cluster.startsWith('inbound/') ? cluster.endsWith('/grpc') : undefined;
 }
 
 /** The same of one way out. */

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { tcpProxy } from './inbound.ts';
 import { outboundManager } from './manager.ts';
 import { outboundName } from './names.ts';
-import { addressJson, clusterJson, endpointsJson, httpProtocol } from './parts.ts';
+import { addressJson, AS_IT_CAME, clusterJson, endpointsJson, httpProtocol } from './parts.ts';
 import { routeJson } from './routes.ts';
 import { upstreamTls } from './tls.ts';
 import type { EnvoyOutbound, EnvoyResource, EnvoyWorkload, Json } from './types.ts';
@@ -27,12 +27,8 @@ export function outboundResources({ workload }: EnvoyWorkload, outbound: EnvoyOu
   const cluster: Json = {
     ...clusterJson(name, name, to),
     transport_socket: upstreamTls(workload, peer),
-    // What comes as HTTP/1.1 stays that: who answers may speak nothing else, and an upgrade needs it.
-    ...(isHttp
-      ? httpProtocol({
-          use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} },
-        })
-      : {}),
+    // Who answers may speak nothing but HTTP/1.1, and an upgrade needs it.
+    ...(isHttp ? httpProtocol(AS_IT_CAME) : {}),
   };
   return [
     { type: 'listener', name, json: listener },

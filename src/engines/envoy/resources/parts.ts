@@ -20,6 +20,11 @@ export function httpProtocol(options: Json): Json {
   return { typed_extension_protocol_options: { [type]: { '@type': `${TYPE}${type}`, ...options } } };
 }
 
+/** HTTP options of a cluster that takes both: what comes as HTTP/1.1 stays that, and HTTP/2 stays HTTP/2. */
+export const AS_IT_CAME: Json = {
+  use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} },
+};
+
 /** One endpoint, as a cluster load assignment. */
 export function endpointsJson(name: string, address: Json): Json {
   return { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] };

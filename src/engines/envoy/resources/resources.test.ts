@@ -5,6 +5,7 @@ import type { Message } from '@bufbuild/protobuf';
 import { listener as listenerProto, tcpProxy } from '../../../proto/envoy/index.ts';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
+  checkEnvoyRoutes,
   type EnvoyInbound,
   type EnvoyResource,
   envoyResources,
@@ -54,6 +55,38 @@ const keysOf = (given: Given) => {
   return Object.keys(host?.['typed_per_filter_config'] ?? {});
 };
 const typesOf = (resources: readonly EnvoyResource[]) => resources.map(({ type, name }) => `${type} ${name}`);
+
+describe('a program that speaks HTTP/2', () => {
+  const optionsOf = (inbound: EnvoyInbound) =>
+    JSON.stringify(find(render({ inbound: [inbound] }).resources, 'cluster'));
+
+  test('gets what came over HTTP/2 as it came, and HTTP/1.1 as well; others get HTTP/1.1', () => {
+    expect(optionsOf({ ...HTTP, programSpeaks: 'h2' })).toContain('use_downstream_protocol_config');
+    expect(optionsOf(HTTP)).not.toContain('typed_extension_protocol_options');
+  });
+
+  test('is on a port that is served as HTTP', () => {
+    expect(() => render({ inbound: [{ ...TCP, programSpeaks: 'h2' }] })).toThrow(
+      '"programSpeaks" is for ports of "protocol: http"',
+    );
+  });
+});
+
+describe('routes for an Envoy', () => {
+  const routes = { authentication: 'strict', inbound: [HTTP], outbound: [] } as const;
+
+  test.each([
+    ['another workload', { inbound: [{ ...HTTP, workload: WEB }] }, 'an Envoy serves one workload'],
+    ['users that Envoy cannot tell', { outboundUsers: ['www-data'] }, '"outboundUsers" names users'],
+  ])('are refused where they have %s', (_, change, message) => {
+    expect(() => checkEnvoyRoutes(APP, { ...routes, ...change })).toThrow(message);
+  });
+
+  test('are taken where anybody may call out, or nobody is named', () => {
+    expect(() => checkEnvoyRoutes(APP, { ...routes, outboundUsers: 'any' })).not.toThrow();
+    expect(() => checkEnvoyRoutes(APP, { ...routes, outboundUsers: [] })).not.toThrow();
+  });
+});
 
 describe('the resources of a workload', () => {
   test('are named after the listening address, whatever the policies are', () => {

@@ -28,6 +28,11 @@ export interface EnvoyInbound extends NotHere {
   readonly port: number;
   readonly protocol: Protocol;
   /**
+   * On a port that is served as HTTP: the program takes HTTP/2 as well, so that what comes over HTTP/2 and is not gRPC
+   * goes on over HTTP/2. In HTTP/1.1 where absent.
+   */
+  readonly programSpeaks?: 'h2';
+  /**
    * On a port that is served as TCP: the program speaks before the caller does (MySQL, SMTP, SSH). Envoy judges a
    * connection at its first bytes from the caller: what the program says before, everybody gets who is authenticated.
    * Without this the program is connected to only after the judgement, where a policy is enforced.

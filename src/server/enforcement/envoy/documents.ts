@@ -1,5 +1,5 @@
 import { InterlockError, parseSpiffeId, type SpiffeId } from '../../../access/index.ts';
-import { CONTROL_PLANE_CLUSTER, envoyResources } from '../../../engines/envoy/resources/index.ts';
+import { checkEnvoyRoutes } from '../../../engines/envoy/resources/index.ts';
 import { type ProxyDocument, readProxyDocument } from '../../../proxy/document/index.ts';
 import type { IdentityStore } from '../../../store/index.ts';
 import type { Actor, Recorder } from '../../identity/recorder.ts';
@@ -50,7 +50,7 @@ export class EnvoyDocuments {
   /** Adds the document of a workload, or replaces it. Throws `invalid_document`, also for what Envoy cannot do. */
   async apply(who: Actor, text: string, file: string): Promise<EnvoyDocument> {
     const made = read(text, file);
-    checkForEnvoy(made);
+    checkEnvoyRoutes(made.workload, made.document);
     const recorder = this.#recorder;
     await recorder.commit(
       [{ change: 'put', kind: 'proxy', name: made.workload, data: text }],
@@ -83,19 +83,6 @@ export class EnvoyDocuments {
   #changed(workload: SpiffeId): void {
     for (const listener of this.#listeners) listener(workload);
   }
-}
-
-/** Throws for what no Envoy could be given: its Envoys would keep the state before, and nobody would be told why. */
-function checkForEnvoy({ workload, document }: EnvoyDocument): void {
-  envoyResources({
-    workload,
-    trustDomains: [],
-    enforcement: { workload, authentication: document.authentication, stage: 'draft' },
-    version: 'check',
-    inbound: document.inbound,
-    outbound: document.outbound,
-    accessLogCluster: CONTROL_PLANE_CLUSTER,
-  });
 }
 
 function read(text: string, file: string): EnvoyDocument {

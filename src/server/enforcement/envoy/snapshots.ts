@@ -1,6 +1,7 @@
 import { InterlockError, type SpiffeId } from '../../../access/index.ts';
 import { NO_CLUSTER, parseNodeId } from '../../../engines/envoy/index.ts';
 import { CONTROL_PLANE_CLUSTER, envoyResources, messageOf } from '../../../engines/envoy/resources/index.ts';
+import { enforcementVersion } from '../../../rollout/index.ts';
 import {
   type ProxyNode,
   type Resource,
@@ -110,7 +111,7 @@ export class EnvoySnapshots implements SnapshotSource {
       workload,
       trustDomains: this.#options.trustDomains(),
       enforcement: state.enforcement,
-      version: key,
+      version: enforcementVersion(state.enforcement.targetVersion, key),
       inbound: document.inbound,
       outbound: document.outbound,
       accessLogCluster: CONTROL_PLANE_CLUSTER,

@@ -9,9 +9,9 @@ const get = (path: string, port = 80): Action => ({ kind: 'http', port, method: 
 const grpc: Action = { kind: 'grpc', port: 80, service: 'shop.Cart', method: 'Add' };
 
 describe('an access is known', () => {
-  test('where it reached the workload: exactly it, from the state or live', () => {
+  test('where it went well: exactly it, from the state or live', () => {
     const book = new AccessBook([
-      { to: cart, from: web, reached: ['http 80 GET /a', 'tcp 6379'], others: ['http 80 GET /b'] },
+      { to: cart, from: web, good: ['http 80 GET /a', 'tcp 6379'], others: ['http 80 GET /b'] },
     ]);
     book.note(from, cart, grpc, true);
     book.note(from, cart, get('/c'), false);

@@ -22,13 +22,16 @@ const MOST_CALLERS = 10_000;
 /** Paths of one method and port that templates are learned from. */
 const MOST_OBSERVED = 20_000;
 
-/** Action keys of one caller: true for those that reached the workload. */
+/**
+ * Action keys of one caller: true for those that went well at least once. That it reached the workload is not enough: one scan
+ * that is answered with 404 everywhere would make every path known.
+ */
 type Caller = Map<string, boolean>;
 
 interface Callee {
   readonly callers: Map<string, Caller>;
   all: number;
-  reached: number;
+  good: number;
   /** By method and port; made when somebody asks, and again when a tenth has been added. */
   learned?: {
     readonly of: number;
@@ -44,27 +47,28 @@ export class AccessBook {
   readonly #callees = new Map<SpiffeId, Callee>();
 
   constructor(seen: readonly SeenAccesses[] = []) {
-    for (const { to, from, reached, others } of seen) {
+    for (const { to, from, good, others } of seen) {
       const callee = this.#calleeOf(to);
-      for (const key of reached) put(callee, from, key, true);
+      for (const key of good) put(callee, from, key, true);
       for (const key of others) put(callee, from, key, false);
     }
   }
 
-  /** Whether it, or its like by the learned path templates, has reached the workload. */
+  /** Whether it, or its like by the learned path templates, has gone well before. */
   has(from: Principal, to: SpiffeId, action: Action): boolean {
     const callee = this.#callees.get(to);
     if (callee === undefined) return false;
     const caller = principalText(from);
     const own = callee.callers.get(caller);
-    // A caller's like is the caller itself: one that never reached the workload needs no templates.
+    // A caller's like is the caller itself: one that nothing is known of needs no templates.
     if (own === undefined) return false;
     if (own.get(actionKey(action)) === true) return true;
     return action.kind === 'http' && isLikeKnown(callee, caller, action);
   }
 
-  note(from: Principal, to: SpiffeId, action: Action, reached: boolean): void {
-    put(this.#calleeOf(to), principalText(from), actionKey(action), reached);
+  /** `isGood`: some call of it ended as `ok`. */
+  note(from: Principal, to: SpiffeId, action: Action, isGood: boolean): void {
+    put(this.#calleeOf(to), principalText(from), actionKey(action), isGood);
   }
 
   /**
@@ -89,18 +93,18 @@ export class AccessBook {
 
   #calleeOf(to: SpiffeId): Callee {
     let callee = this.#callees.get(to);
-    if (callee === undefined) this.#callees.set(to, (callee = { callers: new Map(), all: 0, reached: 0 }));
+    if (callee === undefined) this.#callees.set(to, (callee = { callers: new Map(), all: 0, good: 0 }));
     return callee;
   }
 }
 
-function put(callee: Callee, from: string, key: string, reached: boolean): void {
+function put(callee: Callee, from: string, key: string, isGood: boolean): void {
   let caller = callee.callers.get(from);
   if (caller === undefined) callee.callers.set(from, (caller = new Map()));
   const before = caller.get(key);
   if (before === undefined) callee.all++;
-  if (reached && before !== true) callee.reached++;
-  if (before === undefined || (reached && !before)) caller.set(key, reached);
+  if (isGood && before !== true) callee.good++;
+  if (before === undefined || (isGood && !before)) caller.set(key, isGood);
 }
 
 /** By the limits of one recording (path-limit.ts), here over all time. */
@@ -116,7 +120,7 @@ function collapsed(action: Action, all: number, own: number): Action {
 function isLikeKnown(callee: Callee, from: string, action: HttpAction): boolean {
   const path = matchedPath(action.method, action.path);
   if (path === undefined) return false;
-  if (callee.learned === undefined || callee.reached > callee.learned.of * 1.1 + 10)
+  if (callee.learned === undefined || callee.good > callee.learned.of * 1.1 + 10)
     callee.learned = learn(callee);
   const { templates, known } = callee.learned;
   const group = `${action.method} ${action.port}`;
@@ -127,8 +131,8 @@ function isLikeKnown(callee: Callee, from: string, action: HttpAction): boolean 
 function learn(callee: Callee): NonNullable<Callee['learned']> {
   const observed = new Map<string, PathObservation[]>();
   for (const [from, actions] of callee.callers) {
-    for (const [key, reached] of actions) {
-      const [, port, method = '', raw = ''] = (reached && HTTP.exec(key)) || [];
+    for (const [key, isGood] of actions) {
+      const [, port, method = '', raw = ''] = (isGood && HTTP.exec(key)) || [];
       // A collapsed path stands for anything: nothing is its like.
       if (port === undefined || isCollapsed(raw)) continue;
       const path = matchedPath(method, raw);
@@ -148,7 +152,7 @@ function learn(callee: Callee): NonNullable<Callee['learned']> {
     templates.set(group, learned);
     for (const { path, from } of list) known.add(`${from}\n${group}\n${learned.templateOf(path)}`);
   }
-  return { of: callee.reached, templates, known };
+  return { of: callee.good, templates, known };
 }
 
 const HTTP = /^http (\d+) (\S+) (.*)$/s;

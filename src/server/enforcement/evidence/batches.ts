@@ -52,6 +52,16 @@ export class Batches<T> {
     return !this.#closed && (this.#size === 0 || this.#size + size <= this.#options.most);
   }
 
+  /** What waits, in sizes. */
+  get waiting(): number {
+    return this.#size;
+  }
+
+  /** The last write failed and was not made good yet. */
+  get isFaulty(): boolean {
+    return this.#faulty;
+  }
+
   /** Resolves when the item is kept; rejects with `unavailable` when this ends before. Throws `unavailable` where there is no room. */
   add(item: T, size: number): Promise<void> {
     if (!this.hasRoom(size))

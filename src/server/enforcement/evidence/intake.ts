@@ -1,9 +1,9 @@
-import type { Action, Outcome, Principal, SpiffeId } from '../../../access/index.ts';
+import type { Action, InterlockError, Outcome, Principal, SpiffeId, Tally } from '../../../access/index.ts';
 import type { Report } from '../../../proto/proxy/index.ts';
-import type { PlaintextCaller, SeenFlip } from '../../../store/index.ts';
+import type { PlaintextCaller, SeenFlip, UnreachedCalls } from '../../../store/index.ts';
 import type { Point } from '../points.ts';
 
-export type { PlaintextCaller, SeenFlip } from '../../../store/index.ts';
+export type { PlaintextCaller, SeenFlip, UnreachedCalls } from '../../../store/index.ts';
 
 /** Who reports: a point, as far as evidence needs it. */
 export type Reporter = Pick<Point, 'key' | 'kind' | 'identity' | 'instance' | 'workloads'>;
@@ -31,6 +31,8 @@ export interface Reported {
   readonly accesses: readonly ReportedAccess[];
   readonly flips: readonly SeenFlip[];
   readonly plaintext: readonly PlaintextCaller[];
+  /** Calls that never arrived; none where absent. */
+  readonly unreached?: readonly UnreachedCalls[];
   /** Accesses that happened and are in no report, or in none that could be believed. */
   readonly lost: number;
   /** What was left out, by reason, with one of each. */
@@ -55,14 +57,26 @@ export interface EvidenceIntake {
   add(reporter: Reporter, reported: Reported): void;
   /** Requests that one point has judged for a workload since a time, as far as it has reported: never too many. */
   seen(key: string, workload: SpiffeId, since: number): Seen;
-  /** All flips of a workload (of all where absent) seen since a time, the newest first. */
+  /** All flips of a workload (of all where absent) that today's target set judged, seen since a time, the newest first. */
   flips(filter: { readonly to?: SpiffeId; readonly since?: number }): readonly SeenFlip[];
-  /** Whether the access had reached the workload before: exactly it, or its like by the paths that were learned. */
+  /** Whether the access went well before (outcome `ok`): exactly it, or its like by the paths that were learned. */
   isKnownGood(from: Principal, to: SpiffeId, action: Action): boolean;
   plaintextCallers(to: SpiffeId, since: number): readonly PlaintextCaller[];
+  /** Calls that never arrived (those of one workload where it is named) seen since a time, the newest first. */
+  unreached(filter: { readonly from?: SpiffeId; readonly since?: number }): readonly UnreachedCalls[];
   /** Calls `listener` with what each report adds (counts are of the report), until the function given back is called. */
   onFlip(listener: (flip: SeenFlip, reporter: Reporter) => void): () => void;
-  /** Forgets the flips of a workload up to now: its sets were changed, so they say nothing any more. */
+  /** Calls `listener` with the accesses that were kept for good, until the function given back is called. */
+  onKept(listener: (tallies: readonly Tally[]) => void): () => void;
+  /** Does something while nothing is being kept: what it reads of the store is all that `onKept` has told. */
+  betweenWrites<T>(work: () => Promise<T>): Promise<T>;
+  /** Notes that points of these workloads could have reported in this hour: an hour without a call was watched as well. */
+  watched(reporters: Iterable<Pick<Reporter, 'kind' | 'workloads'>>): void;
+  /** Forgets the flips of a workload up to now: it has another target, so they say nothing any more. */
   settle(to: SpiffeId): void;
+  /** Why nothing is being kept now; undefined where all is well. */
+  readonly fault: InterlockError | undefined;
+  /** Entries that wait to be kept. */
+  readonly waiting: number;
   close(): Promise<void>;
 }

@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { InterlockError } from '../../../access/index.ts';
+import { HOUR_MS, InterlockError } from '../../../access/index.ts';
 import { ManualTimers, settle } from '../../../node/manual-timers.test-helper.ts';
 import { AccessBook } from './access-book.ts';
 import { accessAt, cart, FakeSink, flipAt, reporterOf, reportOf, web } from './evidence.test-helper.ts';
-import type { SeenFlip } from './intake.ts';
+import type { Reporter, SeenFlip } from './intake.ts';
 import { LiveEvidence, type LiveEvidenceOptions } from './live-evidence.ts';
+import { isOfTarget, newRollout, retarget } from '../../../rollout/index.ts';
+import { flipKey, type WorkloadCoverage } from '../../../store/index.ts';
 
+const by = { by: 'uid:0', now: 0 };
 const full = new InterlockError('io', 'state', 'no space is left');
 
 function open(over: Partial<LiveEvidenceOptions> = {}) {
@@ -66,6 +69,21 @@ describe('a report', () => {
     await evidence.take(reporterOf(), reportOf(5, { accesses: [accessAt(now)] }));
     await evidence.take(reporterOf(), reportOf(6, { accesses: [accessAt(now)] }));
     expect(sink.calls).toBe(1);
+  });
+
+  test("of ever new instances fills a bounded memory: of what is forgotten there the store's word counts", async () => {
+    const marks = Array.from({ length: 50_001 }, (_, i) => ({
+      reporter: `${cart}#${i}`,
+      epoch: '01',
+      sequence: 1,
+    }));
+    const { sink, evidence, now } = open({ kept: { marks, flips: [], plaintext: [] } });
+    const take = (instance: string) =>
+      evidence.take(reporterOf(instance), reportOf(1, { accesses: [accessAt(now)] }));
+    await take('50000');
+    expect(sink.batches).toHaveLength(0);
+    await take('0');
+    expect(sink.batches).toHaveLength(1);
   });
 
   test('without a number, or with an absurd one, is refused', () => {
@@ -168,6 +186,34 @@ describe('a store that is slow or fails', () => {
     expect(sink.calls).toBe((promises.length + 1) * 1000);
   });
 
+  test('is filled by one who reports without end to a half, and counts long texts for what they weigh', async () => {
+    const { sink, evidence, timers, now } = open();
+    sink.fault = full;
+    const fill = (reporter: Reporter, accesses: ReturnType<typeof accessAt>[]) => {
+      const kept: Promise<void>[] = [];
+      const all = () => {
+        for (let i = 1; i < 1000; i++) kept.push(evidence.take(reporter, reportOf(i, { accesses })));
+      };
+      expect(all).toThrow(expect.objectContaining({ code: 'unavailable' }));
+      return kept;
+    };
+    const text = (i: number) => `/${i}${'x'.repeat(8000)}`;
+    const long = Array.from({ length: 1000 }, (_, i) =>
+      accessAt(now, { action: { kind: 'http', port: 80, name: 'GET', text: text(i) } }),
+    );
+    const short = Array.from({ length: 1000 }, (_, i) => accessAt(now, { action: { kind: 'tcp', port: i } }));
+    // 8 MB each: a few of them, and not 150.
+    const kept = fill(reporterOf(), long);
+    expect(kept.length).toBeLessThan(12);
+    // A stolen identity takes no more by naming another instance, and leaves the others their room.
+    expect(() => evidence.take(reporterOf('b'), reportOf(1, { accesses: long }))).toThrow('reports');
+    const [other] = fill(reporterOf('w', { key: `${web}#w`, identity: web }), short);
+    sink.fault = undefined;
+    await timers.advance(2000);
+    await Promise.all([...kept, other]);
+    await evidence.take(reporterOf('b'), reportOf(1, { accesses: long }));
+  });
+
   test('at which the program fails loses the one report that it fails at, and counts it', async () => {
     const { sink, evidence, faults, now } = open();
     const broken = new TypeError('a fault of the program');
@@ -216,16 +262,54 @@ describe('flips', () => {
     const first = open();
     await first.evidence.take(reporterOf(), reportOf(1, { flips: [flipAt(first.now)] }));
     const flips = first.sink.batches.flatMap(({ batch }) => batch.flips);
-    const { evidence, sink, timers, now } = open({ kept: { marks: [], flips, plaintext: [] } });
+    const { evidence, sink } = open({ kept: { marks: [], flips, plaintext: [] } });
     expect(evidence.flips({ to: cart })).toEqual(flips);
     evidence.settle(cart);
     await settle();
     expect([evidence.flips({}), sink.batches.map(({ batch }) => batch.settled)]).toEqual([[], [[cart]]]);
-    await timers.advance(60_000);
-    // Seen before the target was another one, and reported late.
-    await evidence.take(reporterOf(), reportOf(2, { flips: [flipAt(now - 1)] }));
-    await evidence.take(reporterOf(), reportOf(3, { flips: [flipAt(now + 1)] }));
-    expect(evidence.flips({})).toMatchObject([{ count: 1, firstSeen: now + 1 }]);
+  });
+
+  test('that an old target judged say nothing, whoever reports them and however late', async () => {
+    const rollouts = new Map([[cart, retarget(newRollout(cart, [], by), [], { ...by, now: 1000 })]]);
+    const isCurrent = (flip: SeenFlip) => isOfTarget(flip, rollouts.get(cart));
+    const { evidence, sink, now } = open({ isCurrent });
+    const told: SeenFlip[] = [];
+    evidence.onFlip((flip) => told.push(flip));
+    const old = rollouts.get(cart)?.targetVersion ?? 0;
+    const report = (number: number, targetVersion: number, count: bigint) =>
+      evidence.take(
+        reporterOf(),
+        reportOf(number, { flips: [flipAt(now, { targetVersion: BigInt(targetVersion), count })] }),
+      );
+    await report(1, old, 1n);
+    expect(evidence.flips({})).toMatchObject([{ count: 1 }]);
+    const next = retarget(rollouts.get(cart) ?? newRollout(cart, [], by), [], { ...by, now });
+    // The rollout is kept, and nobody has been told yet.
+    rollouts.set(cart, next);
+    expect(evidence.flips({})).toEqual([]);
+    evidence.settle(cart);
+    // A proxy that has the old target still goes on, with a clock of its own.
+    await report(2, old, 2n);
+    await report(3, next.targetVersion ?? 0, 4n);
+    // One that says no target is believed by its time.
+    await evidence.take(reporterOf(), reportOf(4, { flips: [flipAt(now - 1), flipAt(now, { count: 8n })] }));
+    expect(evidence.flips({}).map(({ count }) => count)).toEqual([12]);
+    expect(told.map(({ count }) => count)).toEqual([1, 4, 8]);
+    expect(evidence.flips({})[0]).not.toHaveProperty('targetVersion');
+    expect(sink.batches.flatMap(({ batch }) => batch.flips).map(({ count }) => count)).toEqual([1, 4, 8]);
+  });
+
+  test('that were kept before the target became another one are forgotten at the start, without being told to', async () => {
+    const first = open();
+    const flips = [flipAt(first.now, { targetVersion: 5n }), flipAt(first.now, { targetVersion: 6n })];
+    await first.evidence.take(reporterOf(), reportOf(1, { flips }));
+    const kept = { marks: [], flips: first.sink.batches.flatMap(({ batch }) => batch.flips), plaintext: [] };
+    const rollout = { ...newRollout(cart, [], by), targetVersion: 6 };
+    const { evidence, sink } = open({ kept, isCurrent: (flip) => isOfTarget(flip, rollout) });
+    expect(evidence.flips({})).toHaveLength(1);
+    await settle();
+    const [stale] = kept.flips;
+    expect(sink.batches.map(({ batch }) => batch.forgotten)).toEqual([[stale && flipKey(stale)]]);
   });
 
   test('settled while their report is on its way to the disk are gone, in memory and in the store', async () => {
@@ -311,7 +395,16 @@ describe('nonsense', () => {
 
   test('about an address is an unknown caller', async () => {
     const { sink, evidence, now } = open();
-    const froms = ['10.0.0.1', 'fd00::1', '../../etc', '', 'x'.repeat(5000)].map((address) => ({ address }));
+    const froms = [
+      '10.0.0.1',
+      'fd00::1',
+      '../../etc',
+      '',
+      'x'.repeat(5000),
+      // An address with a zone of any length is one to `isIP`: each would be another caller, kept for good.
+      `fe80::1%${'a'.repeat(100_000)}`,
+      `fe80::1%${'b'.repeat(100_000)}`,
+    ].map((address) => ({ address }));
     await evidence.take(
       reporterOf(),
       reportOf(1, { accesses: froms.map((from) => accessAt(now, { from })) }),
@@ -320,6 +413,22 @@ describe('nonsense', () => {
       tallies.flatMap((tally) => [...tally.accesses()].map(({ from }) => from)),
     );
     expect(callers).toEqual([{ ip: '10.0.0.1' }, { ip: 'fd00::1' }, { entity: 'unknown' }]);
+  });
+
+  test('with control characters, or with instances as long as a page, is left out and counted', async () => {
+    const { sink, evidence, now } = open();
+    const http = { kind: 'http', port: 80, name: 'GET', text: '/a' };
+    const accesses = [
+      accessAt(now),
+      accessAt(now, { action: { ...http, text: '/a\n/b' } }),
+      accessAt(now, { action: { ...http, name: 'GET\u001b[2J' } }),
+      accessAt(now, { instance: 'pod\u001b]0;x\u0007' }),
+      // Sixteen of them are kept with every access.
+      accessAt(now, { instance: 'x'.repeat(2000) }),
+    ];
+    const rule = { allowed: false, decidedBy: 'rule', policy: 'p', rule: 'r\r\nforged line' };
+    await evidence.take(reporterOf(), reportOf(1, { accesses, flips: [flipAt(now, { after: rule })] }));
+    expect([sink.calls, sink.lost, evidence.flips({})]).toEqual([1, 4, []]);
   });
 
   test('of ever new paths is collapsed, in memory and in the store, and no call is lost', async () => {
@@ -340,3 +449,88 @@ describe('nonsense', () => {
     expect(written.slice(2).every((count) => count < 20)).toBe(true);
   });
 });
+
+describe('what is covered and lost', () => {
+  const coverageOf = (sink: FakeSink) => {
+    const sums = new Map<string, WorkloadCoverage>();
+    for (const each of sink.batches.flatMap(({ batch }) => batch.coverage)) {
+      const known = sums.get(each.workload) ?? { ...each, hours: [], events: 0, lost: 0 };
+      const hours = [...new Set([...known.hours, ...each.hours])].toSorted((a, b) => a - b);
+      sums.set(each.workload, {
+        ...known,
+        hours,
+        events: known.events + each.events,
+        lost: known.lost + each.lost,
+      });
+    }
+    return Object.fromEntries(
+      [...sums].map(([workload, { hours, events, lost }]) => [workload, [hours, events, lost]]),
+    );
+  };
+
+  test('concerns the workloads that the reporter serves, and nobody else', async () => {
+    const { evidence, sink, now } = open();
+    const hour = Math.floor(now / HOUR_MS);
+    await evidence.take(reporterOf(), reportOf(1, { accesses: [accessAt(now, { ok: 5n })] }));
+    const hostile = reporterOf('x', { identity: web, key: `${web}#x`, workloads: [web] });
+    await evidence.take(hostile, reportOf(1, { lost: 1_000_000n }));
+    const node = reporterOf('n', { key: 'node#n', identity: web, workloads: [cart, web] });
+    await evidence.take(node, reportOf(1, { lost: 2n, accesses: [accessAt(now, { to: web })] }));
+    expect(coverageOf(sink)).toEqual({ [cart]: [[hour], 5, 2], [web]: [[hour], 1, 1_000_002] });
+  });
+
+  test('of an entry that nobody can believe is lost to those that its reporter serves', async () => {
+    const { evidence, sink, now } = open();
+    const other = reporterOf('x', { identity: web, key: `${web}#x`, workloads: [web] });
+    await evidence.take(
+      other,
+      reportOf(1, { accesses: [accessAt(now, { to: web, ok: 7n, firstSeen: 1n })] }),
+    );
+    expect(coverageOf(sink)).toEqual({ [web]: [[], 0, 7] });
+  });
+
+  test('of what found no room stands with its own workload, once the store has taken it', async () => {
+    const { evidence, sink, now } = open();
+    sink.fault = full;
+    const node = reporterOf('n', { workloads: [cart, web] });
+    const many = (to: typeof cart) => ({
+      ...NOTHING_REPORTED,
+      lost: 1,
+      accesses: Array.from({ length: 200_000 }, () => ({ ...ONE_CALL, to, firstSeen: now, lastSeen: now })),
+    });
+    evidence.add(node, many(cart));
+    evidence.add(node, many(web));
+    sink.fault = undefined;
+    await evidence.close();
+    const covered = coverageOf(sink);
+    expect(covered[cart]?.slice(1)).toEqual([200_000, 2]);
+    expect(covered[web]?.slice(1)).toEqual([0, 200_002]);
+  });
+
+  test('hours in which a proxy was there count without a call, and are kept once', async () => {
+    const { evidence, sink, timers, now } = open();
+    const hour = Math.floor(now / HOUR_MS);
+    evidence.watched([reporterOf('a'), reporterOf('b')]);
+    await settle();
+    evidence.watched([reporterOf('a')]);
+    await settle();
+    expect(sink.batches).toHaveLength(1);
+    await timers.advance(HOUR_MS);
+    sink.fault = full;
+    evidence.watched([reporterOf('a')]);
+    await settle();
+    sink.fault = undefined;
+    await timers.advance(10_000);
+    expect(coverageOf(sink)).toEqual({ [cart]: [[hour, hour + 1], 0, 0] });
+  });
+});
+
+const NOTHING_REPORTED = { accesses: [], flips: [], plaintext: [], lost: 0, skips: new Map() };
+const ONE_CALL = {
+  from: { kind: 'workload', id: web },
+  action: { kind: 'tcp', port: 80 },
+  outcomes: { ok: 1, error: 0, failed: 0, denied: 0 },
+  mutual: 1,
+  plaintext: 0,
+  instance: '',
+} as const;

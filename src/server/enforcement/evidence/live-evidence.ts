@@ -1,19 +1,38 @@
-import { type Action, type Outcome, type Principal, type SpiffeId, Tally } from '../../../access/index.ts';
+import {
+  type Action,
+  HOUR_MS,
+  InterlockError,
+  type Principal,
+  type SpiffeId,
+  type Tally,
+} from '../../../access/index.ts';
 import type { Report } from '../../../proto/proxy/index.ts';
-import type { LiveState, LiveStore, ReportMark } from '../../../store/index.ts';
+import { flipKey, type LiveState, type LiveStore, type ReportMark } from '../../../store/index.ts';
 import type { Timers } from '../../timers.ts';
 import { AccessBook } from './access-book.ts';
 import { Batches } from './batches.ts';
-import { flipBook, plaintextBook } from './books.ts';
-import type { EvidenceIntake, PlaintextCaller, Reported, Reporter, Seen, SeenFlip } from './intake.ts';
+import { flipBook, plaintextBook, sumOfFlips, unreachedBook } from './books.ts';
+import { CoverageBook } from './coverage-book.ts';
+import type {
+  EvidenceIntake,
+  PlaintextCaller,
+  Reported,
+  Reporter,
+  Seen,
+  SeenFlip,
+  UnreachedCalls,
+} from './intake.ts';
 import { Rates } from './rates.ts';
+import { markKey, Marks } from './marks.ts';
 import { readReport } from './read-report.ts';
+import { sizeOf } from './report-size.ts';
+import { callsOf, type Lost, loseUnnamed, sumOf, talliesOf } from './tallies.ts';
 
 /** Entries of reports in one transaction, and those that may wait for the store: some hundred bytes each. */
 const MOST_AT_ONCE = 50_000;
 const MOST_WAITING = 300_000;
-/** Epochs of one reporter that are remembered, as many as the store does. */
-const MAX_EPOCHS = 32;
+/** What one identity may have waiting: nobody, whatever they report, takes the room of all. */
+const MOST_OF_ONE = MOST_WAITING / 2;
 /** How often what nobody asks for any more is forgotten, milliseconds. */
 const PRUNE_MS = 3_600_000;
 
@@ -25,18 +44,18 @@ export interface LiveEvidenceOptions {
   /** What the sink held at the start. */
   readonly kept?: LiveState;
   readonly known?: AccessBook;
+  /** Whether a flip was judged by the target set of today; all are where absent. */
+  readonly isCurrent?: (flip: SeenFlip) => boolean;
   readonly timers: Timers;
   readonly onFault: (error: unknown) => void;
 }
-
-type Lost = readonly [SpiffeId, { readonly kind: Reporter['kind']; readonly n: number }];
 
 /** One report on its way to the sink. */
 interface Item {
   readonly reporter: Reporter;
   readonly reported: Reported;
   readonly mark?: ReportMark;
-  /** Without those that were settled meanwhile. */
+  /** Those that were judged by the target set of today. */
   flips: readonly SeenFlip[];
 }
 
@@ -46,53 +65,86 @@ export class LiveEvidence implements EvidenceIntake {
   readonly #known: AccessBook;
   readonly #flips;
   readonly #plaintext;
+  readonly #unreached;
   readonly #rates = new Rates();
   readonly #batches: Batches<Item>;
   readonly #listeners = new Set<(flip: SeenFlip, reporter: Reporter) => void>();
-  /** Reporter -> epoch -> the number up to which everything is kept. */
-  readonly #marks = new Map<string, Map<string, number>>();
+  readonly #marks = new Marks();
   /** Reports that wait, by their mark, and all that wait or are on their way. */
   readonly #promised = new Map<string, Promise<void>>();
   readonly #items = new Set<Item>();
+  /** The sizes of what waits, by who reported it. */
+  readonly #waitingOf = new Map<SpiffeId, number>();
   /** For the next batch. */
   readonly #settled = new Set<SpiffeId>();
-  /** When flips were last settled: what was seen before says nothing, however late it is reported. */
-  readonly #settledAt = new Map<SpiffeId, number>();
   readonly #forgotten = new Set<string>();
   /** What found no room, by who reported it. */
   readonly #lost = new Map<SpiffeId, { readonly kind: Reporter['kind']; readonly n: number }>();
+  /** For the next batch: by workload, what found no room, and the hours in which somebody watched. */
+  #coverage = new CoverageBook();
+  /** By workload and kind of points, the last hour that was noted as watched. */
+  readonly #watchedIn = new Map<string, number>();
+  readonly #keptListeners = new Set<(tallies: readonly Tally[]) => void>();
+  /** The write that is under way, and what has to end before the next one. */
+  #writing: Promise<unknown> = Promise.resolve();
+  #quiet: Promise<unknown> = Promise.resolve();
   #cancelPrune = () => {};
 
   constructor(options: LiveEvidenceOptions) {
     this.#options = options;
     const { kept, known = new AccessBook(), timers, onFault } = options;
     this.#known = known;
-    this.#flips = flipBook(kept?.flips);
+    const isCurrent = (flip: SeenFlip) => this.#isCurrent(flip);
+    this.#flips = flipBook(kept?.flips.filter(isCurrent));
     this.#plaintext = plaintextBook(kept?.plaintext);
-    for (const mark of kept?.marks ?? []) this.#keep(mark);
+    this.#unreached = unreachedBook(kept?.unreached);
+    for (const mark of kept?.marks ?? []) this.#marks.keep(mark);
     this.#batches = new Batches({
       timers,
       onFault,
-      write: (items) => this.#write(items),
+      write: (items) => {
+        const done = this.#quiet.then(() => this.#write(items));
+        this.#writing = done.catch(() => {});
+        return done;
+      },
       onPoison: ({ reporter, reported, mark }) => {
-        this.#lose(reporter, callsOf(reported));
-        if (mark !== undefined) this.#keep(mark);
+        this.#lose(reporter, reported);
+        if (mark !== undefined) this.#marks.keep(mark);
       },
       mostAtOnce: MOST_AT_ONCE,
       most: MOST_WAITING,
     });
+    // Judged by a target that was replaced just before the end of the program that kept them.
+    const stale = kept?.flips.filter((flip) => !isCurrent(flip)) ?? [];
+    this.#forget(stale.map(flipKey));
+    if (stale.length > 0) this.#batches.poke();
     this.#prune();
   }
 
+  get fault(): InterlockError | undefined {
+    if (!this.#batches.isFaulty) return undefined;
+    return new InterlockError('unavailable', 'evidence', 'the store does not take evidence: it waits');
+  }
+
+  get waiting(): number {
+    return this.#batches.waiting;
+  }
+
   take(reporter: Reporter, report: Report): Promise<void> {
-    const reported = readReport(report, this.#options.timers.now());
+    const reported = readReport(report, this.#options.timers.now(), reporter.identity);
     const mark = { reporter: reporter.key, epoch: '', sequence: 0, ...reported.mark };
-    if (this.#keptUpTo(mark) >= mark.sequence) return Promise.resolve();
+    if (this.#marks.isKept(mark)) return Promise.resolve();
     const key = markKey(mark);
     // Over a new stream while it still waits: it is one report.
     const waiting = this.#promised.get(key);
     if (waiting !== undefined) return waiting;
-    const promise = this.#queue({ reporter, reported, mark, flips: this.#unsettled(reported.flips) });
+    if (!this.#hasRoom(reporter, sizeOf(reported)))
+      throw new InterlockError(
+        'unavailable',
+        reporter.identity,
+        `too many reports of ${reporter.identity} wait for the store: send it again later`,
+      );
+    const promise = this.#queue({ reporter, reported, mark, flips: this.#current(reported.flips) });
     this.#promised.set(key, promise);
     const leave = () => void this.#promised.delete(key);
     promise.then(leave, leave);
@@ -101,9 +153,10 @@ export class LiveEvidence implements EvidenceIntake {
 
   add(reporter: Reporter, reported: Reported): void {
     if (sizeOf(reported) === 1 && reported.lost === 0 && reported.skips.size === 0) return;
-    if (!this.#batches.hasRoom(sizeOf(reported))) return this.#lose(reporter, callsOf(reported));
-    const item = { reporter, reported, flips: this.#unsettled(reported.flips) };
-    this.#queue(item).catch(() => this.#lose(reporter, callsOf(reported)));
+    const size = sizeOf(reported);
+    if (!this.#hasRoom(reporter, size) || !this.#batches.hasRoom(size)) return this.#lose(reporter, reported);
+    const item = { reporter, reported, flips: this.#current(reported.flips) };
+    this.#queue(item).catch(() => this.#lose(reporter, reported));
   }
 
   seen(key: string, workload: SpiffeId, since: number): Seen {
@@ -111,9 +164,16 @@ export class LiveEvidence implements EvidenceIntake {
   }
 
   flips({ to, since = 0 }: { readonly to?: SpiffeId; readonly since?: number }): readonly SeenFlip[] {
-    return [...this.#flips.all]
-      .filter((flip) => flip.lastSeen >= since && (to === undefined || flip.to === to))
-      .sort((a, b) => b.lastSeen - a.lastSeen);
+    const found = new Map<string, SeenFlip>();
+    for (const flip of this.#flips.all) {
+      if (flip.lastSeen < since || (to !== undefined && flip.to !== to) || !this.#isCurrent(flip)) continue;
+      // All are of today's target: one flip, whether its point said so or not.
+      const { targetVersion: _, ...shown } = flip;
+      const key = flipKey(shown);
+      const known = found.get(key);
+      found.set(key, known === undefined ? shown : sumOfFlips(known, shown));
+    }
+    return [...found.values()].sort((a, b) => b.lastSeen - a.lastSeen);
   }
 
   isKnownGood(from: Principal, to: SpiffeId, action: Action): boolean {
@@ -124,17 +184,53 @@ export class LiveEvidence implements EvidenceIntake {
     return [...this.#plaintext.all].filter((caller) => caller.to === to && caller.lastSeen >= since);
   }
 
+  unreached({
+    from,
+    since = 0,
+  }: {
+    readonly from?: SpiffeId;
+    readonly since?: number;
+  }): readonly UnreachedCalls[] {
+    return [...this.#unreached.all]
+      .filter((calls) => calls.lastSeen >= since && (from === undefined || calls.from === from))
+      .sort((a, b) => b.lastSeen - a.lastSeen);
+  }
+
   onFlip(listener: (flip: SeenFlip, reporter: Reporter) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
+  onKept(listener: (tallies: readonly Tally[]) => void): () => void {
+    this.#keptListeners.add(listener);
+    return () => this.#keptListeners.delete(listener);
+  }
+
+  betweenWrites<T>(work: () => Promise<T>): Promise<T> {
+    const done = Promise.all([this.#writing, this.#quiet]).then(work);
+    this.#quiet = done.catch(() => {});
+    return done;
+  }
+
   settle(to: SpiffeId): void {
-    this.#settledAt.set(to, this.#options.timers.now());
     this.#flips.settle(to);
     for (const item of this.#items) item.flips = item.flips.filter((flip) => flip.to !== to);
     this.#settled.add(to);
     this.#batches.poke();
+  }
+
+  watched(reporters: Iterable<Pick<Reporter, 'kind' | 'workloads'>>): void {
+    const now = this.#options.timers.now();
+    const hour = Math.floor(now / HOUR_MS);
+    for (const { kind, workloads } of reporters) {
+      for (const workload of workloads) {
+        const key = `${kind} ${workload}`;
+        if (this.#watchedIn.get(key) === hour) continue;
+        this.#watchedIn.set(key, hour);
+        this.#coverage.add(workload, kind, { at: now });
+      }
+    }
+    if (!this.#coverage.isEmpty) this.#batches.poke();
   }
 
   async close(): Promise<void> {
@@ -143,10 +239,23 @@ export class LiveEvidence implements EvidenceIntake {
     await this.#options.sink.close();
   }
 
+  #hasRoom({ identity }: Reporter, size: number): boolean {
+    const own = this.#waitingOf.get(identity) ?? 0;
+    return own === 0 || own + size <= MOST_OF_ONE;
+  }
+
   #queue(item: Item): Promise<void> {
-    const promise = this.#batches.add(item, sizeOf(item.reported));
+    const { identity } = item.reporter;
+    const size = sizeOf(item.reported);
+    const promise = this.#batches.add(item, size);
     this.#items.add(item);
-    const leave = () => void this.#items.delete(item);
+    this.#waitingOf.set(identity, size + (this.#waitingOf.get(identity) ?? 0));
+    const leave = () => {
+      this.#items.delete(item);
+      const left = (this.#waitingOf.get(identity) ?? size) - size;
+      if (left > 0) this.#waitingOf.set(identity, left);
+      else this.#waitingOf.delete(identity);
+    };
     promise.then(leave, leave);
     return promise;
   }
@@ -154,50 +263,61 @@ export class LiveEvidence implements EvidenceIntake {
   /** Keeps items and then shows them; those that a former attempt kept after all are shown alone. */
   async #write(items: readonly Item[]): Promise<void> {
     let left = items;
-    while (left.length > 0 || this.#settled.size + this.#forgotten.size + this.#lost.size > 0) {
+    while (left.length > 0 || this.#hasMore) {
       const settled = [...this.#settled];
       const forgotten = [...this.#forgotten];
       const lost = [...this.#lost];
-      const tallies = this.#talliesOf(left, lost);
-      const flips = this.#flips.gathered(left.flatMap((item) => item.flips));
+      const coverage = new CoverageBook();
+      const tallies = talliesOf(left, lost, coverage, this.#known);
+      const pending = this.#coverage;
+      coverage.addAll(pending);
+      const flips = this.#flips.gathered(this.#current(left.flatMap((item) => item.flips)));
       const plaintext = this.#plaintext.gathered(left.flatMap(({ reported }) => reported.plaintext));
+      const unreached = this.#unreached.gathered(left.flatMap(({ reported }) => reported.unreached ?? []));
       const marks = left.flatMap(({ mark }) => mark ?? []);
       const at = this.#options.timers.now();
       // Taken away first: what is settled from here on is for the next batch.
       this.#settled.clear();
+      this.#coverage = new CoverageBook();
       let known: readonly ReportMark[];
       try {
         known = await this.#options.sink.addLive(
-          { at, marks, flips, plaintext, settled, forgotten },
+          { at, marks, flips, plaintext, unreached, coverage: coverage.all, settled, forgotten },
           tallies,
         );
       } catch (error) {
         for (const workload of settled) this.#settled.add(workload);
+        this.#coverage.addAll(pending);
         throw error;
       }
       if (known.length > 0) {
         for (const workload of settled) this.#settled.add(workload);
+        this.#coverage.addAll(pending);
         const keys = new Set(known.map(markKey));
         const isKept = ({ mark }: Item) => mark !== undefined && keys.has(markKey(mark));
-        for (const item of left.filter(isKept)) this.#show(item);
+        const before = left.filter(isKept);
+        for (const item of before) this.#show(item);
+        this.#tellKept(talliesOf(before, [], new CoverageBook(), this.#known));
         left = left.filter((item) => !isKept(item));
         continue;
       }
       for (const key of forgotten) this.#forgotten.delete(key);
       for (const each of lost) this.#takeLost(each);
-      const isCurrent = ({ to }: SeenFlip) => !this.#settled.has(to);
+      const isCurrent = (flip: SeenFlip) => !this.#settled.has(flip.to) && this.#isCurrent(flip);
       for (const flip of flips.filter(isCurrent)) this.#forget(this.#flips.add(flip));
       for (const caller of plaintext) this.#forget(this.#plaintext.add(caller));
+      for (const calls of unreached) this.#forget(this.#unreached.add(calls));
       for (const item of left) this.#show(item);
+      this.#tellKept(tallies);
       left = [];
     }
   }
 
   #show({ reporter, reported, mark, flips }: Item): void {
-    if (mark !== undefined) this.#keep(mark);
+    if (mark !== undefined) this.#marks.keep(mark);
     for (const { from, to, action, outcomes, firstSeen } of reported.accesses) {
       const kept = this.#known.kept(from, to, action);
-      if (kept !== undefined) this.#known.note(kept.from, to, kept.action, outcomes.ok + outcomes.error > 0);
+      if (kept !== undefined) this.#known.note(kept.from, to, kept.action, outcomes.ok > 0);
       this.#rates.add(`${reporter.key} ${to}`, firstSeen, { requests: sumOf(outcomes), lost: 0 });
     }
     if (reported.lost > 0) {
@@ -205,7 +325,8 @@ export class LiveEvidence implements EvidenceIntake {
       for (const to of reporter.workloads)
         this.#rates.add(`${reporter.key} ${to}`, this.#options.timers.now(), seen);
     }
-    for (const flip of flips) for (const listener of this.#listeners) this.#tell(listener, flip, reporter);
+    for (const flip of this.#current(flips))
+      for (const listener of this.#listeners) this.#tell(listener, flip, reporter);
   }
 
   /** A listener that fails must not keep reports from being taken. */
@@ -217,45 +338,38 @@ export class LiveEvidence implements EvidenceIntake {
     }
   }
 
-  /** One tally for each kind of reporter, so that their accesses are added up before they are written. */
-  #talliesOf(items: readonly Item[], lost: readonly Lost[]): Tally[] {
-    const tallies = new Map<string, Tally>();
-    const tallyOf = (kind: Reporter['kind']) => {
-      let tally = tallies.get(kind);
-      if (tally === undefined) tallies.set(kind, (tally = new Tally(kind)));
-      return tally;
-    };
-    for (const { reporter, reported } of items)
-      addTo(tallyOf(reporter.kind), reporter, reported, this.#known);
-    for (const [identity, { kind, n }] of lost) tallyOf(kind).lose(identity, n);
-    return [...tallies.values()];
+  #tellKept(tallies: readonly Tally[]): void {
+    for (const listener of this.#keptListeners) {
+      try {
+        listener(tallies);
+      } catch (error) {
+        this.#options.onFault(error);
+      }
+    }
   }
 
-  #unsettled(flips: readonly SeenFlip[]): readonly SeenFlip[] {
-    return flips.filter(({ to, lastSeen }) => lastSeen >= (this.#settledAt.get(to) ?? 0));
+  #isCurrent(flip: SeenFlip): boolean {
+    return this.#options.isCurrent?.(flip) ?? true;
   }
 
-  #keptUpTo({ reporter, epoch }: ReportMark): number {
-    return this.#marks.get(reporter)?.get(epoch) ?? 0;
+  #current(flips: readonly SeenFlip[]): readonly SeenFlip[] {
+    return flips.filter((flip) => this.#isCurrent(flip));
   }
 
-  #keep(mark: ReportMark): void {
-    const { reporter, epoch, sequence } = mark;
-    let epochs = this.#marks.get(reporter);
-    if (epochs === undefined) this.#marks.set(reporter, (epochs = new Map()));
-    const highest = Math.max(sequence, epochs.get(epoch) ?? 0);
-    // Taken out and put in again: the one used last goes last.
-    epochs.delete(epoch);
-    epochs.set(epoch, highest);
-    const [oldest] = epochs.keys();
-    if (epochs.size > MAX_EPOCHS && oldest !== undefined) epochs.delete(oldest);
+  /** Something is to be kept that is in no report. */
+  get #hasMore(): boolean {
+    return this.#settled.size + this.#forgotten.size + this.#lost.size > 0 || !this.#coverage.isEmpty;
   }
 
   #forget(keys: readonly string[]): void {
     for (const key of keys) this.#forgotten.add(key);
   }
 
-  #lose({ kind, identity }: Reporter, n: number): void {
+  #lose(reporter: Reporter, { accesses, lost }: Reported): void {
+    const { kind, identity } = reporter;
+    for (const { to, outcomes } of accesses) this.#coverage.add(to, kind, { lost: sumOf(outcomes) });
+    loseUnnamed(this.#coverage, reporter, lost);
+    const n = callsOf(accesses) + lost;
     if (n > 0) this.#lost.set(identity, { kind, n: n + (this.#lost.get(identity)?.n ?? 0) });
   }
 
@@ -267,59 +381,11 @@ export class LiveEvidence implements EvidenceIntake {
 
   #prune(): void {
     this.#cancelPrune = this.#options.timers.after(PRUNE_MS, () => {
-      this.#rates.prune(this.#options.timers.now());
+      const now = this.#options.timers.now();
+      this.#rates.prune(now);
+      for (const [key, hour] of this.#watchedIn)
+        if (hour < Math.floor(now / HOUR_MS)) this.#watchedIn.delete(key);
       this.#prune();
     });
   }
-}
-
-function markKey({ reporter, epoch, sequence }: ReportMark): string {
-  return `${reporter} ${epoch} ${sequence}`;
-}
-
-function sizeOf({ accesses, flips, plaintext }: Reported): number {
-  return 1 + accesses.length + flips.length + plaintext.length;
-}
-
-function sumOf(outcomes: Readonly<Record<Outcome, number>>): number {
-  return outcomes.ok + outcomes.error + outcomes.failed + outcomes.denied;
-}
-
-function callsOf({ accesses, lost }: Reported): number {
-  return accesses.reduce((sum, { outcomes }) => sum + sumOf(outcomes), lost);
-}
-
-/** Adds what a report says; what there is no room for is lost, and counted. */
-function addTo(
-  tally: Tally,
-  { identity }: Reporter,
-  { accesses, lost, skips }: Reported,
-  known: AccessBook,
-): void {
-  let unkept = lost;
-  for (const { from, to, action, outcomes, mutual, plaintext, firstSeen, lastSeen, instance } of accesses) {
-    const calls = sumOf(outcomes);
-    const kept = known.kept(from, to, action);
-    if (kept === undefined) {
-      unkept += calls;
-      continue;
-    }
-    const counter = tally.access(endpointOf(kept.from), { spiffeId: to }, kept.action, 'callee');
-    for (const [outcome, n] of Object.entries(outcomes) as [Outcome, number][])
-      if (n > 0) counter.add(lastSeen, outcome, instance === '' ? undefined : instance, n);
-    counter.evidence.firstSeen = Math.min(counter.evidence.firstSeen, firstSeen);
-    counter.evidence.mutual += mutual;
-    counter.evidence.plaintext += plaintext;
-    tally.cover(firstSeen);
-    tally.cover(lastSeen);
-    tally.read += calls;
-    tally.accepted += calls;
-  }
-  for (const [reason, { count, sample }] of skips) tally.skip(reason, 0, sample, count);
-  if (unkept > 0) tally.lose(identity, unkept);
-}
-
-function endpointOf(from: Principal) {
-  if (from.kind === 'workload') return { spiffeId: from.id };
-  return from.from === 'unknown' ? ({ entity: 'unknown' } as const) : { ip: from.from };
 }

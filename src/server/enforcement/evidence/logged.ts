@@ -22,11 +22,12 @@ export class LoggedCalls {
     this.#port = port;
   }
 
-  add(call: LoggedCall | LoggedPlaintext, now: number): void {
+  /** `targetVersion` is that of the target set whose verdict the call carries, where known. */
+  add(call: LoggedCall | LoggedPlaintext, now: number, targetVersion?: number): void {
     const at = this.#timeOf(call, now);
     if (at === undefined) return;
     if ('plaintextFrom' in call) this.#connection(call.plaintextFrom, at);
-    else this.#call(call, at);
+    else this.#call(call, at, targetVersion);
   }
 
   /** Counts an entry that was left out. */
@@ -64,7 +65,7 @@ export class LoggedCalls {
     return undefined;
   }
 
-  #call(call: LoggedCall, at: number): void {
+  #call(call: LoggedCall, at: number, targetVersion: number | undefined): void {
     const { from, address, action, outcome, isMutual, isPlaintext, refused, before, after = before } = call;
     const key = `${Math.floor(at / HOUR_MS)} ${address} ${principalText(from)} ${actionKey(action)}`;
     let counter = this.#accesses.get(key);
@@ -85,6 +86,7 @@ export class LoggedCalls {
       before,
       after,
       refused,
+      ...(targetVersion === undefined ? {} : { targetVersion }),
       count: 1,
       firstSeen: at,
       lastSeen: at,

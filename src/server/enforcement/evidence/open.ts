@@ -1,7 +1,7 @@
 import { openLiveStore } from '../../../store/index.ts';
 import type { Timers } from '../../timers.ts';
 import { AccessBook } from './access-book.ts';
-import type { EvidenceIntake } from './intake.ts';
+import type { EvidenceIntake, SeenFlip } from './intake.ts';
 import { LiveEvidence } from './live-evidence.ts';
 
 export interface EvidenceOptions {
@@ -9,6 +9,8 @@ export interface EvidenceOptions {
   readonly state: string;
   readonly trustDomain: string;
   readonly timers: Timers;
+  /** Whether a flip was judged by the target set of today; all are where absent. */
+  readonly isCurrent?: ((flip: SeenFlip) => boolean) | undefined;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -17,6 +19,7 @@ export async function openEvidence({
   state,
   trustDomain,
   timers,
+  isCurrent = () => true,
   onFault,
 }: EvidenceOptions): Promise<EvidenceIntake> {
   const store = await openLiveStore(state, { trustDomain });
@@ -24,6 +27,7 @@ export async function openEvidence({
     sink: store,
     kept: store.kept,
     known: new AccessBook(store.seen),
+    isCurrent,
     timers,
     onFault,
   });

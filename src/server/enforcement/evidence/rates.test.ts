@@ -43,3 +43,13 @@ test('what was seen in one second is one cell, and keys that were silent for day
   rates.prune(NOW + 3 * 86_400_000 + 5000);
   expect(rates.size).toBe(1);
 });
+
+test('keys that anyone may invent fill a bounded memory: those that nothing was added to for longest go first', () => {
+  const rates = new Rates(100);
+  rates.add('a', 0, { requests: 1, lost: 0 });
+  for (let i = 0; i < 99; i++) rates.add(`x${i}`, 0, { requests: 1, lost: 0 });
+  rates.add('a', 2000, { requests: 1, lost: 0 });
+  for (let i = 0; i < 50; i++) rates.add(`y${i}`, 0, { requests: 1, lost: 0 });
+  expect(rates.size).toBeLessThanOrEqual(100);
+  expect(rates.since('a', 0).requests).toBe(2);
+});

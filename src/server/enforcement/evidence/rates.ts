@@ -10,6 +10,8 @@ const [[SMALLEST]] = SIZES;
 const LONGEST = SIZES[2][1];
 /** Cells that may pile up before old ones are put together. */
 const SLACK = 64;
+/** Keys that are held: more than all points of an estate have workloads. Proxies name themselves, so there is an end. */
+const MOST_KEYS = 500_000;
 
 /** Start, requests and lost by turns, in the order in which they came: fine for what is new, coarse for what is old. */
 type Cells = number[];
@@ -17,6 +19,12 @@ type Cells = number[];
 /** How much was seen when, for each of many keys, in little memory. */
 export class Rates {
   readonly #keys = new Map<string, { cells: Cells; packedTo: number }>();
+  readonly #most: number;
+
+  /** `most` keys at a time: those that nothing was added to for longest make room. */
+  constructor(most = MOST_KEYS) {
+    this.#most = most;
+  }
 
   get size(): number {
     return this.#keys.size;
@@ -25,7 +33,13 @@ export class Rates {
   /** `at` is the earliest that it can have been. */
   add(key: string, at: number, { requests, lost }: Seen): void {
     let known = this.#keys.get(key);
-    if (known === undefined) this.#keys.set(key, (known = { cells: [], packedTo: 0 }));
+    if (known === undefined) {
+      const [oldest] = this.#keys.keys();
+      if (this.#keys.size >= this.#most && oldest !== undefined) this.#keys.delete(oldest);
+      known = { cells: [], packedTo: 0 };
+    } else this.#keys.delete(key);
+    // Taken out and put in again: the one that was added to last goes last.
+    this.#keys.set(key, known);
     const { cells } = known;
     const start = at - (at % SMALLEST);
     const last = cells.length - 3;

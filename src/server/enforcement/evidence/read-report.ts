@@ -20,12 +20,23 @@ import type {
   Flips,
   PlaintextCaller as PlaintextMessage,
   Report,
+  Unreached as UnreachedMessage,
   Verdict as VerdictMessage,
 } from '../../../proto/proxy/index.ts';
-import type { PlaintextCaller, Reported, ReportedAccess, SeenFlip } from './intake.ts';
+import { UNREACHED_REASONS } from '../../../store/index.ts';
+import type { PlaintextCaller, Reported, ReportedAccess, SeenFlip, UnreachedCalls } from './intake.ts';
 
-/** Longest name of a method, service, rule or address that is believed. */
+/** Longest name of a method, service or rule that is believed. */
 const MAX_TEXT = 2048;
+/** Longest name of a caller's instance (of a pod, a host: 253 characters): many are kept with every access. */
+const MAX_INSTANCE = 253;
+/** Longest address: an IPv6 one with its zone. What `isIP` takes for a zone may be of any length. */
+const MAX_ADDRESS = 64;
+/** No parser of HTTP lets these through, and no name has them: in lists and logs they would forge lines. */
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/;
+/** Longest sentence for people that is kept; more of it is cut off. */
+const MAX_DETAIL = 500;
 /** Most of anything in one entry: no proxy serves as much between two reports. Sums of them stay whole numbers. */
 const MAX_COUNT = 1_000_000_000;
 const MAX_EPOCH_BYTES = 32;
@@ -42,9 +53,10 @@ export const MAX_BEHIND_MS = 7 * 86_400_000;
 
 /**
  * Reads a report, checked once. Entries that cannot be believed are left out, and their calls counted as lost: a newer proxy
- * may say what this program does not know, and must not send it for ever. Throws `usage` for a report without a number.
+ * may say what this program does not know, and must not send it for ever. `identity` is the reporter's. Throws `usage` for a
+ * report without a number.
  */
-export function readReport(report: Report, now: number): Reported {
+export function readReport(report: Report, now: number, identity: SpiffeId): Reported {
   const { epoch, sequence } = report;
   if (epoch.length === 0 || epoch.length > MAX_EPOCH_BYTES) throw wrong('epoch');
   if (sequence < 1n || sequence > BigInt(Number.MAX_SAFE_INTEGER)) throw wrong('sequence');
@@ -78,12 +90,19 @@ export function readReport(report: Report, now: number): Reported {
     (entry) => readPlaintext(entry, now),
     () => 0,
   );
+  // They are no accesses: none is lost with one that is not believed.
+  const unreached = readAll(
+    report.unreached,
+    (entry) => readUnreached(entry, now, identity),
+    () => 0,
+  );
   lost += clipped(report.lost);
   return {
     mark: { epoch: Buffer.from(epoch).toString('hex'), sequence: Number(sequence) },
     accesses,
     flips,
     plaintext,
+    ...(unreached.length === 0 ? {} : { unreached }),
     lost,
     skips,
   };
@@ -107,7 +126,7 @@ function readAccess(access: Accesses, now: number): ReportedAccess {
     outcomes: { ok, error, failed, denied },
     mutual,
     plaintext: Math.min(countOf(access.plaintext), calls - mutual),
-    instance: textOf(access.instance, 'instance'),
+    instance: textOf(access.instance, 'instance', MAX_INSTANCE),
     // Calls are counted in the hour of the last of them.
     firstSeen: Math.max(times.firstSeen, times.lastSeen - (times.lastSeen % HOUR_MS)),
     lastSeen: times.lastSeen,
@@ -124,9 +143,16 @@ function readFlip(flip: Flips, now: number): SeenFlip {
     before: verdictOf(flip.before),
     after: verdictOf(flip.after),
     refused: flip.refused,
+    ...targetVersionOf(flip),
     count,
     ...timesOf(flip, now),
   };
+}
+
+/** What is no version that this program gave is none. */
+function targetVersionOf({ targetVersion }: Flips): Pick<SeenFlip, 'targetVersion'> {
+  const isOurs = targetVersion > 0n && targetVersion <= BigInt(Number.MAX_SAFE_INTEGER);
+  return isOurs ? { targetVersion: Number(targetVersion) } : {};
 }
 
 function readPlaintext(caller: PlaintextMessage, now: number): PlaintextCaller {
@@ -141,6 +167,24 @@ function readPlaintext(caller: PlaintextMessage, now: number): PlaintextCaller {
   };
 }
 
+function readUnreached(calls: UnreachedMessage, now: number, identity: SpiffeId): UnreachedCalls {
+  const reason = UNREACHED_REASONS.find((each) => each === calls.reason);
+  if (reason === undefined) throw wrong('reason');
+  const count = countOf(calls.count);
+  if (count === 0) throw wrong('count');
+  return {
+    from: calls.workload === '' ? identity : workloadOf(calls.workload),
+    peer: workloadOf(calls.peer),
+    host: nameOf(calls.host, 'host'),
+    port: portOf(calls.port),
+    reason,
+    // It goes to terminals: what is no text there is none.
+    detail: calls.detail.slice(0, MAX_DETAIL).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' '),
+    count,
+    ...timesOf(calls, now),
+  };
+}
+
 function principalOf(caller: Caller | undefined): Principal {
   if (caller === undefined || caller.spiffeId === '')
     return { kind: 'unauthenticated', from: addressOf(caller) };
@@ -148,7 +192,8 @@ function principalOf(caller: Caller | undefined): Principal {
 }
 
 function addressOf(caller: Caller | undefined): string {
-  return caller !== undefined && isIP(caller.address) !== 0 ? caller.address : 'unknown';
+  const { address = '' } = caller ?? {};
+  return address.length <= MAX_ADDRESS && isIP(address) !== 0 ? address : 'unknown';
 }
 
 function actionOf(action: ActionMessage | undefined): Action {
@@ -165,7 +210,7 @@ function actionOf(action: ActionMessage | undefined): Action {
 /** A path as it was on the wire; only this program says that it has collapsed one. */
 function pathOf(text: string): string {
   const path = recordedPath(text);
-  if (path[0] !== '/' && path !== '*') throw wrong('path');
+  if ((path[0] !== '/' && path !== '*') || CONTROL.test(path)) throw wrong('path');
   return path;
 }
 
@@ -218,8 +263,8 @@ function nameOf(text: string, field: string): string {
   return textOf(text, field);
 }
 
-function textOf(text: string, field: string): string {
-  if (text.length > MAX_TEXT) throw wrong(field);
+function textOf(text: string, field: string, longest = MAX_TEXT): string {
+  if (text.length > longest || CONTROL.test(text)) throw wrong(field);
   return text;
 }
 

@@ -2,13 +2,14 @@ import type { SpiffeId } from '../../../access/index.ts';
 
 /** Something that is added up by what it is: a flip, a plaintext caller. */
 export interface Sighting {
-  readonly to: SpiffeId;
   readonly firstSeen: number;
   readonly lastSeen: number;
 }
 
 export interface SightingBookOptions<T extends Sighting> {
   readonly keyOf: (sighting: T) => string;
+  /** Whose part of the book it takes. */
+  readonly workloadOf: (sighting: T) => SpiffeId;
   /** Both are of one key. */
   readonly sum: (a: T, b: T) => T;
   /** The same with less told apart, for a workload that has too many. */
@@ -37,11 +38,11 @@ export class SightingBook<T extends Sighting> {
 
   /** The sightings as they would be kept now, each key once: what is added to the store and then to this book. */
   gathered(sightings: Iterable<T>): T[] {
-    const { keyOf, sum, widened, mostOfOne } = this.#options;
+    const { keyOf, workloadOf, sum, widened, mostOfOne } = this.#options;
     const gathered = new Map<string, T>();
     const fresh = new Map<SpiffeId, number>();
     for (const sighting of sightings) {
-      const { to } = sighting;
+      const to = workloadOf(sighting);
       let key = keyOf(sighting);
       let kept = sighting;
       const before = (this.#ofOne.get(to) ?? 0) + (fresh.get(to) ?? 0);
@@ -58,22 +59,24 @@ export class SightingBook<T extends Sighting> {
 
   /** Adds one; gives the keys of those that had to make room. */
   add(sighting: T): string[] {
-    const { keyOf, sum, mostOfOne, most } = this.#options;
+    const { keyOf, workloadOf, sum, mostOfOne, most } = this.#options;
     const key = keyOf(sighting);
     const known = this.#all.get(key);
     // Taken out and put in again, so that the order is that of the last sighting.
     this.#all.delete(key);
     this.#all.set(key, known === undefined ? sighting : sum(known, sighting));
     if (known !== undefined) return [];
-    const ofOne = 1 + (this.#ofOne.get(sighting.to) ?? 0);
-    this.#ofOne.set(sighting.to, ofOne);
-    if (ofOne > mostOfOne) return this.#drop(Math.ceil(mostOfOne / 10), (each) => each.to === sighting.to);
+    const own = workloadOf(sighting);
+    const ofOne = 1 + (this.#ofOne.get(own) ?? 0);
+    this.#ofOne.set(own, ofOne);
+    if (ofOne > mostOfOne) return this.#drop(Math.ceil(mostOfOne / 10), (each) => workloadOf(each) === own);
     return this.#all.size > most ? this.#drop(Math.ceil(most / 100), () => true) : [];
   }
 
   /** Forgets all of a workload. */
   settle(to: SpiffeId): void {
-    if (this.#ofOne.has(to)) this.#drop(Number.POSITIVE_INFINITY, (each) => each.to === to);
+    if (this.#ofOne.has(to))
+      this.#drop(Number.POSITIVE_INFINITY, (each) => this.#options.workloadOf(each) === to);
   }
 
   #drop(count: number, fits: (sighting: T) => boolean): string[] {
@@ -83,9 +86,10 @@ export class SightingBook<T extends Sighting> {
       if (!fits(sighting)) continue;
       dropped.push(key);
       this.#all.delete(key);
-      const left = (this.#ofOne.get(sighting.to) ?? 1) - 1;
-      if (left === 0) this.#ofOne.delete(sighting.to);
-      else this.#ofOne.set(sighting.to, left);
+      const own = this.#options.workloadOf(sighting);
+      const left = (this.#ofOne.get(own) ?? 1) - 1;
+      if (left === 0) this.#ofOne.delete(own);
+      else this.#ofOne.set(own, left);
     }
     return dropped;
   }

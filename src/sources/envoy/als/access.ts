@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import {
   type Action,
   grpcMethodOf,
@@ -53,6 +54,8 @@ const HTTP2 = 3;
 const SERVICE = /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$/;
 const SERVICE_METHOD = /^[A-Za-z_]\w*$/;
 const STYLED_SERVICE = /\.[A-Z]\w*$/;
+/** Longest address: an IPv6 one with its zone. */
+const MAX_ADDRESS = 64;
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
@@ -130,7 +133,9 @@ function callerOf(entry: LogEntry): Principal | string {
 }
 
 function addressOf({ remote, direct }: LogEntry): string {
-  return remote === '' ? direct : remote;
+  const address = remote === '' ? direct : remote;
+  // It becomes a part of names and keys, and Envoy never writes anything but IP addresses there.
+  return address.length <= MAX_ADDRESS && isIP(address) !== 0 ? address : '';
 }
 
 /** By the rules of the reader of files (src/sources/accesslog/action.ts). */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { accessLogData } from '../../../proto/envoy/index.ts';
 import { type LogAbout, readCall, readLogMessage } from './index.ts';
 import {
+  address,
   commonOf,
   type Common,
   type Http,
@@ -26,7 +27,7 @@ function callOf(http: Http, about = requests) {
 function tcpCall(common: Common, kind: LogAbout['kind'] = 'connections', bytes = 5n) {
   const entry = {
     commonProperties: commonOf({ accessLogType: 3, ...common }),
-    connectionProperties: { receivedBytes: bytes },
+    connectionProperties: { receivedBytes: bytes, sentBytes: bytes },
   };
   const [read] = readLogMessage(tcpMessage(entry), SLOTS).tcp;
   if (read === undefined) throw new Error('no entry was read');
@@ -59,6 +60,18 @@ describe('a request', () => {
     const pipe = { address: { case: 'pipe', value: { path: '/run/x' } } } as const;
     const nowhere = { ...plain, downstreamRemoteAddress: pipe, downstreamDirectRemoteAddress: pipe };
     expect(callOf(httpOf({}, nowhere))).toMatchObject({ from: { kind: 'unauthenticated', from: 'unknown' } });
+  });
+
+  test.each([
+    ['lines of its own', '10.0.0.7\nhttp 80 GET /forged'],
+    ['what a terminal acts on', '\u001b[2J10.0.0.7'],
+    ['a zone as long as a page', `fe80::1%${'a'.repeat(200)}`],
+  ])('from an address with %s is that of an unknown caller', (_, ip) => {
+    const common = { tlsProperties: {}, downstreamRemoteAddress: address(ip) };
+    expect(callOf(httpOf({}, common))).toMatchObject({
+      address: '',
+      from: { kind: 'unauthenticated', from: 'unknown' },
+    });
   });
 
   test('is gRPC by its content type, by the cluster that this chose, or by its name', () => {
@@ -202,6 +215,9 @@ describe('verdicts', () => {
       target('denied', 'allowed', '0001/cart/no/admin', 'deny'),
       { allowed: false, decidedBy: 'deny', policy: 'cart', rule: 'no/admin' },
     ],
+    // No name of a policy or rule has control characters: these are of no Envoy that was configured here.
+    [target('allowed', 'allowed', '0003/cart/web\nforged'), { allowed: true, decidedBy: 'rule' }],
+    [target('allowed', 'allowed', '0003/c\u001b[2J/web'), { allowed: true, decidedBy: 'rule' }],
     [target('denied', 'denied', '0000', 'deny'), { allowed: false, decidedBy: 'unsafe-path' }],
     [rbac({}), undefined],
     [rbac({ interlock_target_allow_shadow_engine_result: 'allowed' }, 'other'), undefined],
@@ -237,6 +253,7 @@ describe('verdicts', () => {
       after: { allowed: false, decidedBy: 'no-rule' },
       refused: false,
     });
+    expect(tcpCall({}, 'connections', 0n), 'nothing came back').toMatchObject({ outcome: 'error' });
     expect(
       tcpCall({ connectionTerminationDetails: 'rbac_access_denied_matched_policy[0002/db/no-jobs]' }),
     ).toMatchObject({

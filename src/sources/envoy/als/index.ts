@@ -6,5 +6,6 @@ export {
   readCall,
 } from './access.ts';
 export { type LogMessage, readLogMessage } from './message.ts';
+export { accessLogService, type LogCall, LogStream, type LogTaker } from './stream.ts';
 export { metadataSlots } from './verdicts.ts';
 export { WireError } from './wire.ts';

@@ -24,7 +24,8 @@ export function outcomeOf(entry: LogEntry, tcp: boolean): Outcome {
   if ((flags & NEVER) !== 0) return 'failed';
   if ((flags & CUT) !== 0) return tcp || details.startsWith(VIA_UPSTREAM) ? 'error' : 'failed';
   if ((flags & SENT) !== 0) return hasUpstreamHost ? 'error' : 'failed';
-  if (tcp) return 'ok';
+  // Of a connection nothing tells whether it went well but that the callee answered at all.
+  if (tcp) return entry.sent > 0 ? 'ok' : 'error';
   if (code === 0) {
     // The client went away: the call had been made, whether or not an answer came.
     return (flags & CLIENT_LEFT) !== 0 || entry.sent + entry.received > 0 ? 'error' : 'failed';

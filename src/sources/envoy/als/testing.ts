@@ -18,7 +18,8 @@ export const SLOTS = metadataSlots(FILTERS);
 export type Common = MessageInitShape<typeof accessLogData.AccessLogCommonSchema>;
 export type Http = MessageInitShape<typeof accessLogData.HTTPAccessLogEntrySchema>;
 
-const address = (ip: string, port = 40_000) =>
+/** A socket of an address. */
+export const address = (ip: string, port = 40_000) =>
   ({
     address: {
       case: 'socketAddress',

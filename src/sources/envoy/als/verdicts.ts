@@ -40,7 +40,7 @@ export function metadataSlots(filters: readonly VerdictFilter[]): MetadataSlots 
 const NO_POLICY: Verdict = { allowed: true, decidedBy: 'no-policy' };
 const DENIED = /^rbac_access_denied_matched_policy\[(.*)\]$/s;
 /** `ORDER/POLICY/RULE`, and the guard before all rules. */
-const POLICY_ID = /^\d+\/([^/]+)\/(.+)$/s;
+const POLICY_ID = /^\d+\/([^/\p{Cc}]+)\/(\P{Cc}+)$/u;
 const GUARD = /^0+$/;
 
 /** The verdicts of an entry. `tcp`: the network filter leaves no metadata of what it enforces, but how a connection ended. */

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import type { SocketTuple } from '../../system/index.ts';
-import { plainAddress } from '../addresses.ts';
+import type { SocketTuple } from '../system/index.ts';
+import { plainAddress } from './addresses.ts';
 
 /** A connection as the socket at its other end has it. */
 export function tupleOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): SocketTuple {

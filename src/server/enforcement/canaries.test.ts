@@ -1,0 +1,191 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import type { SpiffeId } from '../../access/index.ts';
+import { readPolicies } from '../../policy/index.ts';
+import type { CanaryPlan } from '../../rollout/index.ts';
+import type { Actor } from '../identity/recorder.ts';
+import { EnforcementPlane } from './enforcement.test-helper.ts';
+import { accessAt, cart, flipAt, reportOf, web } from './evidence/evidence.test-helper.ts';
+import { preflightFacts } from './preflight-facts.ts';
+
+const WHO: Actor = 'uid:0';
+const PLAN: CanaryPlan = { steps: [0.5, 1], stepMs: 10_000, requests: 1 };
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).toReversed()) await step();
+});
+
+const rule = (path: string, from: SpiffeId = web) =>
+  `{ name: r${path.length}, from: [ { workload: ${from} } ], to: [ { http: { methods: [GET], paths: [${path}] } } ] }`;
+const document = (allowed: readonly string[], denied: readonly string[] = []) => `
+apiVersion: interlock.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: own }
+spec:
+  protects: { workload: ${cart} }
+  tier: experimental
+  rules: [ ${allowed.map((path) => rule(path)).join(', ')} ]
+  deny: [ ${denied.map((path) => rule(path)).join(', ')} ]
+`;
+const action = (path: string) => ({ kind: 'http', port: 80, name: 'GET', text: path }) as const;
+
+/** A control plane with one proxy of the cart, whose reports a test writes. */
+async function open() {
+  const plane = await EnforcementPlane.make({ canary: PLAN });
+  undo.push(() => plane.remove());
+  const { enforcing, timers } = plane;
+  const { rollouts, evidence, hub } = enforcing;
+  const link = { push: () => {} };
+  const made = { kind: 'proxy', identity: cart, instance: 'a', workloads: [cart], version: 'test' } as const;
+  const point = hub.attach(made, 0, link);
+  const confirm = () => hub.confirm(point.key, hub.version, link);
+  confirm();
+  let sequence = 0;
+  const told = async (over: Parameters<typeof reportOf>[1]) =>
+    evidence.take(point, reportOf(++sequence, over));
+  /** One call of the web, as the proxy tells of it. */
+  const called = (path: string, outcome: 'ok' | 'error' = 'ok') =>
+    told({ accesses: [accessAt(timers.now(), { action: action(path), ok: 0n, [outcome]: 1n })] });
+  /** One call that the canary has refused. */
+  const refused = (path: string, decidedBy: 'no-rule' | 'deny' = 'no-rule') => {
+    const verdict = {
+      allowed: false,
+      decidedBy,
+      ...(decidedBy === 'deny' ? { policy: 'own', rule: 'r' } : {}),
+    };
+    const { targetVersion = 0 } = rollouts.get(cart);
+    return told({
+      flips: [
+        flipAt(timers.now(), {
+          action: action(path),
+          before: verdict,
+          after: verdict,
+          refused: true,
+          targetVersion: BigInt(targetVersion),
+        }),
+      ],
+    });
+  };
+  const apply = (...policy: Parameters<typeof document>) =>
+    rollouts.apply(WHO, readPolicies(document(...policy)));
+  const canary = async (share = 1) => {
+    if (rollouts.get(cart).stage === 'draft') await rollouts.move(WHO, cart, 'shadow');
+    await rollouts.move(WHO, cart, 'canary', { share });
+    confirm();
+  };
+  const stage = async () => {
+    await timers.advance(0);
+    await rollouts.remove(WHO, cart, 'none').catch(() => {});
+    return rollouts.get(cart).stage;
+  };
+  return {
+    plane,
+    ...plane.enforcing,
+    enforcing,
+    timers,
+    told,
+    called,
+    refused,
+    apply,
+    canary,
+    confirm,
+    stage,
+  };
+}
+
+describe('a canary is taken back', () => {
+  test('by the refusal of a call that went well before, and not by that of one that a scanner was answered with 404', async () => {
+    const { apply, called, refused, canary, stage, timers } = await open();
+    await apply(['/a']);
+    await called('/admin', 'error');
+    await called('/real');
+    await canary();
+    await timers.advance(1);
+    await refused('/admin');
+    expect(await stage()).toBe('canary');
+    await refused('/real');
+    expect(await stage()).toBe('shadow');
+  });
+
+  test('by the refusal of what a rule in force allows, though nobody has called it yet', async () => {
+    const { apply, refused, canary, stage, rollouts } = await open();
+    await apply(['/a', '/monthly']);
+    await canary();
+    await rollouts.move(WHO, cart, 'enforced');
+    await apply(['/a']);
+    await canary();
+    await refused('/other');
+    expect(await stage()).toBe('canary');
+    await refused('/monthly');
+    expect(await stage()).toBe('shadow');
+  });
+
+  test('not by what a deny rule of the target denies: somebody has decided so', async () => {
+    const { apply, called, refused, canary, stage } = await open();
+    await apply(['/a'], ['/admin']);
+    await called('/admin');
+    await canary();
+    await refused('/admin', 'deny');
+    expect(await stage()).toBe('canary');
+    await refused('/admin');
+    expect(await stage()).toBe('shadow');
+  });
+});
+
+test('a flip that is denied on purpose is shown, and no check waits for its decision', async () => {
+  const { plane, apply, told, timers, evidence, enforcing, rollouts } = await open();
+  await apply(['/a'], ['/admin']);
+  await rollouts.move(WHO, cart, 'shadow');
+  const denied = { allowed: false, policy: 'own', rule: 'r6' };
+  const targetVersion = BigInt(rollouts.get(cart).targetVersion ?? 0);
+  const flip = (path: string, after: object) =>
+    flipAt(timers.now(), { action: action(path), after, targetVersion });
+  await told({
+    flips: [
+      flip('/admin', { ...denied, decidedBy: 'deny' }),
+      flip('/b', { allowed: false, decidedBy: 'no-rule' }),
+    ],
+  });
+  expect(evidence.flips({ to: cart })).toHaveLength(2);
+  const { wouldDeny } = await preflightFacts(enforcing, plane.test.plane, timers, cart);
+  expect(wouldDeny).toEqual([{ what: `${web} GET /b :80`, count: 1 }]);
+});
+
+describe('a canary widens', () => {
+  test('not while a release concerns its workload, and what was judged meanwhile proves nothing', async () => {
+    const { apply, called, canary, stage, timers, releases, canaries, rollouts, confirm } = await open();
+    await apply(['/a']);
+    await canary();
+    const release = releases.press(WHO, { scope: { kind: 'workload', workload: cart }, reason: 'a try' });
+    confirm();
+    await timers.advance(1000);
+    await called('/a');
+    await timers.advance(20_000);
+    expect(canaries.next(rollouts.get(cart))).toEqual({ kind: 'wait', why: `released: ${release.id}` });
+    expect(await stage()).toBe('canary');
+    releases.arm(WHO, release.id);
+    confirm();
+    await timers.advance(1000);
+    expect(canaries.next(rollouts.get(cart))).toMatchObject({ kind: 'wait' });
+    await timers.advance(10_000);
+    expect(canaries.next(rollouts.get(cart))).toEqual({
+      kind: 'wait',
+      why: '0 of 1 requests judged in this step',
+    });
+    await called('/a');
+    await timers.advance(2000);
+    expect(await stage()).toBe('enforced');
+  });
+
+  test('while one concerns another workload', async () => {
+    const { apply, called, canary, stage, timers, releases, confirm } = await open();
+    await apply(['/a']);
+    await canary();
+    releases.press(WHO, { scope: { kind: 'workload', workload: web }, reason: 'a try' });
+    confirm();
+    await timers.advance(1000);
+    await called('/a');
+    await timers.advance(12_000);
+    expect(await stage()).toBe('enforced');
+  });
+});
