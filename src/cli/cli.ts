@@ -5,6 +5,7 @@ import { commandsFor } from './commands.ts';
 import { EXIT } from './exit.ts';
 import { GROUPS } from './groups.ts';
 import { DEFAULT_STATE } from './default-state.ts';
+import { cannotListen } from './listening.ts';
 import { printable, WIDTH } from './terminal.ts';
 import { VERSION } from './version.ts';
 import { wrap } from './wrap.ts';
@@ -68,12 +69,14 @@ function groupsOf(program: Command): (words: readonly string[]) => Command {
   return groupOf;
 }
 
-function report(error: unknown, { terminal }: Context, json: boolean): number {
+function report(thrown: unknown, { terminal }: Context, json: boolean): number {
+  const error = cannotListen(thrown) ?? thrown;
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done.code : EXIT.misused.code;
   if (isInterlockError(error)) {
     const { code, subject, place } = error;
     const message = describe(error);
-    if (json) terminal.err.write(`${JSON.stringify({ error: { code, subject, message, ...place } })}\n`);
+    if (json)
+      terminal.err.write(`${printable(JSON.stringify({ error: { code, subject, message, ...place } }))}\n`);
     else terminal.complain(message);
     return ERROR_CODES[code].exit;
   }

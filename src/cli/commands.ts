@@ -7,6 +7,10 @@ type Load = () => Promise<readonly CommandSpec<never>[]>;
  * an agent that starts on a node must not wait for the parsers and engines that other commands need.
  */
 const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
+  ['up', async () => [(await import('./commands/up.ts')).upCommand]],
+  ['sign-in', async () => [(await import('./commands/sign-in.ts')).signInCommand]],
+  ['sign-out', async () => [(await import('./commands/sign-in.ts')).signOutCommand]],
+  ['sign-in-link', async () => [(await import('./commands/sign-in-link.ts')).signInLinkCommand]],
   ['observe', async () => [(await import('./commands/observe.ts')).observeCommand]],
   ['access', async () => [(await import('./commands/access.ts')).accessCommand]],
   ['identities', async () => [(await import('./commands/identities.ts')).identitiesCommand]],
@@ -17,6 +21,8 @@ const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ['render', async () => [(await import('./commands/render.ts')).renderCommand]],
   ['diff', async () => [(await import('./commands/diff.ts')).diffCommand]],
   ['policy', async () => (await import('./commands/enforcement/policy.ts')).POLICY_COMMANDS],
+  ['policy history', async () => (await import('./commands/review/index.ts')).HISTORY_COMMANDS],
+  ['review', async () => (await import('./commands/review/index.ts')).REVIEW_COMMANDS],
   ['preflight', async () => [(await import('./commands/enforcement/preflight.ts')).preflightCommand]],
   ['promote', async () => [(await import('./commands/enforcement/promote.ts')).promoteCommand]],
   ['authentication', async () => [(await import('./commands/enforcement/promote.ts')).authenticationCommand]],
@@ -60,7 +66,10 @@ const COMMANDS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ['cutover', async () => (await import('./commands/cutover/index.ts')).CUTOVER_COMMANDS],
   ['federation', async () => (await import('./commands/federation/index.ts')).FEDERATION_COMMANDS],
   ['agent', async () => [(await import('./commands/agent.ts')).agentCommand]],
-  ['envoy', async () => (await import('./commands/envoy/index.ts')).ENVOY_COMMANDS],
+  ['envoy bootstrap', async () => [(await import('./commands/envoy/bootstrap.ts')).envoyBootstrapCommand]],
+  ['envoy apply', async () => [(await import('./commands/envoy/documents.ts')).envoyApplyCommand]],
+  ['envoy remove', async () => [(await import('./commands/envoy/documents.ts')).envoyRemoveCommand]],
+  ['envoy relay', async () => [(await import('./commands/envoy/relay.ts')).envoyRelayCommand]],
   ['proxy', async () => [(await import('./commands/proxy.ts')).proxyCommand]],
   ['intercept', async () => (await import('./commands/intercept.ts')).INTERCEPT_COMMANDS],
   ['helper', async () => [(await import('./commands/helper.ts')).helperCommand]],

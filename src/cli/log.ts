@@ -45,7 +45,10 @@ function bigints(_: string, value: unknown): unknown {
 /** An error as fields: what we raised on purpose by its code, without stack; all else with it. Never a cause's data. */
 function errorFields(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
-  const cause = error.cause instanceof Error ? { cause: error.cause.message } : {};
+  const { cause: inner } = error;
+  // Of gRPC the cause is the same text with a number before it.
+  const isNews = inner instanceof Error && !inner.message.includes(error.message);
+  const cause = isNews ? { cause: inner.message } : {};
   if (isInterlockError(error)) {
     return { code: error.code, subject: error.subject, message: error.message, ...cause };
   }

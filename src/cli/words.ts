@@ -66,6 +66,12 @@ export function evidenceJson(evidence: Evidence, lost: number): Record<string, u
   };
 }
 
+/** Events that the recordings which name the callee are known to have lost. */
+function lostOf({ to }: Access, { coverage }: AccessGraph): number {
+  if (to.kind !== 'workload' || coverage.byWorkload === undefined) return coverage.lost;
+  return coverage.byWorkload.get(to.id)?.lost ?? 0;
+}
+
 /** An access as it is printed with --json. */
 export function accessJson(access: Access, graph: AccessGraph): Record<string, unknown> {
   return {
@@ -73,7 +79,7 @@ export function accessJson(access: Access, graph: AccessGraph): Record<string, u
     to: principalText(access.to),
     action: access.action,
     views: access.views,
-    evidence: evidenceJson(access.evidence, graph.coverage.lost),
+    evidence: evidenceJson(access.evidence, lostOf(access, graph)),
     ...(access.declared.length === 0 ? {} : { declared: access.declared }),
     ...(access.collapsed ? { collapsed: true } : {}),
   };

@@ -1,8 +1,14 @@
-export { API_SOCKET } from './admin/listen.ts';
-export { USER_HEADER } from './admin/api.ts';
+export { API_SOCKET, localCaller, USER_HEADER } from './api/listen.ts';
+export { type ApiOptions, apiApp, type CallerOf } from './api/app.ts';
+export { SERVER_LIMITS } from './api/limits.ts';
+export { openApi } from './api/openapi.ts';
+export type { ApiParts, SignIn } from './api/parts.ts';
 export { BUNDLE_PATH } from './endpoints/listen.ts';
 export { DEFAULT_AUTHORITY_TTL, type Domain } from './identity/domain.ts';
-export { initialise } from './identity/initialise.ts';
+export { domainOf, initialise } from './identity/initialise.ts';
+export { httpNames, type HttpOptions } from './http/serve.ts';
+export { type SignInConfig, signInConfigFrom } from './sign-in/config.ts';
+export { providerFault } from './sign-in/provider.ts';
 export {
   type AttestorParts,
   type ListenAddress,

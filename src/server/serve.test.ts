@@ -34,7 +34,15 @@ function newDir(): string {
 
 async function serve(state: string, over: Partial<ServeOptions> = {}): Promise<Serving> {
   const listen = { host: '127.0.0.1', port: 0 };
-  const serving = await serveIdentity({ state, listen, timers: realTimers, log, version: 'test', ...over });
+  const serving = await serveIdentity({
+    state,
+    listen,
+    timers: realTimers,
+    log,
+    version: 'test',
+    checkAnswers: true,
+    ...over,
+  });
   undo.push(() => serving.close());
   return serving;
 }
@@ -64,8 +72,9 @@ interface Answer {
 
 /** One call of the API. */
 function call(state: string, method: string, path: string, body?: unknown): Promise<Answer> {
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' };
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath: join(state, 'api.sock'), method, path }, (response) => {
+    const sent = request({ socketPath: join(state, 'api.sock'), method, path, headers }, (response) => {
       let text = '';
       response.on('data', (chunk) => (text += String(chunk)));
       response.on('end', () =>
@@ -133,7 +142,7 @@ describe('the API', () => {
     expect(explained.body).toMatchObject({
       rules: [{ identity: { spiffeId: 'spiffe://example.org/uid/7' } }],
     });
-    const token = await call(state, 'POST', '/v1/agents/tokens', { agent: 'n1' });
+    const token = await call(state, 'POST', '/v1/join-tokens', { agent: 'n1' });
     expect(token.body).toMatchObject({ token: expect.stringMatching(/^ijt_/) });
     const { body } = await call(state, 'GET', '/v1/audit');
     expect(body).toMatchObject({
@@ -148,10 +157,10 @@ describe('the API', () => {
     ['POST', '/v1/rules', { yaml: 'kind: Nonsense' }, 422, 'invalid_document'],
     ['POST', '/v1/rules', { yaml: UID_RULE, more: 1 }, 400, 'usage'],
     ['DELETE', '/v1/rules/none', undefined, 404, 'not_found'],
-    ['POST', '/v1/agents/tokens', { agent: '../x' }, 400, 'usage'],
-    ['POST', '/v1/agents/evict', { id: 'spiffe://example.org/x' }, 404, 'not_found'],
-    ['POST', '/v1/agents/evict', { id: 'no id' }, 400, 'invalid_identity'],
-    ['POST', '/v1/identities/allow', { spiffeId: 'spiffe://example.org/x' }, 404, 'not_found'],
+    ['POST', '/v1/join-tokens', { agent: '../x' }, 400, 'usage'],
+    ['POST', '/v1/agents/example.org%2Fx/evict', {}, 404, 'not_found'],
+    ['POST', '/v1/agents/no%20id/evict', {}, 400, 'usage'],
+    ['DELETE', '/v1/revocations/example.org%2Fx', undefined, 404, 'not_found'],
     ['POST', '/v1/authorities/zz/taint', { overMs: 1 }, 404, 'not_found'],
     ['POST', '/v1/authorities/csr', {}, 409, 'conflict'],
     ['GET', '/v1/identities?limit=0', undefined, 400, 'usage'],
@@ -164,7 +173,7 @@ describe('the API', () => {
       422,
       'invalid_document',
     ],
-    ['POST', '/v1/identities/revoke', { serial: 'abcdef' }, 404, 'not_found'],
+    ['POST', '/v1/revocations', { serial: 'abcdef' }, 404, 'not_found'],
   ])('answers %s %s %j with %i as a problem', async (method, path, body, status, code) => {
     const state = await shared();
     const answer = await call(state, method, path, body);
@@ -246,7 +255,7 @@ describe('a child authority', () => {
     name: string,
     state = newDir(),
   ): Promise<[string, Serving]> {
-    const { body } = await call(parent, 'POST', '/v1/agents/tokens', { agent: name });
+    const { body } = await call(parent, 'POST', '/v1/join-tokens', { agent: name });
     const { token } = body as unknown as { token: string };
     return [state, await serve(state, { parent: { address: `127.0.0.1:${port}`, joinToken: token } })];
   }
@@ -272,7 +281,7 @@ describe('a child authority', () => {
     );
     await call(state, 'POST', '/v1/authorities/prepare', {});
     await until(() => roots().length === 2);
-    await call(state, 'POST', '/v1/identities/revoke', { spiffeId: 'spiffe://example.org/uid/1' });
+    await call(state, 'POST', '/v1/revocations', { spiffeId: 'spiffe://example.org/uid/1' });
     await until(() => registry.revocations.current.value.spiffeIds.has('spiffe://example.org/uid/1'));
     const outside = child.plane.issuing.leaf({
       kind: 'workload',

@@ -1,5 +1,8 @@
 import type { NodeAttestor } from '../identity/index.ts';
-import { listenAdmin } from './admin/listen.ts';
+import { Events } from './api/events.ts';
+import { listenLocal } from './api/listen.ts';
+import type { ApiParts } from './api/parts.ts';
+import { publishChanges } from './api/publish.ts';
 import { startAgentServer } from './agents/server.ts';
 import type { AgentEvent } from './agents/service.ts';
 import type { ServerIdentity } from './agents/listener.ts';
@@ -7,15 +10,24 @@ import { type Endpoints, listenEndpoints } from './endpoints/listen.ts';
 import { Enforcing } from './enforcement/enforcing.ts';
 import { openEvidence } from './enforcement/evidence/open.ts';
 import { addEnforcementServices } from './enforcement/services.ts';
+import { Estate } from './estate/index.ts';
 import { Federation } from './federation/federation.ts';
 import { bundleFetcher } from './federation/fetch.ts';
+import { type HttpOptions, type HttpServing, serveHttp } from './http/serve.ts';
 import { type ControlPlane, openControlPlane } from './identity/control-plane.ts';
 import { Lifecycle } from './identity/lifecycle.ts';
 import { serverId } from './identity/server-identity.ts';
 import type { UsedTokens } from '../identity/index.ts';
-import type { CanaryPlan } from '../rollout/index.ts';
-import { openIdentityStore } from '../store/index.ts';
+import type { CanaryPlan, Gates, OwnersFile } from '../rollout/index.ts';
+import { openIdentityStore, openSqliteStore } from '../store/index.ts';
 import { KeyVault } from './keys/key-vault.ts';
+import { returnMemory } from './memory.ts';
+import { SignInDesk } from './sign-in/desk.ts';
+import { callInterceptor } from './telemetry/grpc.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import { observedStore } from './telemetry/store.ts';
+import { startTraces } from './telemetry/traces.ts';
+import { History, Reviews, watchEvidence } from './review/index.ts';
 import type { Timers } from './timers.ts';
 import { readChildState } from './upstream/child-state.ts';
 import { JoinedAuthorities } from './upstream/joined.ts';
@@ -59,6 +71,10 @@ export interface ServeOptions {
         readonly identity?: ServerIdentity | undefined;
       })
     | undefined;
+  /** API and console for people and programs; the socket in the state directory alone where absent. */
+  readonly http?: HttpOptions | undefined;
+  /** Where OpenTelemetry traces are sent, OTLP over HTTP; nowhere where absent. */
+  readonly traces?: URL | undefined;
   /** Beside join tokens. */
   readonly attestors?: ((parts: AttestorParts) => readonly NodeAttestor[]) | undefined;
   /** PEM certificates of the authorities of https_web peers, beside the system's. */
@@ -69,8 +85,14 @@ export interface ServeOptions {
   readonly nodeProxies?: readonly string[] | undefined;
   /** How canaries widen; the default plan where absent. */
   readonly canary?: CanaryPlan | undefined;
+  /** What promotions need; the default gates where absent. */
+  readonly gates?: Gates | undefined;
+  /** Who owns workloads that do not say so themselves. */
+  readonly owners?: OwnersFile | undefined;
   /** How long an authority that is due waits for agents to confirm it, milliseconds; half of the time left where absent. */
   readonly patience?: number | undefined;
+  /** An API answer that its schema does not describe is a fault: for tests. */
+  readonly checkAnswers?: boolean | undefined;
   readonly timers: Timers;
   readonly log: ServerLog;
   readonly version: string;
@@ -82,6 +104,11 @@ export interface Serving {
   readonly endpointsPort: number | undefined;
   readonly plane: ControlPlane;
   readonly enforcing: Enforcing;
+  /** What the API works on. */
+  readonly api: ApiParts;
+  readonly http: HttpServing | undefined;
+  /** Makes a link that signs the person in front of this machine in, once; undefined without HTTP. */
+  readonly makeLink: (() => Promise<{ readonly url: string; readonly until: number }>) | undefined;
   /** Asks agents to come back later, ends what is under way, and closes the state. */
   close(): Promise<void>;
 }
@@ -93,14 +120,25 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
   const onFault = (error: unknown) => log.error({ error }, 'a fault');
   try {
     const parent = options.parent === undefined ? undefined : await openParent(options, options.parent);
-    const plane = await openControlPlane({ state, timers, attestors: options.attestors, superior: parent });
+    // Measured where somebody can ask for what was measured.
+    const metrics = options.http === undefined ? undefined : new Metrics();
+    if (options.traces !== undefined) undo.push(await startTraces(options.traces, options.version, log));
+    const plane = await openControlPlane({
+      state,
+      timers,
+      attestors: options.attestors,
+      superior: parent,
+      ...(metrics && { store: observedStore(await openIdentityStore(state), metrics, timers) }),
+    });
     undo.push(() => plane.close());
+    metrics?.followSigned(plane.recorder);
     for (const [rule, reason] of plane.loaded.unreadable)
       log.error({ rule, reason }, 'a rule cannot be read and gives nothing');
     if (plane.authorities.slots.length === 0 && plane.registry.domain.root !== 'offline')
       await plane.authorities.prepare('system');
     let endpoints: Endpoints | undefined;
     let own: ServerIdentity | undefined;
+    let http: HttpServing | undefined;
     let joined: JoinedAuthorities | undefined;
     const lifecycle = new Lifecycle({
       plane,
@@ -113,18 +151,44 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       state,
       plane,
       timers,
-      openEvidence: () =>
-        openEvidence({ state, trustDomain: plane.registry.domain.trustDomain, timers, onFault }),
+      openEvidence: (isCurrent) =>
+        openEvidence({ state, trustDomain: plane.registry.domain.trustDomain, timers, isCurrent, onFault }),
       nodeProxies: options.nodeProxies,
       canary: options.canary,
+      gates: options.gates,
       onStep: (workload, step) => log.info({ workload, step }, 'a canary has moved'),
       onFault,
     });
-    undo.push(() => enforcing.close());
+    undo.push(() => enforcing.close(), returnMemory({ timers }));
     for (const [rollout, reason] of enforcing.rollouts.unreadable)
       log.error({ rollout, reason }, 'a rollout cannot be read: its workload is not enforced');
+    const estate = await Estate.open({
+      store: openSqliteStore(state),
+      trustDomain: plane.registry.domain.trustDomain,
+      evidence: enforcing.evidence,
+      timers,
+      onFault,
+    });
+    undo.push(() => estate.close());
+    const events = new Events(timers);
+    const reviews = await Reviews.open({
+      store: plane.store,
+      recorder: plane.recorder,
+      rollouts: enforcing.rollouts,
+      estate,
+      evidence: enforcing.evidence,
+      gates: enforcing.rules.gates,
+      owners: options.owners,
+      timers,
+      onFault,
+    });
+    undo.push(() => reviews.close(), watchEvidence({ reviews, estate, enforcing, timers, onFault }));
+    for (const [review, reason] of reviews.unreadable)
+      log.error({ review, reason }, 'a review cannot be read: what was decided of it is not known');
+    undo.push(() => events.close(), publishChanges(events, { plane, enforcing, estate, reviews }));
     const server = await startAgentServer({
       plane,
+      interceptors: metrics && [callInterceptor(metrics)],
       addServices(grpc, listener) {
         const onPointEvent = (event: string, who: string, error?: unknown) =>
           event === 'fault' || event === 'refused'
@@ -145,6 +209,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       },
       onIdentity(identity) {
         own = identity;
+        http?.setIdentity(identity);
         if (options.endpoints?.identity === undefined) endpoints?.setIdentity(identity);
       },
     });
@@ -180,7 +245,10 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     undo.push(() => followed.stop());
     await lifecycle.start();
     undo.push(() => lifecycle.stop());
-    const admin = await listenAdmin(state, {
+    const desk =
+      options.http === undefined ? undefined : await SignInDesk.open({ recorder, store, timers, onFault });
+    undo.push(() => desk?.close());
+    const api: ApiParts = {
       plane,
       timers,
       server,
@@ -188,11 +256,36 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       federation,
       enforcing,
       joined: followed,
+      estate,
+      events,
+      reviews,
+      history: new History(plane.store),
+      signIn: desk,
       version: options.version,
       startedAt: timers.now(),
       onFault,
-    });
-    undo.push(() => admin.close());
+    };
+    const local = await listenLocal(state, api, { checkAnswers: options.checkAnswers });
+    undo.push(() => local.close());
+    if (options.http !== undefined && desk !== undefined) {
+      const onRefused = (address: string, reason: string) =>
+        log.warn({ address, reason }, 'a sign-in was refused');
+      const followed = metrics ?? new Metrics();
+      undo.push(followed.follow(api));
+      const parts = {
+        api,
+        desk,
+        own,
+        metrics: followed,
+        onRefused,
+        options: { checkAnswers: options.checkAnswers },
+      };
+      const serving = await serveHttp(options.http, parts);
+      http = serving;
+      undo.push(() => serving.close());
+    }
+    // First of all at the end: a reader of events would keep the servers of the API from ending.
+    undo.push(() => events.close());
     log.info(
       {
         trustDomain: registry.domain.trustDomain,
@@ -200,6 +293,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
         host: options.listen.host,
         port: server.port,
         endpoints: endpoints?.port,
+        http: http?.origin,
       },
       'the control plane serves',
     );
@@ -208,6 +302,9 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       endpointsPort: endpoints?.port,
       plane,
       enforcing,
+      api,
+      http,
+      makeLink: desk === undefined ? undefined : () => desk.makeLinkFor('system'),
       close: () => undoAll(undo),
     };
   } catch (error) {

@@ -200,7 +200,7 @@ describe('what is revoked', () => {
       const serial = serialOf(before[i] ?? { x509Svid: new Uint8Array() });
       const others = streams.filter((_, at) => at !== i);
       const start = performance.now();
-      await plane.api.post('/v1/identities/revoke', { serial, reason: 'keyCompromise' });
+      await plane.api.post('/v1/revocations', { serial, reason: 'keyCompromise' });
       await Promise.all(
         others.map((stream) =>
           stream.state(({ crl }) => revokedIn(crl).includes(serial), `${serial} on a list`),
@@ -216,12 +216,14 @@ describe('what is revoked', () => {
 
   test('as an ID at a child gets nothing from the root either, until the child allows it', async () => {
     const spiffeId = `spiffe://example.org/area/pay/uid/4711`;
-    await pay.api.post('/v1/identities/revoke', { spiffeId });
+    await pay.api.post('/v1/revocations', { spiffeId });
     await seen(() => root.serving.plane.registry.revocations.current.value.spiffeIds.has(spiffeId));
     await seen(() => shop.serving.plane.registry.revocations.current.value.spiffeIds.has(spiffeId));
     expect(pay.serving.plane.registry.upstream.spiffeIds).not.toContain(spiffeId);
-    await expect(root.api.post('/v1/identities/allow', { spiffeId })).rejects.toThrow(/where it was revoked/);
-    await pay.api.post('/v1/identities/allow', { spiffeId });
+    await expect(root.api.call('revocations.end', { params: { spiffeId } })).rejects.toThrow(
+      /where it was revoked/,
+    );
+    await pay.api.call('revocations.end', { params: { spiffeId } });
     await seen(() => !root.serving.plane.registry.revocations.current.value.spiffeIds.has(spiffeId));
   });
 });

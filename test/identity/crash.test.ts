@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Api } from '../../src/cli/control/api.ts';
+import { PathApi } from '../path-api.ts';
 import { readIdentityRules } from '../../src/identity/index.ts';
 import type { HeldSvid } from '../../src/node/svids/svid.ts';
 import { initialise, realTimers } from '../../src/server/index.ts';
@@ -17,7 +17,7 @@ async function servedProcess() {
   const state = join(opened.dir(), 'plane');
   await initialise(state, DOMAIN, 'uid:0', realTimers);
   const server = await controlPlane(opened, state);
-  const api = new Api(state);
+  const api = new PathApi(state);
   await api.post('/v1/rules', { rules: readIdentityRules(UID_RULE) });
   return { state, server, api };
 }

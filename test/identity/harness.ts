@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SpiffeId } from '../../src/access/index.ts';
-import { Api } from '../../src/cli/control/api.ts';
+import { PathApi } from '../path-api.ts';
 import { parseCertificates, readIdentityRules, readJoinToken } from '../../src/identity/index.ts';
 import {
   Agent,
@@ -80,14 +80,14 @@ export interface PlaneOptions extends Partial<Omit<ServeOptions, 'state' | 'log'
 export class Plane {
   readonly state: string;
   readonly log = new LogLines();
-  readonly api: Api;
+  readonly api: PathApi;
   readonly #options: PlaneOptions;
   #serving: Serving | undefined;
   #port = 0;
 
   private constructor(state: string, options: PlaneOptions) {
     this.state = state;
-    this.api = new Api(state);
+    this.api = new PathApi(state);
     this.#options = options;
   }
 
@@ -161,19 +161,19 @@ export interface IssuedShown {
   readonly replacedBy?: string;
 }
 
-export async function issuedOf(api: Api, kind: string): Promise<IssuedShown[]> {
+export async function issuedOf(api: PathApi, kind: string): Promise<IssuedShown[]> {
   const query = { all: 'true', kind, limit: '5000' };
   const { identities } = await api.get<{ identities: IssuedShown[] }>('/v1/identities', query);
   return identities;
 }
 
 export async function tokenOf(
-  api: Api,
+  api: PathApi,
   agent: string,
   attributes: Record<string, string> = {},
   ttlMs = 600_000,
 ): Promise<string> {
-  const { token } = await api.post<{ token: string }>('/v1/agents/tokens', { agent, ttlMs, attributes });
+  const { token } = await api.post<{ token: string }>('/v1/join-tokens', { agent, ttlMs, attributes });
   return token;
 }
 

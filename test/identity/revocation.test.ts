@@ -69,7 +69,7 @@ describe('a certificate that is revoked by its serial number', () => {
 
     const after = await timed(
       'revoked by serial number',
-      () => plane.api.post('/v1/identities/revoke', { serial, reason: 'keyCompromise' }),
+      () => plane.api.post('/v1/revocations', { serial, reason: 'keyCompromise' }),
       () => stream.state((state) => revokedIn(state).includes(serial) && !holds(state), 'the CRL'),
     );
     expect(holds(after)).toBe(false);
@@ -94,13 +94,13 @@ describe('an identity that is revoked', () => {
 
     const after = await timed(
       'revoked by SPIFFE ID',
-      () => plane.api.post('/v1/identities/revoke', { spiffeId: ONE }),
+      () => plane.api.post('/v1/revocations', { spiffeId: ONE }),
       () => stream.state((state) => !ids(state).includes(ONE) && revokedIn(state).length > 0, 'the removal'),
     );
     expect(ids(after)).toEqual([OTHER]);
     expect(revokedIn(after)).toEqual(serials);
 
-    await plane.api.post('/v1/identities/allow', { spiffeId: ONE });
+    await plane.api.call('revocations.end', { params: { spiffeId: ONE } });
     const again = await stream.state((state) => ids(state).includes(ONE), 'the identity again');
     const fresh = again.svids.filter(({ spiffeId }) => spiffeId === ONE).map(serialOf);
     expect(fresh).not.toEqual(serials);
@@ -113,7 +113,7 @@ describe('an identity that is revoked', () => {
     const stream = Stream.open(opened, node.endpoint);
     await stream.svid(() => true, 'an SVID');
     const before = stream.errors.length;
-    await plane.api.post('/v1/identities/revoke', { spiffeId: ONE });
+    await plane.api.post('/v1/revocations', { spiffeId: ONE });
     const refused = await stream.until(() => stream.errors[before], 'the end of the stream');
     expect(refused).toMatchObject({ status: status.PERMISSION_DENIED });
   });
@@ -157,7 +157,7 @@ describe('an open connection of a peer that is revoked', () => {
       const before = there.svid;
       const serial = before.chain[0]?.serial;
       const body = how === 'by serial number' ? { serial } : { spiffeId: OTHER };
-      await plane.api.post('/v1/identities/revoke', body);
+      await plane.api.post('/v1/revocations', body);
       await closed;
       await seen.until(() => refusals.length > 0, 'the word of the cut');
       expect(refusals[0]).toMatchObject({

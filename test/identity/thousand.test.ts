@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { Api } from '../../src/cli/control/api.ts';
+import { PathApi } from '../path-api.ts';
 import { createRequest, exportPkcs8, formatBundle, generateKey } from '../../src/identity/index.ts';
 import { openControlPlane } from '../../src/server/identity/control-plane.ts';
 import { makeJoinToken } from '../../src/server/identity/tokens.ts';
@@ -74,7 +74,7 @@ test('1,000 agents come back after the control plane was killed: spread over tim
   expect(waits[0]).toBeLessThan(100);
   expect(waits.at(-1)).toBeGreaterThan(1900);
 
-  const api = new Api(state);
+  const api = new PathApi(state);
   const recorded = new Set((await issuedOf(api, 'workload')).map(({ serial }) => serial));
   expect(serials.filter((serial) => !recorded.has(serial))).toEqual([]);
   expect(new Set(serials).size).toBe(AGENTS);

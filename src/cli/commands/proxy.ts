@@ -88,7 +88,7 @@ export const proxyCommand: CommandSpec<Options> = {
     const source = await X509Source.open({
       ...(options.workloadApi === undefined ? {} : { endpoint: `unix://${resolve(options.workloadApi)}` }),
       ...(wanted === undefined ? {} : { pick: pickOf(wanted) }),
-      onError: (error) => log.warn({ error }, 'the agent gives no newer identity'),
+      onError: (error) => log.warn({ error }, 'the agent gives no identity now; it is asked again'),
     });
     const own = source.svid.spiffeId;
     const onFault = (error: unknown) => log.error({ error }, 'a fault');
@@ -141,7 +141,10 @@ export const proxyCommand: CommandSpec<Options> = {
   },
 };
 
-type Served = Pick<ProxyOptions, 'sources' | 'workloads' | 'inbound' | 'outbound' | 'openPorts'>;
+type Served = Pick<
+  ProxyOptions,
+  'sources' | 'workloads' | 'inbound' | 'outbound' | 'outboundUsers' | 'openPorts'
+>;
 
 /** What a sidecar serves: the workload that it is. */
 function sidecarServed(document: ProxyDocument, source: X509Source, file: string): Served {
@@ -151,6 +154,7 @@ function sidecarServed(document: ProxyDocument, source: X509Source, file: string
     sources: new Map([[workload, source]]),
     inbound: document.inbound.map((route) => ({ ...route, workload })),
     outbound: document.outbound.map((route) => ({ ...route, workload })),
+    outboundUsers: document.outboundUsers,
   };
 }
 

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { AccessGraph, SpiffeId } from '../../access/index.ts';
 import {
   accessUnits,
@@ -8,8 +10,8 @@ import {
   surprisesText,
 } from '../../learning/index.ts';
 import { TIERS, type Tier } from '../../policy/index.ts';
-import { DEFAULT_GATES, type GateResult, gatesFrom, judge, type TierVerdict } from '../../rollout/index.ts';
-import { parse } from 'yaml';
+import { IDENTITY_FILE } from '../../store/index.ts';
+import { type GateResult, judge, type TierVerdict } from '../../rollout/index.ts';
 import {
   type CommandSpec,
   type CommonOptions,
@@ -19,7 +21,7 @@ import {
   timeOption,
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
-import { readText } from '../files.ts';
+import { type GatesOrigin, gatesOf } from '../gates-file.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { tierOfWorkload } from '../tiers.ts';
@@ -47,7 +49,10 @@ export const readinessCommand: CommandSpec<Options> = {
   options: [
     new Option('--to <id>', 'only this workload, in full').argParser(spiffeIdOption),
     new Option('--tier <tier>', 'only this tier; exit 3 if a workload is not ready for it').choices(TIERS),
-    new Option('--gates <file>', 'thresholds that replace the defaults (YAML by tier)'),
+    new Option(
+      '--gates <file>',
+      'thresholds (YAML by tier) instead of those of the control plane that serves the state; without one, the defaults',
+    ),
     new Option('--acknowledge <id...>', 'blind spots that a person has acknowledged'),
     new Option('--baseline-end <time>', 'accesses first seen later are doubts (ISO 8601)').argParser(
       timeOption,
@@ -60,8 +65,7 @@ export const readinessCommand: CommandSpec<Options> = {
   json: '{workloads: [{readiness: {workload, surprises, calendar, blindSpots, doubts, events, ...},\ntiers: [{tier, ready, gates: [{gate, state: passed|missing|later, have, need, what?}]}]}]}',
   async run({ terminal, now }, _args, options) {
     const { graph } = await loadEstate(options.state);
-    const gates =
-      options.gates === undefined ? DEFAULT_GATES : gatesFrom(parse(readText(options.gates)), options.gates);
+    const { gates, from } = await gatesOf({ state: options.state }, options.gates);
     const tiers = options.tier === undefined ? TIERS : [options.tier];
     const doubts = doubtsByCallee(graph, options);
     const judged = callees(graph, options.to).map((id): Judged => {
@@ -71,12 +75,21 @@ export const readinessCommand: CommandSpec<Options> = {
     if (options.json) terminal.json({ workloads: judged });
     else if (options.to === undefined) printAll(terminal, judged, graph);
     else for (const one of judged) printOne(terminal, one, graph);
+    sayOrigin(terminal, from, options.state);
     sayUnknown(terminal, judged, options.acknowledge ?? []);
     const missing =
       options.tier !== undefined && judged.some(({ tiers }) => tiers.some(({ ready }) => !ready));
     return missing ? EXIT.found.code : EXIT.done.code;
   },
 };
+
+/** Whose thresholds these were, where a person may think that they were others. */
+function sayOrigin(terminal: Terminal, from: GatesOrigin, state: string): void {
+  if (from !== 'default' || !existsSync(join(state, IDENTITY_FILE))) return;
+  terminal
+    .aside()
+    .prose('The control plane of this state does not run: these are the default gates, not its own.');
+}
 
 /** An acknowledgement that names no blind spot changes nothing: said, since a gate was meant to pass by it. */
 function sayUnknown(terminal: Terminal, judged: readonly Judged[], acknowledged: readonly string[]): void {

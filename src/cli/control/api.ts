@@ -1,119 +1,70 @@
-import { request } from 'node:http';
-import { userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
 import { ERROR_CODES, type ErrorCode, InterlockError } from '../../access/index.ts';
+import { type CallOf, pathOf, queryText, type Received, type RouteName, ROUTES } from '../../api/index.ts';
+import { type Reached, reach } from './reach.ts';
 
-/** The socket of the control plane in its state directory, and the header that names who calls. */
-const API_SOCKET = 'api.sock';
-const USER_HEADER = 'x-interlock-user';
-/** Largest answer that is read. */
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
-const TIMEOUT_MS = 60_000;
+/** Where a command finds the API: a control plane by URL, or the one that serves a state directory of this machine. */
+export interface ApiOf {
+  readonly state: string;
+  readonly server?: string | undefined;
+}
 
-/** The control plane that serves a state directory. Every call throws what it answered, or `unavailable`. */
+type Plain = Exclude<RouteName, 'events.stream'>;
+/** Gives nothing. */
+type NoCall = { readonly [Key in never]: never };
+/** A call whose parts may all be left out need not be given. */
+type Given<Name extends RouteName> =
+  NoCall extends CallOf<Name> ? [call?: CallOf<Name>] : [call: CallOf<Name>];
+
+/** The API of a control plane, by the names of its routes. Every call throws what it answered, or `unavailable`. */
 export class Api {
-  readonly #state: string;
+  readonly #of: ApiOf;
 
-  constructor(state: string) {
-    this.#state = state;
+  constructor(of: ApiOf) {
+    this.#of = of;
   }
 
-  get<T>(path: string, query: Readonly<Record<string, string | undefined>> = {}): Promise<T> {
-    const given = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined);
-    const text = new URLSearchParams(given).toString();
-    return this.#call('GET', text === '' ? path : `${path}?${text}`);
+  async call<Name extends Plain>(name: Name, ...[call]: Given<Name>): Promise<Received<Name>> {
+    // A part that the route does not take is undefined.
+    const { params, query, body } = (call ?? {}) as {
+      params?: Readonly<Record<string, string>>;
+      query?: Readonly<Record<string, string | number | undefined>>;
+      body?: object;
+    };
+    const path = `${pathOf(name, params)}${queryText(query ?? {})}`;
+    // What the server answers with this status is what the schema of the route says.
+    return (await this.send(ROUTES[name].method, path, body)) as Received<Name>;
   }
 
-  post<T>(path: string, body: object = {}): Promise<T> {
-    return this.#call('POST', path, body);
-  }
-
-  put<T>(path: string, body: object): Promise<T> {
-    return this.#call('PUT', path, body);
-  }
-
-  delete<T>(path: string): Promise<T> {
-    return this.#call('DELETE', path);
-  }
-
-  #call<T>(method: string, path: string, body?: object): Promise<T> {
-    const socketPath = resolve(join(this.#state, API_SOCKET));
+  /** A call by its method and path. Throws what it answered, or `unavailable`. */
+  protected async send(method: string, path: string, body?: object): Promise<unknown> {
     const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-    return new Promise<T>((resolve, reject) => {
-      const call = request({
-        socketPath,
-        method,
-        path,
-        timeout: TIMEOUT_MS,
-        headers: {
-          [USER_HEADER]: userName(),
-          ...(payload === undefined
-            ? {}
-            : { 'content-type': 'application/json', 'content-length': payload.length }),
-        },
-      });
-      call.on('error', (cause) => reject(noAnswer(this.#state, cause)));
-      call.on('timeout', () => call.destroy(new Error('no answer in time')));
-      call.on('response', (response) => {
-        const chunks: Buffer[] = [];
-        let size = 0;
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length;
-          if (size > MAX_ANSWER_BYTES) call.destroy(new Error('the answer is too large'));
-          else chunks.push(chunk);
-        });
-        response.on('error', (cause) => reject(noAnswer(this.#state, cause)));
-        response.on('end', () => {
-          try {
-            const answer: unknown = JSON.parse(Buffer.concat(chunks).toString());
-            if (response.statusCode === 200) resolve(answer as T);
-            else reject(problem(answer));
-          } catch (cause) {
-            reject(noAnswer(this.#state, cause));
-          }
-        });
-      });
-      call.end(payload);
-    });
+    const { status, text, at } = await reach(this.#of, method, path, payload);
+    const answer = jsonOf({ status, text, at });
+    if (status === 200) return answer;
+    throw problem(answer, at);
   }
 }
 
-function userName(): string {
+function jsonOf({ status, text, at }: Reached): unknown {
   try {
-    return process.env['SUDO_USER'] ?? userInfo().username;
-  } catch {
-    // A user without an entry in the user database.
-    return `uid-${process.getuid?.() ?? 'unknown'}`;
-  }
-}
-
-function noAnswer(state: string, cause: unknown): InterlockError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  if (code === 'EACCES' || code === 'EPERM') {
-    return new InterlockError(
-      'forbidden',
-      state,
-      `only the owner of ${state} and root may talk to its control plane`,
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new InterlockError(
+      'unavailable',
+      at,
+      `${at} answered ${status} with something that is not the API of a control plane: look at the address`,
       { cause },
     );
   }
-  return new InterlockError(
-    'unavailable',
-    state,
-    `no control plane serves ${state}: start it with "interlock authority serve", or name its directory with --state`,
-    { cause },
-  );
 }
 
-function problem(answer: unknown): InterlockError {
+function problem(answer: unknown, at: string): InterlockError {
   const field = (name: string) =>
     typeof answer === 'object' && answer !== null && name in answer ? String(Reflect.get(answer, name)) : '';
   const code = field('code');
   // Object.hasOwn has just said that it is a key of the table.
   const known = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'unavailable';
-  return new InterlockError(
-    known,
-    field('subject'),
-    field('detail') || 'the control plane refused without a reason',
-  );
+  const detail = field('detail') || 'the control plane refused without a reason';
+  const toDo = known === 'untrusted' ? `: interlock sign-in --server ${at}` : '';
+  return new InterlockError(known, field('subject'), `${detail}${toDo}`);
 }

@@ -29,10 +29,7 @@ export async function followChange(
   const end = Date.now() + ms;
   for (let known = 0; ; ) {
     const waitMs = Math.max(0, Math.min(CALL_MS, end - Date.now()));
-    const progress = await api.get<Progress>(`/v1/changes/${encodeURIComponent(change)}`, {
-      known: String(known),
-      waitMs: String(waitMs),
-    });
+    const progress = await api.call('changes.get', { params: { id: change }, query: { known, waitMs } });
     const sorted = progress.confirmed.toSorted((a, b) => a.ms - b.ms);
     for (const point of sorted.slice(known)) onNews(point);
     known = progress.confirmed.length;

@@ -14,12 +14,16 @@ export class LocalProxy {
     this.#socket = resolve(socket ?? join(state, PROXY_SOCKET));
   }
 
-  /** Throws `unavailable`, `forbidden`, and what the proxy answers. */
-  release(order: { reason: string; workload?: string; forMs?: number }): Promise<{ ms: number }> {
+  /** `waiting`: why it is not in force yet. Throws `unavailable`, `forbidden`, and what the proxy answers. */
+  release(order: {
+    reason: string;
+    workload?: string;
+    forMs?: number;
+  }): Promise<{ ms: number; waiting?: string }> {
     return this.#post('/v1/release', order);
   }
 
-  arm(): Promise<{ ended: number }> {
+  arm(): Promise<{ ended: number; waiting?: string }> {
     return this.#post('/v1/arm', {});
   }
 
@@ -55,7 +59,7 @@ function noAnswer(socket: string, cause: NodeJS.ErrnoException): InterlockError 
     return new InterlockError(
       'forbidden',
       socket,
-      `only root and the group of ${socket} may press the button here`,
+      `only root, the proxy's user and the group of ${socket} may press the button here`,
       { cause },
     );
   return new InterlockError(

@@ -1,5 +1,16 @@
 import { durationOf } from '../../access/index.ts';
-import { InvalidArgumentError } from '../command.ts';
+import { type CommonOptions, InvalidArgumentError, Option } from '../command.ts';
+
+/** Options of every command that calls the API of a control plane. */
+export interface ApiOptions extends CommonOptions {
+  readonly server?: string;
+}
+
+/** Which control plane is called. */
+export const SERVER = new Option(
+  '--server <url>',
+  'the control plane that you signed in to; without it, the one that serves --state on this machine',
+);
 
 /** Reads an option's value as a duration: 30s, 10m, 1h30m, 7d. Milliseconds. */
 export function durationOption(text: string): number {

@@ -26,6 +26,24 @@ export async function initialise(state: string, domain: Domain, who: Actor, time
   }
 }
 
+/** The trust domain that a state directory holds with an authority; undefined where it is still to be set up. Throws `state`, `io`. */
+export async function domainOf(state: string): Promise<Domain | undefined> {
+  let store: IdentityStore;
+  try {
+    store = await openIdentityStore(state);
+  } catch (error) {
+    if (isInterlockError(error) && error.code === 'not_found') return undefined;
+    throw error;
+  }
+  try {
+    const setting = (await store.documents('setting')).find(({ name }) => name === DOMAIN_SETTING);
+    const isSetUp = (await store.documents('authority')).length > 0;
+    return setting === undefined || !isSetUp ? undefined : domainFromJson(setting.data);
+  } finally {
+    await store.close();
+  }
+}
+
 /** Throws `conflict` where {@link initialise} would, and makes nothing. */
 export async function refuseSetUp(state: string, domain: Domain): Promise<void> {
   let store: IdentityStore;

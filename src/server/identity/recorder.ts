@@ -10,6 +10,9 @@ const MAX_WAITING = 20_000;
 /** Who does something, for the audit log: `uid:0`, an agent's SPIFFE ID, `system`. */
 export type Actor = string;
 
+/** Called with what was recorded; it does not fail. */
+export type OnRecorded = (changes: readonly Change[], entry: NewAuditEntry | undefined) => void;
+
 /**
  * Writes to the store, and waits for it with a limit: a store that hangs makes callers come back later and nothing
  * else. What was given up may still be recorded; it has not left, so nothing is ever out that is not recorded.
@@ -17,6 +20,7 @@ export type Actor = string;
 export class Recorder {
   readonly #store: IdentityStore;
   readonly #timers: Timers;
+  readonly #listeners = new Set<OnRecorded>();
   #waiting = 0;
 
   constructor(store: IdentityStore, timers: Timers) {
@@ -33,13 +37,24 @@ export class Recorder {
   async commit(changes: readonly Change[], entry?: NewAuditEntry): Promise<void> {
     if (this.#waiting >= MAX_WAITING) throw hangs('has too much to do');
     this.#waiting++;
-    const done = this.#store.commit(changes, entry).finally(() => this.#waiting--);
+    const done = this.#kept(changes, entry).finally(() => this.#waiting--);
     await this.within(done);
   }
 
   /** Resolves once the changes are durable, however long that takes: for a state that must not differ from the store's. */
   record(changes: readonly Change[], entry: NewAuditEntry): Promise<void> {
-    return this.#store.commit(changes, entry);
+    return this.#kept(changes, entry);
+  }
+
+  /** Calls `listener` with what was recorded, once it is durable, until the function it gives back is called. */
+  onCommit(listener: OnRecorded): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async #kept(changes: readonly Change[], entry?: NewAuditEntry): Promise<void> {
+    await this.#store.commit(changes, entry);
+    for (const listener of this.#listeners) listener(changes, entry);
   }
 
   /** Waits for something that the store was asked, with the same limit. */

@@ -21,12 +21,15 @@ export async function applyRules(
   rules: readonly IdentityRule[],
   registry: Registry,
   recorder: Recorder,
+  /** Called when it is this change's turn: what it throws leaves everything as it is. */
+  check: () => void = () => {},
 ): Promise<Applied> {
   const compiled = rules.map((rule) => compileRule(rule, registry.domain.trustDomain));
   const { prefixes } = registry.domain;
   const warnings = prefixes === undefined ? [] : compiled.flatMap((rule) => areaFault(rule, prefixes) ?? []);
   let applied: Applied = { created: [], changed: [], unchanged: [], warnings };
   await registry.step(async () => {
+    check();
     const known = registry.rules.current.value;
     const isSame = ({ name, rule }: CompiledRule) =>
       JSON.stringify(known.get(name)?.rule) === JSON.stringify(rule);
@@ -58,8 +61,10 @@ export async function removeRule(
   name: string,
   registry: Registry,
   recorder: Recorder,
+  check: () => void = () => {},
 ): Promise<void> {
   await registry.step(async () => {
+    check();
     if (registry.rules.current.value.get(name) === undefined)
       throw new InterlockError('not_found', name, `there is no rule "${name}"`);
     return {

@@ -1,34 +1,24 @@
-import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import type { Received } from '../../../api/index.ts';
+import { type CommandSpec, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { distanceText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { plural } from '../../words.ts';
 
-interface AgentShown {
-  readonly id: string;
-  readonly attestor: string;
-  readonly notAfter: number;
-  readonly isEvicted: boolean;
-  readonly isConnected: boolean;
-  readonly address?: string;
-  readonly confirmed?: { readonly bundles: number; readonly rules: number; readonly revocations: number };
-}
-
-interface Shown {
-  readonly versions: { readonly bundles: number; readonly rules: number; readonly revocations: number };
-  readonly agents: readonly AgentShown[];
-}
+type Shown = Received<'agents.list'>;
+type AgentShown = Shown['agents'][number];
 
 /** `interlock authority agents`: the node agents. */
-export const authorityAgentsCommand: CommandSpec<CommonOptions> = {
+export const authorityAgentsCommand: CommandSpec<ApiOptions> = {
   name: 'authority agents',
   summary:
     'List the node agents: which are connected, and which have the newest bundles, rules and revocations.',
-  options: [],
+  options: [SERVER],
   example: 'interlock authority agents',
   json: '{versions: {bundles, rules, revocations}, agents: [{id, attestor, attributes, serial, notAfter, attestedAt,\nisEvicted, isConnected, address?, version?, since?, confirmed?: {bundles, rules, revocations}}]}',
-  async run({ terminal, now }, _args, { state, json }) {
-    const shown = await new Api(state).get<Shown>('/v1/agents');
+  async run({ terminal, now }, _args, { state, server, json }) {
+    const shown = await new Api({ state, server }).call('agents.list');
     if (json) {
       terminal.json(shown);
       return EXIT.done.code;
@@ -59,7 +49,7 @@ function stateOf({ isEvicted, isConnected, confirmed }: AgentShown, versions: Sh
   return late.length === 0 ? 'up to date' : `behind: ${late.join(', ')}`;
 }
 
-interface EvictOptions extends CommonOptions {
+interface EvictOptions extends ApiOptions {
   readonly reason: string;
   readonly forget?: true;
 }
@@ -71,6 +61,7 @@ export const authorityEvictCommand: CommandSpec<EvictOptions> = {
   summary:
     'Let an agent act no more, and revoke every SVID that was issued through it: for a node that was lost.',
   options: [
+    SERVER,
     new Option(
       '--reason <words>',
       'for the audit log; a word of RFC 5280 such as keyCompromise also goes into the CRL',
@@ -79,15 +70,15 @@ export const authorityEvictCommand: CommandSpec<EvictOptions> = {
   ],
   example: 'interlock authority evict spiffe://example.org/interlock/agent/join_token/node-1',
   json: '{revoked: number of SVIDs} or {forgotten: id}',
-  async run({ terminal }, [id = ''], { state, json, reason, forget }) {
-    const api = new Api(state);
+  async run({ terminal }, [id = ''], { state, server, json, reason, forget }) {
+    const api = new Api({ state, server });
     if (forget === true) {
-      const done = await api.post<{ forgotten: string }>('/v1/agents/forget', { id });
+      const done = await api.call('agents.forget', { params: { agent: id } });
       if (json) terminal.json(done);
       else terminal.prose(`${id} is forgotten; its node may be attested again.`);
       return EXIT.done.code;
     }
-    const done = await api.post<{ revoked: number }>('/v1/agents/evict', { id, reason });
+    const done = await api.call('agents.evict', { params: { agent: id }, body: { reason } });
     if (json) terminal.json(done);
     else terminal.prose(`${id} is evicted; ${plural(done.revoked, 'SVID')} revoked.`);
     return EXIT.done.code;

@@ -1,11 +1,11 @@
-import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import { type CommandSpec, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { shortId } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { type JoinTokenOptions, joinTokenOf, joinTokenOptions } from '../../join-token.ts';
-import type { AuthorityShown } from './show.ts';
 
-interface Options extends CommonOptions, JoinTokenOptions {
+interface Options extends ApiOptions, JoinTokenOptions {
   readonly name: string;
   readonly parent: string;
 }
@@ -18,6 +18,7 @@ export const authorityJoinCommand: CommandSpec<Options> = {
   summary:
     'Get an authority from another control plane, of another region or trust domain, under a name: "cutover start" then moves workloads to it.',
   options: [
+    SERVER,
     NAME(),
     new Option('--parent <host:port>', 'the other control plane').makeOptionMandatory(),
     ...joinTokenOptions('the first time: from "interlock authority token" there'),
@@ -25,10 +26,10 @@ export const authorityJoinCommand: CommandSpec<Options> = {
   example: 'interlock authority join --name region-b --parent b.example:8443 --join-token-file b.token',
   json: 'the authority: {id, name, trustDomain, state, algorithm, notBefore, notAfter, prefixes?, ...}',
   async run({ terminal }, _args, options) {
-    const { state, json, name, parent: address } = options;
+    const { state, server, json, name, parent: address } = options;
     const joinToken = joinTokenOf(options)?.();
     const body = { name, address, ...(joinToken === undefined ? {} : { joinToken }) };
-    const shown = await new Api(state).post<AuthorityShown>('/v1/authorities/join', body);
+    const shown = await new Api({ state, server }).call('authorities.join', { body });
     if (json) {
       terminal.json(shown);
       return EXIT.done.code;
@@ -42,15 +43,15 @@ export const authorityJoinCommand: CommandSpec<Options> = {
 };
 
 /** `interlock authority leave`: takes such an authority away. */
-export const authorityLeaveCommand: CommandSpec<CommonOptions & { readonly name: string }> = {
+export const authorityLeaveCommand: CommandSpec<ApiOptions & { readonly name: string }> = {
   name: 'authority leave',
   summary:
     'Give up an authority of another control plane, with its keys. Refused while a cutover names it, or SVIDs of it are live.',
-  options: [NAME()],
+  options: [SERVER, NAME()],
   example: 'interlock authority leave --name region-b',
   json: '{left}',
-  async run({ terminal }, _args, { state, json, name }) {
-    const left = await new Api(state).post<{ left: string }>('/v1/authorities/leave', { name });
+  async run({ terminal }, _args, { state, server, json, name }) {
+    const left = await new Api({ state, server }).call('authorities.leave', { body: { name } });
     if (json) terminal.json(left);
     else terminal.line(`The authority "${name}" is given up.`);
     return EXIT.done.code;

@@ -1,7 +1,7 @@
-import type { CommandSpec, CommonOptions } from '../../command.ts';
+import type { CommandSpec } from '../../command.ts';
 import { Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { durationOption } from '../../control/options.ts';
+import { type ApiOptions, SERVER, durationOption } from '../../control/options.ts';
 import { shortId, timeAndDistance } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import type { Terminal } from '../../terminal.ts';
@@ -12,7 +12,7 @@ const JSON_SHAPE =
   'the authority: {id, name, state, algorithm, notBefore, notAfter, live: {KIND: count}, ...}';
 const NAME = new Option('--name <name>', 'which of the named authorities').default('default');
 
-interface NameOptions extends CommonOptions {
+interface NameOptions extends ApiOptions {
   readonly name: string;
 }
 
@@ -21,11 +21,11 @@ export const authorityRotateCommand: CommandSpec<NameOptions> = {
   name: 'authority rotate',
   summary:
     'Prepare the next authority and let it take over as soon as every connected agent has confirmed its root.',
-  options: [NAME],
+  options: [SERVER, NAME],
   example: 'interlock authority rotate',
   json: JSON_SHAPE,
-  async run({ terminal, now }, _args, { state, json, name }) {
-    const shown = await new Api(state).post<AuthorityShown>('/v1/authorities/rotate', { name });
+  async run({ terminal, now }, _args, { state, server, json, name }) {
+    const shown = await new Api({ state, server }).call('authorities.rotate', { body: { name } });
     return tell(terminal, shown, now(), json);
   },
 };
@@ -35,63 +35,62 @@ export const authorityPrepareCommand: CommandSpec<NameOptions> = {
   name: 'authority prepare',
   summary:
     'Make the next authority and publish its root; it signs when it is activated. The first of a name signs at once.',
-  options: [NAME],
+  options: [SERVER, NAME],
   example: 'interlock authority prepare --name region-b',
   json: JSON_SHAPE,
-  async run({ terminal, now }, _args, { state, json, name }) {
-    const shown = await new Api(state).post<AuthorityShown>('/v1/authorities/prepare', { name });
+  async run({ terminal, now }, _args, { state, server, json, name }) {
+    const shown = await new Api({ state, server }).call('authorities.prepare', { body: { name } });
     return tell(terminal, shown, now(), json);
   },
 };
 
 /** `interlock authority activate`: lets a prepared authority sign. */
-export const authorityActivateCommand: CommandSpec<CommonOptions & { readonly force?: true }> = {
+export const authorityActivateCommand: CommandSpec<ApiOptions & { readonly force?: true }> = {
   name: 'authority activate',
   args: '<authority>',
   summary: 'Let a prepared authority sign. Refused while a connected agent has not confirmed its root.',
-  options: [new Option('--force', 'although agents have not confirmed: its SVIDs will be refused there')],
+  options: [
+    SERVER,
+    new Option('--force', 'although agents have not confirmed: its SVIDs will be refused there'),
+  ],
   example: 'interlock authority activate 3f2a90c41b',
   json: JSON_SHAPE,
-  async run({ terminal, now }, [id = ''], { state, json, force }) {
+  async run({ terminal, now }, [id = ''], { state, server, json, force }) {
     const body = { force: force === true };
-    const shown = await new Api(state).post<AuthorityShown>(
-      `/v1/authorities/${encodeURIComponent(id)}/activate`,
-      body,
-    );
+    const shown = await new Api({ state, server }).call('authorities.activate', { params: { id }, body });
     return tell(terminal, shown, now(), json);
   },
 };
 
 /** `interlock authority taint`: replaces what an authority has signed. */
-export const authorityTaintCommand: CommandSpec<CommonOptions & { readonly over: number }> = {
+export const authorityTaintCommand: CommandSpec<ApiOptions & { readonly over: number }> = {
   name: 'authority taint',
   args: '<authority>',
   summary:
     'Rely on an authority no more: every SVID that it signed is replaced, spread over a time. "authority show" counts what is left.',
   options: [
+    SERVER,
     new Option('--over <duration>', 'spread the replacements over this time')
       .argParser(durationOption)
       .default(60_000, '1m'),
   ],
   example: 'interlock authority taint 3f2a90c41b --over 10m',
   json: JSON_SHAPE,
-  async run({ terminal, now }, [id = ''], { state, json, over }) {
+  async run({ terminal, now }, [id = ''], { state, server, json, over }) {
     const body = { overMs: over };
-    const shown = await new Api(state).post<AuthorityShown>(
-      `/v1/authorities/${encodeURIComponent(id)}/taint`,
-      body,
-    );
+    const shown = await new Api({ state, server }).call('authorities.taint', { params: { id }, body });
     return tell(terminal, shown, now(), json);
   },
 };
 
 /** `interlock authority revoke`: takes an authority's root out of the bundle. */
-export const authorityRevokeCommand: CommandSpec<CommonOptions & { readonly force?: true }> = {
+export const authorityRevokeCommand: CommandSpec<ApiOptions & { readonly force?: true }> = {
   name: 'authority revoke',
   args: '<authority>',
   summary:
     'Take a tainted authority out of the bundle: nothing that it signed is accepted any more, anywhere. Refused while SVIDs of it are live.',
   options: [
+    SERVER,
     new Option(
       '--force',
       'although SVIDs of it are live: they are refused at once, and agents that have one attest anew',
@@ -99,12 +98,9 @@ export const authorityRevokeCommand: CommandSpec<CommonOptions & { readonly forc
   ],
   example: 'interlock authority revoke 3f2a90c41b',
   json: JSON_SHAPE,
-  async run({ terminal, now }, [id = ''], { state, json, force }) {
+  async run({ terminal, now }, [id = ''], { state, server, json, force }) {
     const body = { force: force === true };
-    const shown = await new Api(state).post<AuthorityShown>(
-      `/v1/authorities/${encodeURIComponent(id)}/revoke`,
-      body,
-    );
+    const shown = await new Api({ state, server }).call('authorities.revoke', { params: { id }, body });
     return tell(terminal, shown, now(), json);
   },
 };

@@ -1,25 +1,25 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { InterlockError } from '../../../access/index.ts';
-import { type CommandSpec, type CommonOptions, InvalidArgumentError, Option } from '../../command.ts';
+import { type CommandSpec, InvalidArgumentError, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { durationOption, listOption } from '../../control/options.ts';
+import { type ApiOptions, SERVER, durationOption, listOption } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import { ioError } from '../../files.ts';
 import { durationText, shortId, timeAndDistance } from '../../control/words.ts';
-import { type AuthorityShown, stateWords } from './show.ts';
+import { stateWords } from './show.ts';
 
 /** Largest file that is read here, in bytes. */
 const MAX_FILE = 1024 * 1024;
 
 /** `interlock authority csr`: a request for the next intermediate under an offline root. */
-export const authorityCsrCommand: CommandSpec<CommonOptions & { readonly out?: string }> = {
+export const authorityCsrCommand: CommandSpec<ApiOptions & { readonly out?: string }> = {
   name: 'authority csr',
   summary: 'Make a key for the next authority and write the request that the offline root signs.',
-  options: [new Option('--out <file>', 'write it here (default: standard output)')],
+  options: [SERVER, new Option('--out <file>', 'write it here (default: standard output)')],
   example: 'interlock authority csr --out next.csr',
   json: '{keyId, pem}',
-  async run({ terminal }, _args, { state, json, out }) {
-    const made = await new Api(state).post<{ keyId: string; pem: string }>('/v1/authorities/csr');
+  async run({ terminal }, _args, { state, server, json, out }) {
+    const made = await new Api({ state, server }).call('authorities.request');
     if (out !== undefined) write(out, made.pem);
     if (json) terminal.json(made);
     else if (out === undefined) terminal.out.write(made.pem);
@@ -31,7 +31,7 @@ export const authorityCsrCommand: CommandSpec<CommonOptions & { readonly out?: s
   },
 };
 
-interface SignOptions extends CommonOptions {
+interface SignOptions extends ApiOptions {
   readonly offlineRoot: string;
   readonly ttl: number;
   readonly prefix?: readonly string[];
@@ -85,17 +85,17 @@ export const authoritySignCommand: CommandSpec<SignOptions> = {
 };
 
 /** `interlock authority import`: takes a signed authority in. */
-export const authorityImportCommand: CommandSpec<CommonOptions & { readonly name: string }> = {
+export const authorityImportCommand: CommandSpec<ApiOptions & { readonly name: string }> = {
   name: 'authority import',
   args: '<chain>',
   summary:
     'Take in the chain that the offline root signed: the new authority is published, and signs when it is activated.',
-  options: [new Option('--name <name>', 'which of the named authorities').default('default')],
+  options: [SERVER, new Option('--name <name>', 'which of the named authorities').default('default')],
   example: 'interlock authority import next.pem',
   json: 'the authority: {id, name, state, algorithm, notBefore, notAfter, ...}',
-  async run({ terminal, now }, [file = ''], { state, json, name }) {
+  async run({ terminal, now }, [file = ''], { state, server, json, name }) {
     const body = { pem: read(file), name };
-    const shown = await new Api(state).post<AuthorityShown>('/v1/authorities/import', body);
+    const shown = await new Api({ state, server }).call('authorities.import', { body });
     if (json) terminal.json(shown);
     else {
       terminal.prose(

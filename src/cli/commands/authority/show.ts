@@ -1,44 +1,13 @@
-import type { CommandSpec, CommonOptions } from '../../command.ts';
+import type { Received } from '../../../api/index.ts';
+import type { CommandSpec } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import { plural } from '../../words.ts';
 import { distanceText, shortId } from '../../control/words.ts';
 
 /** An authority as the API shows it. Times are milliseconds. */
-export interface AuthorityShown {
-  readonly id: string;
-  readonly name: string;
-  readonly trustDomain: string;
-  readonly state: string;
-  /** Its kind of key, in words. */
-  readonly key: string;
-  readonly notBefore: number;
-  readonly notAfter: number;
-  readonly taintedAt?: number;
-  readonly revokedAt?: number;
-  readonly isConfirmed: boolean;
-  readonly isWanted: boolean;
-  readonly isRoot: boolean;
-  readonly prefixes?: readonly string[];
-  readonly live: Readonly<Record<string, number>>;
-  readonly pem: string;
-  readonly rootPem: string;
-}
-
-interface Shown {
-  readonly trustDomain: string;
-  readonly root: string;
-  readonly parent?: string;
-  readonly prefixes?: readonly string[];
-  /** Control planes abroad that certify authorities of this one. */
-  readonly joined: readonly {
-    readonly name: string;
-    readonly address: string;
-    readonly trustDomain: string;
-    readonly fault?: string;
-  }[];
-  readonly authorities: readonly AuthorityShown[];
-}
+export type AuthorityShown = Received<'authorities.list'>['authorities'][number];
 
 const ROOT_WORDS: Readonly<Record<string, string>> = {
   self: 'its own',
@@ -47,14 +16,14 @@ const ROOT_WORDS: Readonly<Record<string, string>> = {
 };
 
 /** `interlock authority show`: the authorities and where they are in their lives. */
-export const authorityShowCommand: CommandSpec<CommonOptions> = {
+export const authorityShowCommand: CommandSpec<ApiOptions> = {
   name: 'authority show',
   summary: 'Show the authorities: which one signs, until when, and what is still live under each.',
-  options: [],
+  options: [SERVER],
   example: 'interlock authority show',
   json: '{trustDomain, root, parent?, prefixes?, joined: [{name, address, trustDomain, fault?}],\nauthorities: [{id, name, trustDomain, state, algorithm, key, notBefore, notAfter,\ntaintedAt?, revokedAt?, isConfirmed, isWanted, isRoot, prefixes?, live: {KIND: count}, pem, rootPem}]}',
   async run({ terminal, now }, _args, options) {
-    const shown = await new Api(options.state).get<Shown>('/v1/authorities');
+    const shown = await new Api(options).call('authorities.list');
     if (options.json) {
       terminal.json(shown);
       return EXIT.done.code;

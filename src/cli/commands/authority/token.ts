@@ -1,10 +1,10 @@
-import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import { type CommandSpec, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { attributeOption, durationOption } from '../../control/options.ts';
+import { type ApiOptions, SERVER, attributeOption, durationOption } from '../../control/options.ts';
 import { timeAndDistance } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 
-interface Options extends CommonOptions {
+interface Options extends ApiOptions {
   readonly ttl: number;
   readonly attribute?: Readonly<Record<string, string>>;
 }
@@ -16,6 +16,7 @@ export const authorityTokenCommand: CommandSpec<Options> = {
   summary:
     'Make a join token, by which one node becomes the agent of this name, once. It is printed now and never again.',
   options: [
+    SERVER,
     new Option('--ttl <duration>', 'how long it may be used')
       .argParser(durationOption)
       .default(600_000, '10m'),
@@ -26,9 +27,9 @@ export const authorityTokenCommand: CommandSpec<Options> = {
   ],
   example: 'interlock authority token node-1 --ttl 10m',
   json: '{token, expiresAt}',
-  async run({ terminal, now }, [agent = ''], { state, json, ttl, attribute = {} }) {
+  async run({ terminal, now }, [agent = ''], { state, server, json, ttl, attribute = {} }) {
     const body = { agent, ttlMs: ttl, attributes: attribute };
-    const made = await new Api(state).post<{ token: string; expiresAt: number }>('/v1/agents/tokens', body);
+    const made = await new Api({ state, server }).call('join-tokens.make', { body });
     if (json) terminal.json(made);
     else {
       // The token alone goes to the output, for TOKEN=$(...).

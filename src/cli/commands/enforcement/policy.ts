@@ -1,40 +1,26 @@
 import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
-import type { CommandSpec, CommonOptions } from '../../command.ts';
+import type { Received } from '../../../api/index.ts';
+import { readPolicies } from '../../../policy/index.ts';
+import type { CommandSpec } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { distanceText, percentText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { policyFiles, readText } from '../../files.ts';
 import { plural } from '../../words.ts';
 
 /** A rollout as the control plane lists it. */
-export interface RolloutShown {
-  readonly workload: string;
-  readonly tier: string;
-  readonly stage: string;
-  readonly share: number;
-  readonly target: readonly string[];
-  readonly enforced?: readonly string[];
-  readonly authentication: string;
-  readonly since: number;
-  readonly by: string;
-}
+export type RolloutShown = Received<'rollouts.list'>['rollouts'][number];
 
-interface Applied {
-  readonly workloads: readonly string[];
-  readonly created: readonly string[];
-  readonly changed: readonly string[];
-  readonly unchanged: readonly string[];
-}
-
-const apply: CommandSpec<CommonOptions> = {
+const apply: CommandSpec<ApiOptions> = {
   name: 'policy apply',
   args: '<path...>',
   summary:
     'Add AccessPolicy documents of files or directories to the target sets, or replace those of the same names; all or none. What is in force stays until the new target is promoted.',
-  options: [],
+  options: [SERVER],
   example: 'interlock policy apply policies.yaml',
   json: '{workloads: [ID], created: [name], changed: [name], unchanged: [name], change}',
-  async run({ terminal }, paths, { state, json }) {
+  async run({ terminal }, paths, { state, server, json }) {
     const files = paths.flatMap(policyFiles);
     if (files.length === 0)
       throw new InterlockError(
@@ -42,11 +28,13 @@ const apply: CommandSpec<CommonOptions> = {
         paths.join(' '),
         `there is no .yaml or .yml file in ${paths.join(', ')}`,
       );
+    const texts = files.map((file) => readText(file));
+    // Read here first: in what is sent as one nobody knows which file a mistake is in.
+    for (const [index, file] of files.entries()) readPolicies(texts[index] ?? '', file);
     // One call, so that all are taken or none.
-    const yaml = files.map((file) => readText(file)).join('\n---\n');
-    const applied = await new Api(state).post<Applied>('/v1/policies', {
-      yaml,
-      ...(files.length === 1 ? { file: files[0] } : {}),
+    const yaml = texts.join('\n---\n');
+    const applied = await new Api({ state, server }).call('policies.apply', {
+      body: { yaml, ...(files.length === 1 ? { file: files[0] } : {}) },
     });
     if (json) {
       terminal.json(applied);
@@ -62,14 +50,14 @@ const apply: CommandSpec<CommonOptions> = {
   },
 };
 
-const list: CommandSpec<CommonOptions> = {
+const list: CommandSpec<ApiOptions> = {
   name: 'policy list',
   summary: 'List the protected workloads: how far each has come, and how it takes connections.',
-  options: [],
+  options: [SERVER],
   example: 'interlock policy list',
   json: '{rollouts: [{workload, tier, stage, share, target: [name], enforced?: [name], authentication, since, by}]}',
-  async run({ terminal, now }, _args, { state, json }) {
-    const shown = await new Api(state).get<{ rollouts: RolloutShown[] }>('/v1/rollouts');
+  async run({ terminal, now }, _args, { state, server, json }) {
+    const shown = await new Api({ state, server }).call('rollouts.list');
     if (json) {
       terminal.json(shown);
       return EXIT.done.code;
@@ -94,17 +82,17 @@ const list: CommandSpec<CommonOptions> = {
   },
 };
 
-const remove: CommandSpec<CommonOptions> = {
+const remove: CommandSpec<ApiOptions> = {
   name: 'policy remove',
   args: '<workload> <policy>',
   summary:
     'Take a policy out of the target set of its workload. What is in force stays until that is promoted.',
-  options: [],
+  options: [SERVER],
   example: 'interlock policy remove spiffe://example.org/ns/shop/sa/cart cart',
   json: '{rollout, change}',
-  async run({ terminal }, [workload = '', policy = ''], { state, json }) {
-    const body = { workload: parseSpiffeId(workload), policy };
-    const shown = await new Api(state).post<{ rollout: RolloutShown }>('/v1/policies/remove', body);
+  async run({ terminal }, [workload = '', policy = ''], { state, server, json }) {
+    const params = { workload: parseSpiffeId(workload), policy };
+    const shown = await new Api({ state, server }).call('policies.remove', { params });
     if (json) terminal.json(shown);
     else terminal.prose(`${policy} is no longer in the target of ${workload}.`);
     return EXIT.done.code;

@@ -1,17 +1,20 @@
-import { InterlockError, type SpiffeId } from '../../../access/index.ts';
-import { type Release, type ReleaseScope, scopeText } from '../../../rollout/index.ts';
-import { type CommandSpec, type CommonOptions, Option, spiffeIdOption } from '../../command.ts';
+import { InterlockError, isInterlockError, kubernetesNameOf, type SpiffeId } from '../../../access/index.ts';
+import { type ReleaseScope, scopeText } from '../../../rollout/index.ts';
+import { type CommandSpec, Option, spiffeIdOption } from '../../command.ts';
 import { Api } from '../../control/api.ts';
-import { followChange, type Progress, tellProgress } from '../../control/change.ts';
+import { followChange, tellProgress } from '../../control/change.ts';
 import { LocalProxy } from '../../control/local-proxy.ts';
-import { durationOption } from '../../control/options.ts';
+import { type ApiOptions, SERVER, durationOption } from '../../control/options.ts';
 import { distanceText, timeAndDistance } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
+import type { Terminal } from '../../terminal.ts';
 import { timeText } from '../../words.ts';
+import { tellReleasedHere } from './released-here.ts';
+import type { RolloutShown } from './policy.ts';
 
 const SCOPES = ['all', 'cluster', 'namespace', 'workload', 'policy', 'local', 'drill', 'list'] as const;
 
-interface ReleaseOptions extends CommonOptions {
+interface ReleaseOptions extends ApiOptions {
   readonly all?: true;
   readonly cluster?: string;
   readonly namespace?: string;
@@ -38,8 +41,9 @@ const PROXY_SOCKET = new Option(
 export const releaseCommand: CommandSpec<ReleaseOptions> = {
   name: 'release',
   summary:
-    'The red button: enforcement becomes shadow in a scope, at once; mutual TLS stays. Prints which proxies confirmed and in how many milliseconds. "interlock arm" undoes it.',
+    'The red button: enforcement becomes shadow in a scope, at once; mutual TLS stays. Prints which proxies confirmed and in how many milliseconds, and exits with 4 while some have not. "interlock arm" undoes it.',
   options: [
+    SERVER,
     new Option('--all', 'everything'),
     new Option('--cluster <name>', 'one cluster'),
     new Option('--namespace <name>', 'the workloads of a namespace'),
@@ -50,7 +54,7 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
       'the proxy on this machine, with everything else down; may be narrowed by --workload',
     ),
     new Option('--drill', 'prove that the button reaches every proxy, and change nothing'),
-    new Option('--list', 'show what is released, and the last drills'),
+    new Option('--list', 'show what is released, also by hand at a proxy, and the last drills'),
     new Option('--reason <text>', 'why: for the audit log'),
     new Option('--for <duration>', 'end by itself after 30m, 2h, ...').argParser(durationOption),
     new Option('--wait <duration>', 'how long to wait for proxies to confirm')
@@ -59,17 +63,17 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
     PROXY_SOCKET,
   ],
   example: 'interlock release --namespace shop --reason "checkout is failing" --for 2h',
-  json: '{release, progress: {confirmed: [{key, ms}], waiting: [{key, connected, fault?}]}}; with --list {releases, drills}',
+  json: '{release, progress: {confirmed: [{key, ms}], waiting: [{key, connected, fault?}]}, nothingThere: boolean}; with --list {releases, drills, local: [{proxy, connected, workload?, reason, by, at, until?}]}',
   async run({ terminal, now }, _args, options) {
-    const { state, json, wait } = options;
-    const api = new Api(state);
+    const { state, server, json, wait } = options;
+    const api = new Api({ state, server });
     if (options.list) {
       onlyOne(options);
       return list(api, terminal, now(), json);
     }
     if (options.drill) {
       onlyOne(options);
-      const progress = await api.post<Progress>('/v1/releases/drill', { waitMs: Math.min(wait, 30_000) });
+      const progress = await api.call('releases.drill', { body: { waitMs: Math.min(wait, 30_000) } });
       if (json) terminal.json({ progress });
       else {
         terminal.prose(
@@ -77,7 +81,8 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
         );
         tellProgress(terminal, progress, { names: true });
       }
-      return progress.waiting.length === 0 ? EXIT.done.code : EXIT.unconfirmed.code;
+      // Who has left cannot take part: listed, and no reason to say that the button does not work.
+      return progress.waiting.some(({ connected }) => connected) ? EXIT.unconfirmed.code : EXIT.done.code;
     }
     const reason = options.reason?.trim();
     if (reason === undefined || reason === '')
@@ -86,11 +91,8 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
     const forMs = options.for;
     if (forMs !== undefined && forMs < LEAST_MS)
       throw new InterlockError('usage', '--for', 'a release lasts at least 1s: --for 30m, --for 2h');
-    const { release, change } = await api.post<{ release: Release; change: string }>('/v1/releases', {
-      scope: scopeOf(options),
-      reason,
-      ...(forMs === undefined ? {} : { forMs }),
-    });
+    const order = { scope: scopeOf(options), reason, ...(forMs === undefined ? {} : { forMs }) };
+    const { release, change } = await api.call('releases.press', { body: order }).catch(orLocally);
     if (!json) {
       const until =
         release.until === undefined ? 'until armed' : `until ${timeAndDistance(release.until, now())}`;
@@ -98,13 +100,17 @@ export const releaseCommand: CommandSpec<ReleaseOptions> = {
       terminal.line(`Undo: interlock arm ${release.id}`);
     }
     const progress = await followChange(api, change, wait);
-    if (json) terminal.json({ release, progress });
-    else tellProgress(terminal, progress, { names: true });
+    const nothingThere = !(await isCovered(api, release.scope));
+    if (json) terminal.json({ release, progress, nothingThere });
+    else {
+      tellProgress(terminal, progress, { names: true });
+      if (nothingThere) tellUncovered(release.scope, terminal);
+    }
     return progress.waiting.length === 0 ? EXIT.done.code : EXIT.unconfirmed.code;
   },
 };
 
-interface ArmOptions extends CommonOptions {
+interface ArmOptions extends ApiOptions {
   readonly all?: true;
   readonly local?: true;
   readonly proxySocket?: string;
@@ -117,6 +123,7 @@ export const armCommand: CommandSpec<ArmOptions> = {
   args: '[release]',
   summary: 'End a release: what was enforced is enforced again.',
   options: [
+    SERVER,
     new Option('--all', 'end every release'),
     new Option('--local', 'end the releases made on this machine'),
     new Option('--wait <duration>', 'how long to wait for proxies to confirm')
@@ -126,12 +133,12 @@ export const armCommand: CommandSpec<ArmOptions> = {
   ],
   example: 'interlock arm rel-1f2e3d4c5b6a',
   json: '{ended: [release], progress}',
-  async run({ terminal }, [id], { state, json, wait, all, local, proxySocket }) {
+  async run({ terminal }, [id], { state, server, json, wait, all, local, proxySocket }) {
     if (local) {
       const ended = await new LocalProxy(state, proxySocket).arm();
       if (json) terminal.json(ended);
       else terminal.line(`Armed: ${ended.ended} ended on this machine.`);
-      return EXIT.done.code;
+      return localExit(ended, json, terminal);
     }
     if ((id === undefined) === (all === undefined))
       throw new InterlockError(
@@ -139,11 +146,8 @@ export const armCommand: CommandSpec<ArmOptions> = {
         'arm',
         'name one release, or --all: "interlock release --list" shows them',
       );
-    const api = new Api(state);
-    const { ended, change } = await api.post<{ ended: Release[]; change: string }>(
-      '/v1/releases/arm',
-      id === undefined ? {} : { id },
-    );
+    const api = new Api({ state, server });
+    const { ended, change } = await api.call('releases.arm', { body: id === undefined ? {} : { id } });
     const progress = await followChange(api, change, wait);
     if (json) terminal.json({ ended, progress });
     else {
@@ -155,10 +159,45 @@ export const armCommand: CommandSpec<ArmOptions> = {
   },
 };
 
+/** Without a control plane the button is still there, at each proxy. */
+function orLocally(error: unknown): never {
+  if (!isInterlockError(error) || error.code !== 'unavailable') throw error;
+  const { code, subject, message, cause } = error;
+  const locally = 'without it, press at each proxy: interlock release --local --state DIRECTORY-OF-THE-PROXY';
+  throw new InterlockError(code, subject, `${message}; ${locally}`, { cause });
+}
+
+/** Whether anything enforced is in a scope. Asked after the release, which waits for nothing. */
+async function isCovered(api: Api, scope: ReleaseScope): Promise<boolean> {
+  if (scope.kind === 'all') return true;
+  if (scope.kind === 'cluster') {
+    const { points } = await api.call('points.list');
+    return points.some(({ cluster }) => cluster === scope.cluster);
+  }
+  const { rollouts } = await api.call('rollouts.list');
+  return rollouts.some(({ workload, target, enforced = [] }: RolloutShown) =>
+    scope.kind === 'workload'
+      ? workload === scope.workload
+      : scope.kind === 'namespace'
+        ? kubernetesNameOf(workload)?.namespace === scope.namespace
+        : [...target, ...enforced].includes(scope.policy),
+  );
+}
+
+/** A name with a mistake in it releases nothing and is confirmed all the same. */
+function tellUncovered(scope: ReleaseScope, terminal: Terminal): void {
+  const why =
+    scope.kind === 'cluster'
+      ? 'no proxy says that it is there. Names: interlock proxies --json'
+      : `no policy that is held here concerns ${scopeText(scope)}. Names: interlock policy list`;
+  terminal.line();
+  terminal.prose(`NOTHING WAS ENFORCED THERE: ${why}`);
+}
+
 async function releaseLocally(
   { state, json, workload, proxySocket, for: forMs, ...rest }: ReleaseOptions,
   reason: string,
-  terminal: Parameters<typeof releaseCommand.run>[0]['terminal'],
+  terminal: Terminal,
 ): Promise<number> {
   if (rest.all || rest.cluster !== undefined || rest.namespace !== undefined || rest.policy !== undefined)
     throw new InterlockError('usage', '--local', 'on this machine only --workload narrows a release');
@@ -168,20 +207,25 @@ async function releaseLocally(
     ...(forMs === undefined ? {} : { forMs }),
   });
   if (json) terminal.json(done);
-  else terminal.prose(`Released on this machine in ${done.ms} ms. Undo: interlock arm --local`);
-  return EXIT.done.code;
+  else if (done.waiting === undefined)
+    terminal.prose(`Released on this machine in ${done.ms} ms. Undo: interlock arm --local`);
+  else terminal.prose('Released on this machine. Undo: interlock arm --local');
+  return localExit(done, json, terminal);
 }
 
-async function list(
-  api: Api,
-  terminal: Parameters<typeof releaseCommand.run>[0]['terminal'],
-  now: number,
+/** A relay has pressed for its Envoy, which may not have taken it yet. */
+function localExit(
+  { waiting }: { readonly waiting?: string },
   json: true | undefined,
-): Promise<number> {
-  const shown = await api.get<{
-    releases: Release[];
-    drills: { at: number; by: string; points: number; confirmed: number }[];
-  }>('/v1/releases');
+  terminal: Terminal,
+): number {
+  if (waiting === undefined) return EXIT.done.code;
+  if (!json) terminal.prose(`Not in force yet: ${waiting}.`);
+  return EXIT.unconfirmed.code;
+}
+
+async function list(api: Api, terminal: Terminal, now: number, json: true | undefined): Promise<number> {
+  const shown = await api.call('releases.list');
   if (json) {
     terminal.json(shown);
     return EXIT.done.code;
@@ -198,6 +242,7 @@ async function list(
         reason,
       ]),
     ]);
+  if (shown.local.length > 0) tellReleasedHere(terminal, shown.local, now);
   const last = shown.drills.at(-1);
   terminal.line();
   terminal.prose(

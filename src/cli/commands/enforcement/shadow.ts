@@ -1,22 +1,27 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Action,
   actionText,
   type Principal,
   principalText,
   type SpiffeId,
+  trustDomainOf,
 } from '../../../access/index.ts';
 import type { Verdict } from '../../../policy/index.ts';
-import { type CommandSpec, type CommonOptions, Option, spiffeIdOption } from '../../command.ts';
+import { isDeniedOnPurpose } from '../../../rollout/index.ts';
+import { type CommandSpec, Option, spiffeIdOption } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { distanceText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
-import { countText, plural } from '../../words.ts';
+import { printable } from '../../terminal.ts';
+import { countText, idName, plural } from '../../words.ts';
 import { verdictCell } from '../rehearse.ts';
+import { followFlips } from './follow-flips.ts';
 
-interface FlipShown {
+/** A flip as the control plane lists it. */
+export interface FlipShown {
   readonly from: Principal;
-  readonly to: string;
+  readonly to: SpiffeId;
   readonly action: Action;
   readonly before: Verdict;
   readonly after: Verdict;
@@ -26,40 +31,39 @@ interface FlipShown {
   readonly lastSeen: number;
 }
 
-interface Options extends CommonOptions {
+interface Options extends ApiOptions {
   readonly to?: SpiffeId;
   readonly follow?: true;
 }
-
-/** How often `--follow` asks. */
-const FOLLOW_MS = 500;
 
 /** `interlock shadow`: what the target sets would change, on live traffic. */
 export const shadowCommand: CommandSpec<Options> = {
   name: 'shadow',
   summary:
-    'Show the flips that proxies report: accesses allowed today that the target set would deny, those it would newly allow, and those refused already, with who calls and which rule decides.',
+    'Show the flips that proxies report: accesses allowed today that the target set would deny, those it would newly allow, and those refused already, with who calls and which rule decides. What a deny rule of the target denies is shown as denied on purpose, and asks for no decision.',
   options: [
+    SERVER,
     new Option('--to <id>', 'of one workload').argParser(spiffeIdOption),
-    new Option('--follow', 'go on, and print each as it happens'),
+    new Option('--follow', 'go on, and print each as it happens; a control plane that is away is waited for'),
   ],
   example: 'interlock shadow --to spiffe://example.org/ns/shop/sa/cart',
   json: '{flips: [{from, to, action, before, after, refused, count, firstSeen, lastSeen}]}; with --follow one flip a line',
-  async run({ terminal, now }, _args, { state, json, to, follow }) {
-    const api = new Api(state);
+  async run({ terminal, now }, _args, { state, server, json, to, follow }) {
+    const api = new Api({ state, server });
     const query = to === undefined ? {} : { to };
-    const { flips } = await api.get<{ flips: FlipShown[] }>('/v1/flips', query);
+    const { flips } = await api.call('flips.list', { query });
     if (json && !follow) {
       terminal.json({ flips });
-      return flips.length === 0 ? EXIT.done.code : EXIT.found.code;
+      return flips.every(isDeniedOnPurpose) ? EXIT.done.code : EXIT.found.code;
     }
     if (!follow) {
-      if (flips.length === 0) terminal.line('No flips: the target sets decide as what is in force.');
-      else
+      if (flips.length === 0) terminal.line('No flips. What is judged: interlock policy list');
+      else {
+        const domain = domainOf(flips);
         terminal.listing([
           ['CALLER -> WORKLOAD', 'RESULT', 'ACTION', 'CALLS', 'LAST', 'TODAY -> TARGET'],
           ...flips.map((flip) => [
-            `${principalText(flip.from)} -> ${flip.to}`,
+            `${callerName(flip.from, domain)} -> ${idName(flip.to, domain)}`,
             resultOf(flip),
             actionText(flip.action),
             countText(flip.count),
@@ -67,37 +71,44 @@ export const shadowCommand: CommandSpec<Options> = {
             `${verdictCell(flip.before)} -> ${verdictCell(flip.after)}`,
           ]),
         ]);
-      if (flips.length > 0) terminal.line(`${plural(flips.length, 'flip')}.`);
-      return flips.length === 0 ? EXIT.done.code : EXIT.found.code;
-    }
-    const told = new Map<string, number>();
-    for (let next = flips; ; ) {
-      for (const flip of next.toSorted((a, b) => a.lastSeen - b.lastSeen)) {
-        const key = JSON.stringify([flip.from, flip.to, flip.action, flip.before, flip.after, flip.refused]);
-        if (told.get(key) === flip.count) continue;
-        const before = told.get(key) ?? 0;
-        // Fewer than before: they were forgotten with a former target, and counted anew.
-        const more = flip.count > before ? flip.count - before : flip.count;
-        told.set(key, flip.count);
-        if (json) terminal.json({ ...flip, count: more });
-        else
-          terminal.line(
-            `${new Date(flip.lastSeen).toISOString().slice(11, 19)}  ${resultOf(flip)}  ${principalText(flip.from)} -> ${flip.to}  ${actionText(flip.action)}  x${more}  ${verdictCell(flip.before)} -> ${verdictCell(flip.after)}`,
-          );
+        const open = flips.filter((flip) => !isDeniedOnPurpose(flip));
+        const refused = open.filter((flip) => flip.refused).length;
+        const decided = flips.length - open.length;
+        const names = domain === '' ? '' : ` Names are of trust domain ${domain}.`;
+        terminal.line();
+        terminal.prose(
+          `${plural(open.length - refused, 'flip')}${refused > 0 ? `, ${countText(refused)} refused already` : ''}${decided > 0 ? `, ${countText(decided)} denied on purpose` : ''}.${names}`,
+        );
       }
-      await delay(FOLLOW_MS);
-      const latest = Math.max(0, ...next.map(({ lastSeen }) => lastSeen));
-      next = (
-        await api.get<{ flips: FlipShown[] }>('/v1/flips', {
-          ...query,
-          since: String(Math.max(0, latest - 1000)),
-        })
-      ).flips;
+      return flips.every(isDeniedOnPurpose) ? EXIT.done.code : EXIT.found.code;
     }
+    const ask = async (since: number) => (await api.call('flips.list', { query: { ...query, since } })).flips;
+    return followFlips(flips, ask, terminal, (flip) => {
+      if (json) terminal.json(flip);
+      else terminal.line(flipLine(flip));
+    });
   },
 };
 
+/** One flip as it is told while they are followed. */
+export function flipLine(flip: FlipShown): string {
+  const { from, to, action, before, after, count, lastSeen } = flip;
+  const line = `${new Date(lastSeen).toISOString().slice(11, 19)}  ${resultOf(flip)}  ${principalText(from)} -> ${to}  ${actionText(action)}  x${count}  ${verdictCell(before)} -> ${verdictCell(after)}`;
+  return printable(line);
+}
+
+/** The one trust domain of the workloads, whose names are then short; empty where there are several. */
+function domainOf(flips: readonly FlipShown[]): string {
+  const [first = '', ...others] = new Set(flips.map(({ to }) => trustDomainOf(to)));
+  return others.length === 0 ? first : '';
+}
+
+function callerName(from: Principal, domain: string): string {
+  return from.kind === 'workload' ? idName(from.id, domain) : principalText(from);
+}
+
 function resultOf({ refused, before, after }: FlipShown): string {
+  if (isDeniedOnPurpose({ after })) return refused ? 'refused on purpose' : 'denied on purpose';
   if (refused) return after.allowed ? 'REFUSED, target allows' : 'REFUSED';
   return before.allowed ? 'would be denied' : 'would be allowed';
 }

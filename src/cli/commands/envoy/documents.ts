@@ -1,6 +1,7 @@
 import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
-import type { CommandSpec, CommonOptions } from '../../command.ts';
+import type { CommandSpec } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { followChange, tellProgress } from '../../control/change.ts';
 import { EXIT } from '../../exit.ts';
 import { readText } from '../../files.ts';
@@ -9,19 +10,18 @@ import { readText } from '../../files.ts';
 const WAIT_MS = 5000;
 
 /** `interlock envoy apply`: which ports a workload's Envoys listen on, and whom they call. */
-export const envoyApplyCommand: CommandSpec<CommonOptions> = {
+export const envoyApplyCommand: CommandSpec<ApiOptions> = {
   name: 'envoy apply',
   args: '<file>',
   summary:
     'Give the control plane the Proxy document of a workload (spec.workload names it): its Envoys get their listeners and clusters from it.',
-  options: [],
+  options: [SERVER],
   example: 'interlock envoy apply cart-proxy.yaml',
   json: '{workload, progress: {confirmed: [{key, ms}], waiting: [{key, connected, fault?}]}}',
-  async run({ terminal }, [file = ''], { state, json }) {
-    const api = new Api(state);
-    const { workload, change } = await api.post<{ workload: string; change: string }>('/v1/proxies', {
-      yaml: readText(file),
-      file,
+  async run({ terminal }, [file = ''], { state, server, json }) {
+    const api = new Api({ state, server });
+    const { workload, change } = await api.call('envoy-proxies.apply', {
+      body: { yaml: readText(file), file },
     });
     const progress = await followChange(api, change, WAIT_MS);
     if (json) terminal.json({ workload, progress });
@@ -34,17 +34,17 @@ export const envoyApplyCommand: CommandSpec<CommonOptions> = {
 };
 
 /** `interlock envoy remove`: the Envoys of a workload listen no more. */
-export const envoyRemoveCommand: CommandSpec<CommonOptions> = {
+export const envoyRemoveCommand: CommandSpec<ApiOptions> = {
   name: 'envoy remove',
   args: '<workload>',
   summary: 'Take the Proxy document of a workload away: its Envoys stop listening.',
-  options: [],
+  options: [SERVER],
   example: 'interlock envoy remove spiffe://example.org/ns/shop/sa/cart',
   json: '{removed}',
-  async run({ terminal }, [workload = ''], { state, json }) {
+  async run({ terminal }, [workload = ''], { state, server, json }) {
     if (workload === '') throw new InterlockError('usage', 'envoy remove', 'name the workload');
-    const done = await new Api(state).post<{ removed: string }>('/v1/proxies/remove', {
-      workload: parseSpiffeId(workload),
+    const done = await new Api({ state, server }).call('envoy-proxies.remove', {
+      params: { workload: parseSpiffeId(workload) },
     });
     if (json) terminal.json(done);
     else terminal.prose(`${workload} has no Proxy document any more.`);

@@ -1,26 +1,13 @@
-import {
-  type CommandSpec,
-  type CommonOptions,
-  Option,
-  spiffeIdOption,
-  trustDomainOption,
-} from '../../command.ts';
+import type { Received } from '../../../api/index.ts';
+import { type CommandSpec, Option, spiffeIdOption, trustDomainOption } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { distanceText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { readText } from '../../files.ts';
 import type { Terminal } from '../../terminal.ts';
 
-interface Peer {
-  readonly trustDomain: string;
-  readonly endpointUrl: string;
-  readonly profile: string;
-  readonly authorities: number;
-  readonly sequence?: number;
-  readonly fetchedAt?: number;
-  readonly state: 'not_fetched' | 'failing' | 'stale' | 'fresh';
-  readonly lastFault?: { readonly message: string };
-}
+type Peer = Received<'federation.list'>['peers'][number];
 
 const STATE_WORDS: Readonly<Record<Peer['state'], string>> = {
   not_fetched: 'not fetched yet',
@@ -32,7 +19,7 @@ const STATE_WORDS: Readonly<Record<Peer['state'], string>> = {
 const JSON_SHAPE =
   '{trustDomain, endpointUrl, profile, endpointSpiffeId?, authorities, sequence?, fetchedAt?, nextAt, state: "not_fetched", "failing", "stale" or "fresh", isStale, failures, lastFault?}';
 
-interface AddOptions extends CommonOptions {
+interface AddOptions extends ApiOptions {
   readonly endpoint: string;
   readonly spiffeId?: string;
   readonly bundle?: string;
@@ -44,6 +31,7 @@ const add: CommandSpec<AddOptions> = {
   summary:
     'Fetch the bundle of another trust domain, keep it fresh, and give it to the workloads whose rules federate with it.',
   options: [
+    SERVER,
     new Option('--endpoint <url>', 'its bundle endpoint').makeOptionMandatory(),
     new Option(
       '--spiffe-id <id>',
@@ -56,29 +44,28 @@ const add: CommandSpec<AddOptions> = {
   ],
   example: 'interlock federation add other.example --endpoint https://other.example/bundle',
   json: JSON_SHAPE,
-  async run({ terminal, now }, [name = ''], { state, json, endpoint, spiffeId, bundle }) {
-    const peer = await new Api(state).put<Peer>('/v1/federation', {
-      trustDomain: trustDomainOption(name),
-      endpointUrl: endpoint,
-      profile: spiffeId === undefined ? 'https_web' : 'https_spiffe',
-      endpointSpiffeId: spiffeId,
-      bundle: bundle === undefined ? undefined : readText(bundle),
+  async run({ terminal, now }, [name = ''], { state, server, json, endpoint, spiffeId, bundle }) {
+    const peer = await new Api({ state, server }).call('federation.put', {
+      body: {
+        trustDomain: trustDomainOption(name),
+        endpointUrl: endpoint,
+        profile: spiffeId === undefined ? 'https_web' : 'https_spiffe',
+        endpointSpiffeId: spiffeId,
+        bundle: bundle === undefined ? undefined : readText(bundle),
+      },
     });
     return tell(terminal, [peer], now(), json);
   },
 };
 
-const list: CommandSpec<CommonOptions> = {
+const list: CommandSpec<ApiOptions> = {
   name: 'federation list',
   summary: 'List the federated trust domains, and how fresh their bundles are.',
-  options: [],
+  options: [SERVER],
   example: 'interlock federation list',
   json: `{peers: [${JSON_SHAPE}], children: [{trustDomain, agent}]}`,
-  async run({ terminal, now }, _args, { state, json }) {
-    const shown = await new Api(state).get<{
-      peers: Peer[];
-      children: { trustDomain: string; agent: string }[];
-    }>('/v1/federation');
+  async run({ terminal, now }, _args, { state, server, json }) {
+    const shown = await new Api({ state, server }).call('federation.list');
     if (json) {
       terminal.json(shown);
       return EXIT.done.code;
@@ -90,30 +77,32 @@ const list: CommandSpec<CommonOptions> = {
   },
 };
 
-const refresh: CommandSpec<CommonOptions> = {
+const refresh: CommandSpec<ApiOptions> = {
   name: 'federation refresh',
   args: '<trust-domain>',
   summary: 'Fetch the bundle of a trust domain now.',
-  options: [],
+  options: [SERVER],
   example: 'interlock federation refresh other.example',
   json: JSON_SHAPE,
-  async run({ terminal, now }, [name = ''], { state, json }) {
-    const peer = await new Api(state).post<Peer>(`/v1/federation/${encodeURIComponent(name)}/refresh`);
+  async run({ terminal, now }, [name = ''], { state, server, json }) {
+    const peer = await new Api({ state, server }).call('federation.refresh', {
+      params: { trustDomain: name },
+    });
     return tell(terminal, [peer], now(), json);
   },
 };
 
-const remove: CommandSpec<CommonOptions> = {
+const remove: CommandSpec<ApiOptions> = {
   name: 'federation remove',
   args: '<trust-domain>',
   summary: 'End the federation with a trust domain: its bundle is withdrawn from every workload.',
-  options: [],
+  options: [SERVER],
   example: 'interlock federation remove other.example',
   json: '{removed: trustDomain}',
-  async run({ terminal }, [name = ''], { state, json }) {
-    const done = await new Api(state).delete<{ removed: string }>(
-      `/v1/federation/${encodeURIComponent(name)}`,
-    );
+  async run({ terminal }, [name = ''], { state, server, json }) {
+    const done = await new Api({ state, server }).call('federation.remove', {
+      params: { trustDomain: name },
+    });
     if (json) terminal.json(done);
     else terminal.line(`removed    ${done.removed}`);
     return EXIT.done.code;

@@ -1,25 +1,14 @@
-import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import type { Received } from '../../../api/index.ts';
+import { type CommandSpec, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { distanceText, shortId } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { plural } from '../../words.ts';
 
-interface Svid {
-  readonly serial: string;
-  readonly kind: string;
-  readonly spiffeId: string;
-  readonly agent: string;
-  readonly rule: string;
-  readonly authority: string;
-  readonly authorityName?: string;
-  readonly issuedAt: number;
-  readonly notAfter: number;
-  readonly replacedBy?: string;
-  readonly droppedAt?: number;
-  readonly revokedAt?: number;
-}
+type Svid = Received<'identities.list'>['identities'][number];
 
-interface Options extends CommonOptions {
+interface Options extends ApiOptions {
   readonly id?: string;
   readonly agent?: string;
   readonly authority?: string;
@@ -34,6 +23,7 @@ export const identityListCommand: CommandSpec<Options> = {
   summary:
     'List the identities that are live: where each is held, until when, and which authority signed it.',
   options: [
+    SERVER,
     new Option('--id <id>', 'only this SPIFFE ID, or those that begin with it where it ends in "*"'),
     new Option('--agent <id>', 'only those held through this agent'),
     new Option('--authority <id>', 'only those that this authority signed'),
@@ -49,8 +39,8 @@ export const identityListCommand: CommandSpec<Options> = {
   ],
   example: 'interlock identity list --id "spiffe://example.org/ns/shop/*"',
   json: 'one a line: {serial, kind, spiffeId, agent, rule, authority, authorityName?, issuedAt, notAfter,\nreplacedBy?, droppedAt?, revokedAt?}',
-  async run({ terminal, now }, _args, { state, json, all, id, agent, authority, rule, kind }) {
-    const found = await everything(new Api(state), {
+  async run({ terminal, now }, _args, { state, server, json, all, id, agent, authority, rule, kind }) {
+    const found = await everything(new Api({ state, server }), {
       id,
       agent,
       authority,
@@ -88,11 +78,7 @@ function kindOf({ kind, revokedAt, replacedBy, droppedAt }: Svid): string {
 async function everything(api: Api, query: Record<string, string | undefined>): Promise<Svid[]> {
   const found: Svid[] = [];
   for (let after: string | undefined; ; ) {
-    const page = await api.get<{ identities: Svid[]; next?: string }>('/v1/identities', {
-      ...query,
-      after,
-      limit: '5000',
-    });
+    const page = await api.call('identities.list', { query: { ...query, after, limit: 5000 } });
     found.push(...page.identities);
     if (page.next === undefined) return found;
     after = page.next;

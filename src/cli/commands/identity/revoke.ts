@@ -1,10 +1,11 @@
 import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
-import { type CommandSpec, type CommonOptions, Option } from '../../command.ts';
+import { type CommandSpec, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
+import { type ApiOptions, SERVER } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import { plural, timeText } from '../../words.ts';
 
-interface Options extends CommonOptions {
+interface Options extends ApiOptions {
   readonly reason: string;
 }
 
@@ -15,6 +16,7 @@ export const identityRevokeCommand: CommandSpec<Options> = {
   summary:
     'Revoke an identity: its certificates are on the CRLs that agents get at once, and nothing is issued for it until it is allowed again. With a serial number, revoke that certificate alone.',
   options: [
+    SERVER,
     new Option(
       '--reason <words>',
       'for the audit log; a word of RFC 5280 such as keyCompromise also goes into the CRL',
@@ -22,10 +24,9 @@ export const identityRevokeCommand: CommandSpec<Options> = {
   ],
   example: 'interlock identity revoke spiffe://example.org/ns/shop/sa/cart --reason keyCompromise',
   json: '{certificates: number revoked}',
-  async run({ terminal }, [what = ''], { state, json, reason }) {
-    const done = await new Api(state).post<{ certificates: number }>('/v1/identities/revoke', {
-      ...target(what),
-      reason,
+  async run({ terminal }, [what = ''], { state, server, json, reason }) {
+    const done = await new Api({ state, server }).call('revocations.make', {
+      body: { ...target(what), reason },
     });
     if (json) terminal.json(done);
     else if (!what.startsWith('spiffe://')) terminal.line(`Revoked: the certificate ${what}.`);
@@ -41,37 +42,30 @@ export const identityRevokeCommand: CommandSpec<Options> = {
 };
 
 /** `interlock identity allow`: ends a revocation. */
-export const identityAllowCommand: CommandSpec<CommonOptions> = {
+export const identityAllowCommand: CommandSpec<ApiOptions> = {
   name: 'identity allow',
   args: '<id>',
   summary: 'Let a revoked identity have new SVIDs again. Its revoked certificates stay revoked.',
-  options: [],
+  options: [SERVER],
   example: 'interlock identity allow spiffe://example.org/ns/shop/sa/cart',
   json: '{allowed: id}',
-  async run({ terminal }, [id = ''], { state, json }) {
-    const done = await new Api(state).post<{ allowed: string }>('/v1/identities/allow', { spiffeId: id });
+  async run({ terminal }, [id = ''], { state, server, json }) {
+    const done = await new Api({ state, server }).call('revocations.end', { params: { spiffeId: id } });
     if (json) terminal.json(done);
     else terminal.line(`Allowed again: ${done.allowed}.`);
     return EXIT.done.code;
   },
 };
 
-interface Revoked {
-  readonly what: 'id' | 'serial';
-  readonly value: string;
-  readonly reason: string;
-  readonly at: number;
-}
-
 /** `interlock identity revoked`: what is revoked. */
-export const identityRevokedCommand: CommandSpec<CommonOptions> = {
+export const identityRevokedCommand: CommandSpec<ApiOptions> = {
   name: 'identity revoked',
   summary: 'List what is revoked: identities, and certificates that have not expired.',
-  options: [],
+  options: [SERVER],
   example: 'interlock identity revoked',
   json: '{revoked: [{what: "id" or "serial", value, authority, reason, at, until?}]}',
-  async run({ terminal }, _args, { state, json }) {
-    const shown = await new Api(state).get<{ revoked: Revoked[] }>('/v1/identities/revoked');
+  async run({ terminal }, _args, { state, server, json }) {
+    const shown = await new Api({ state, server }).call('revocations.list');
     if (json) terminal.json(shown);
     else {
       const rows = shown.revoked.map(({ what, value, reason, at }) => [

@@ -1,0 +1,140 @@
+import { X509Certificate, createPrivateKey } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { InterlockError, isInterlockError } from '../../access/index.ts';
+import type { ListenAddress } from '../../server/index.ts';
+import type { Context } from '../command.ts';
+import { EXIT } from '../exit.ts';
+import { printable } from '../terminal.ts';
+import { httpOptionsOf, serveOptionsOf, signInOf } from './serve-options.ts';
+import type { Settings } from './settings.ts';
+
+/** One look: its name, and what it found. Throws what is wrong. */
+export interface Check {
+  readonly name: string;
+  readonly run: () => Promise<string>;
+}
+
+/** Looks whether a control plane could start with these settings, and changes nothing. Gives the exit code. */
+export async function check(settings: Settings, state: string, { terminal, now }: Context): Promise<number> {
+  let failed = 0;
+  for (const { name, run } of await checksOf(settings, state, now)) {
+    try {
+      terminal.line(printable(`ok      ${name}: ${await run()}`));
+    } catch (error) {
+      if (!isInterlockError(error)) throw error;
+      failed++;
+      terminal.line(printable(`failed  ${name}: ${error.message}`));
+    }
+  }
+  return failed === 0 ? EXIT.done.code : EXIT.failed.code;
+}
+
+async function checksOf(settings: Settings, state: string, now: () => number): Promise<Check[]> {
+  const http = settings.http ?? { host: '127.0.0.1', port: 7080 };
+  const checks: Check[] = [
+    { name: 'state', run: () => checkState(state, settings) },
+    { name: 'settings', run: async () => (await serveOptionsOf(settings), 'every file can be read') },
+    { name: 'http', run: async () => checkHttp(settings) },
+    { name: 'agents port', run: () => checkPort(settings.listen ?? { host: '127.0.0.1', port: 8443 }) },
+    { name: 'http port', run: () => checkPort(http) },
+  ];
+  if (settings['sign-in'] !== undefined) checks.push({ name: 'sign-in', run: () => checkSignIn(settings) });
+  if (settings.endpoints !== undefined)
+    checks.push({ name: 'endpoints port', run: () => checkPort(settings.endpoints ?? http) });
+  for (const [cert, key] of [
+    ['http-tls-cert', 'http-tls-key'],
+    ['endpoint-cert', 'endpoint-key'],
+  ] as const)
+    if (settings[cert] !== undefined)
+      checks.push({ name: cert, run: async () => checkPair(settings, cert, key, now()) });
+  return checks;
+}
+
+async function checkState(state: string, settings: Settings): Promise<string> {
+  const { domainOf } = await import('../../server/index.ts');
+  if (existsSync(state) && (statSync(state).mode & 0o077) !== 0)
+    throw new InterlockError('state', state, `others may enter ${state}: chmod 0700 ${state}`);
+  const there = existsSync(state) ? await domainOf(state) : undefined;
+  const wanted = settings['trust-domain'];
+  if (there === undefined) {
+    if (settings.parent !== undefined) return `${state} will be a child of ${settings.parent}`;
+    if (wanted !== undefined) return `${state} will be set up for ${wanted}`;
+    throw new InterlockError(
+      'usage',
+      '--trust-domain',
+      `${state} holds no trust domain yet: name it with --trust-domain`,
+    );
+  }
+  if (wanted !== undefined && wanted !== there.trustDomain)
+    throw new InterlockError('conflict', state, `${state} holds ${there.trustDomain}, not ${wanted}`);
+  return `${state} holds ${there.trustDomain}`;
+}
+
+async function checkHttp(settings: Settings): Promise<string> {
+  const { httpNames } = await import('../../server/index.ts');
+  return `served as ${httpNames(await httpOptionsOf(settings))}`;
+}
+
+async function checkSignIn(settings: Settings): Promise<string> {
+  const { providerFault } = await import('../../server/index.ts');
+  const config = await signInOf(settings);
+  if (config?.oidc === undefined) return 'no provider';
+  const { issuer } = config.oidc;
+  const fault = await providerFault(config.oidc, config.clientSecret);
+  if (fault !== undefined) throw new InterlockError('unavailable', issuer, `${issuer}: ${fault}`);
+  return `${issuer} answers`;
+}
+
+/** Whether a port can be taken: it is, for a moment. */
+async function checkPort({ host, port }: ListenAddress): Promise<string> {
+  const server = createServer();
+  const opened = Promise.withResolvers<void>();
+  server.once('error', opened.reject);
+  server.listen({ host, port, exclusive: true }, opened.resolve);
+  try {
+    await opened.promise;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new InterlockError('io', `${host}:${port}`, `${host}:${port} cannot be taken: ${why}`, { cause });
+  }
+  await new Promise((closed) => server.close(closed));
+  return `${host}:${port} is free`;
+}
+
+type CertName = 'http-tls-cert' | 'endpoint-cert';
+type KeyName = 'http-tls-key' | 'endpoint-key';
+
+/** Whether a certificate and its key belong together, and the certificate is valid now. */
+async function checkPair(
+  settings: Settings,
+  certName: CertName,
+  keyName: KeyName,
+  now: number,
+): Promise<string> {
+  const { readText } = await import('../files.ts');
+  const certFile = settings[certName] ?? '';
+  const keyFile = settings[keyName] ?? '';
+  const certificate = read(certFile, 'certificate', () => new X509Certificate(readText(certFile)));
+  const key = read(keyFile, 'key', () => createPrivateKey(readText(keyFile)));
+  if (!certificate.checkPrivateKey(key))
+    throw new InterlockError('invalid_certificate', certFile, `${keyFile} is not the key of ${certFile}`);
+  if (certificate.validToDate.getTime() <= now)
+    throw new InterlockError('invalid_certificate', certFile, `${certFile} ended ${certificate.validTo}`);
+  if (certificate.validFromDate.getTime() > now)
+    throw new InterlockError(
+      'invalid_certificate',
+      certFile,
+      `${certFile} is valid only from ${certificate.validFrom}`,
+    );
+  return `${certificate.subjectAltName ?? certificate.subject}, until ${certificate.validToDate.toISOString().slice(0, 16)}Z`;
+}
+
+function read<T>(file: string, what: string, get: () => T): T {
+  try {
+    return get();
+  } catch (cause) {
+    if (isInterlockError(cause)) throw cause;
+    throw new InterlockError('invalid_certificate', file, `${file} holds no ${what} in PEM`, { cause });
+  }
+}

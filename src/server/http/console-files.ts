@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { extname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { newNonce, securityHeaders } from './headers.ts';
+
+/** Where the build of the console stands: beside the program's sources, or its build. */
+export const CONSOLE_DIR = fileURLToPath(new URL('../../../console/dist', import.meta.url));
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.ico': 'image/x-icon',
+  '.json': 'application/json',
+  '.map': 'application/json',
+  '.webmanifest': 'application/manifest+json',
+  '.woff2': 'font/woff2',
+  '.txt': 'text/plain; charset=utf-8',
+  '.wasm': 'application/wasm',
+};
+const ENCODINGS = [
+  ['br', '.br'],
+  ['gzip', '.gz'],
+] as const;
+/** Most bytes of one build: it is kept in memory. */
+const MAX_BYTES = 64 * 1024 * 1024;
+/** A name with a hash of its content in it never means another content. */
+const HASHED = /^\/assets\/.*-[A-Za-z0-9_-]{8,}\.[a-z0-9]+$/;
+
+interface ConsoleFile {
+  readonly type: string;
+  readonly etag: string;
+  readonly isHashed: boolean;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly encoded: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+}
+
+const NOT_BUILT = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Interlock</title></head>
+<body><h1>Interlock</h1>
+<p>The control plane is here; its console is not built. In the program's directory:</p>
+<pre>npm run build:console</pre>
+<p>Then start the control plane again. The command line and the <a href="/v1/openapi.json">API</a> work without it.</p>
+</body></html>
+`;
+
+/** The console's files, read once: what is not among them is not there, whatever a path says. */
+export class ConsoleFiles {
+  readonly #files: ReadonlyMap<string, ConsoleFile>;
+  readonly #page: string;
+  readonly isBuilt: boolean;
+
+  constructor(dir: string = CONSOLE_DIR) {
+    this.#files = readAll(dir);
+    const index = this.#files.get('/index.html');
+    this.isBuilt = index !== undefined;
+    this.#page = index === undefined ? NOT_BUILT : Buffer.from(index.bytes).toString();
+  }
+
+  /** The answer for a path, or undefined where nothing is there. A path of the console itself gives its page. */
+  answer(request: Request, path: string, isHttps: boolean): Response | undefined {
+    const file = path === '/index.html' ? undefined : this.#files.get(path);
+    if (file !== undefined) return fileAnswer(request, file);
+    const isPage = path === '/' || (request.headers.get('accept') ?? '').includes('text/html');
+    return isPage ? this.#pageAnswer(isHttps) : undefined;
+  }
+
+  /** The page says a nonce to its scripts, which they give to the styles that they make. */
+  #pageAnswer(isHttps: boolean): Response {
+    const nonce = newNonce();
+    const page = this.#page.replace('<head>', `<head>\n    <meta property="csp-nonce" nonce="${nonce}" />`);
+    return new Response(page, {
+      headers: {
+        ...securityHeaders(isHttps, nonce),
+        'content-type': 'text/html; charset=utf-8',
+        'cache-control': 'no-cache',
+      },
+    });
+  }
+}
+
+function fileAnswer(request: Request, { type, etag, isHashed, bytes, encoded }: ConsoleFile): Response {
+  const headers = new Headers({
+    'content-type': type,
+    'cache-control': isHashed ? 'public, max-age=31536000, immutable' : 'no-cache',
+    etag,
+    ...(encoded.size > 0 ? { vary: 'accept-encoding' } : {}),
+  });
+  if (request.headers.get('if-none-match') === etag) return new Response(null, { status: 304, headers });
+  const accepted = acceptedEncodings(request.headers.get('accept-encoding') ?? '');
+  for (const [encoding] of ENCODINGS) {
+    const body = accepted.has(encoding) ? encoded.get(encoding) : undefined;
+    if (body === undefined) continue;
+    headers.set('content-encoding', encoding);
+    headers.set('etag', `${etag.slice(0, -1)}-${encoding}"`);
+    return new Response(body, { headers });
+  }
+  return new Response(bytes, { headers });
+}
+
+function acceptedEncodings(header: string): ReadonlySet<string> {
+  return new Set(
+    header.split(',').flatMap((part) => {
+      const [name = '', ...params] = part
+        .trim()
+        .toLowerCase()
+        .split(/\s*;\s*/);
+      return params.some((param) => /^q=0(\.0*)?$/.test(param)) ? [] : [name];
+    }),
+  );
+}
+
+function readAll(dir: string): Map<string, ConsoleFile> {
+  const files = new Map<string, ConsoleFile>();
+  if (!existsSync(dir)) return files;
+  const raw = new Map<string, Uint8Array<ArrayBuffer>>();
+  let size = 0;
+  for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    // A link could lead out of the build.
+    if (!entry.isFile()) continue;
+    const file = join(entry.parentPath, entry.name);
+    const bytes = new Uint8Array(readFileSync(file));
+    size += bytes.byteLength;
+    if (size > MAX_BYTES) throw new TypeError(`the console in ${dir} has more than ${MAX_BYTES} bytes`);
+    raw.set(`/${relative(dir, file).split(sep).join('/')}`, bytes);
+  }
+  for (const [path, bytes] of raw) {
+    const type = TYPES[extname(path)];
+    if (type === undefined) continue;
+    const encoded = new Map(
+      ENCODINGS.flatMap(([encoding, ending]) => {
+        const packed = raw.get(`${path}${ending}`);
+        return packed === undefined ? [] : [[encoding, packed] as const];
+      }),
+    );
+    const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`;
+    files.set(path, { type, etag, isHashed: HASHED.test(path), bytes, encoded });
+  }
+  return files;
+}
