@@ -1,0 +1,27 @@
+import { useQuery } from '@tanstack/react-query';
+import { useMemo } from 'react';
+import { read } from '../api/query.ts';
+import { Empty, Loaded } from '../parts/states.tsx';
+import type { GraphAnswer } from './kinds.ts';
+import './map.css';
+import { EstateMap } from './estate-map.tsx';
+import { modelOf } from './model.ts';
+
+/** The map: the access graph of the estate. */
+export default function MapPage() {
+  const graph = useQuery(read('graph.get', { query: { by: 'workload' } }));
+  return <Loaded of={graph}>{(answer) => <Known answer={answer} />}</Loaded>;
+}
+
+function Known({ answer }: { readonly answer: GraphAnswer }) {
+  const model = useMemo(() => modelOf(answer), [answer]);
+  if (model.places.size === 0)
+    return (
+      <Empty
+        what="Nothing is on the map yet."
+        todo="Take in a recording, or let proxies and agents report what they see."
+        command="interlock observe FILE"
+      />
+    );
+  return <EstateMap model={model} />;
+}

@@ -1,0 +1,128 @@
+import { Select } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import type { Received } from '../../../src/api/index.ts';
+import { read } from '../api/query.ts';
+import { type Column, DataTable } from '../parts/data-table.tsx';
+import { AccessState, IdLink, Mark, When } from '../parts/marks.tsx';
+import { Empty, Loaded } from '../parts/states.tsx';
+import { verdictText } from '../parts/words.ts';
+
+type Access = Received<'accesses.list'>['accesses'][number];
+
+const columns = (end: 'from' | 'to'): readonly Column<Access>[] => [
+  {
+    key: 'other',
+    head: end === 'from' ? 'Caller' : 'Callee',
+    value: (row) => row[end],
+    cell: (row) => <IdLink id={row[end]} />,
+  },
+  {
+    key: 'action',
+    head: 'Action',
+    value: ({ text }) => text,
+    cell: ({ text }) => <code>{text}</code>,
+    isWide: true,
+  },
+  {
+    key: 'state',
+    head: 'State',
+    value: ({ state }) => state,
+    cell: ({ state }) => <AccessState state={state} />,
+  },
+  {
+    key: 'target',
+    head: 'By the target',
+    value: ({ target }) => (target === undefined ? '' : verdictText(target)),
+  },
+  {
+    key: 'authentication',
+    head: 'Authenticated',
+    value: ({ authentication }) => authentication,
+    cell: ({ authentication }) =>
+      authentication === 'plaintext' ? (
+        <Mark is="plaintext">plain text</Mark>
+      ) : authentication === 'mutual' ? (
+        'both ends'
+      ) : (
+        <span className="dim">not known</span>
+      ),
+  },
+  {
+    key: 'views',
+    head: 'Views',
+    value: ({ views }) => views.join(', '),
+    cell: ({ views }) => <Views views={views} />,
+  },
+  {
+    key: 'count',
+    head: 'Calls',
+    value: ({ count }) => count,
+    cell: ({ count }) => count.toLocaleString('en'),
+    isNumber: true,
+  },
+  { key: 'days', head: 'Days', value: ({ days }) => days, isNumber: true },
+  { key: 'instances', head: 'Instances', value: ({ instances }) => instances.length, isNumber: true },
+  {
+    key: 'firstSeen',
+    head: 'First',
+    value: ({ firstSeen }) => firstSeen,
+    cell: ({ firstSeen }) => <When at={firstSeen} />,
+    isNumber: true,
+  },
+  {
+    key: 'lastSeen',
+    head: 'Last',
+    value: ({ lastSeen }) => lastSeen,
+    cell: ({ lastSeen }) => <When at={lastSeen} />,
+    isNumber: true,
+  },
+];
+
+const VIEWS = ['possible', 'declared', 'observed', 'authorized'] as const;
+
+/** The views that have it, each by its first letter in a place of its own. */
+function Views({ views }: Pick<Access, 'views'>) {
+  return (
+    <code title={views.join(', ')} aria-label={views.join(', ')} role="img">
+      {VIEWS.map((view) => (views.includes(view) ? view[0]?.toUpperCase() : '·')).join('')}
+    </code>
+  );
+}
+
+/** Every access to or from a workload, with its evidence. */
+export function Accesses({ workload }: { readonly workload: string }) {
+  const [end, setEnd] = useState<'from' | 'to'>('from');
+  const filter = end === 'from' ? { to: workload } : { from: workload };
+  const accesses = useQuery(read('accesses.list', { query: { ...filter, limit: 10_000 } }));
+  return (
+    <Loaded of={accesses}>
+      {(data) => (
+        <>
+          <DataTable
+            name={`accesses-${end}`}
+            rows={data.accesses}
+            columns={columns(end)}
+            keyOf={({ id }) => id}
+            order={{ key: 'count', isDown: true }}
+          >
+            <Select
+              size="xs"
+              w={130}
+              aria-label="Direction"
+              value={end}
+              onChange={(value) => setEnd(value === 'to' ? 'to' : 'from')}
+              data={[
+                { value: 'from', label: 'to it' },
+                { value: 'to', label: 'by it' },
+              ]}
+            />
+          </DataTable>
+          {data.accesses.length === 0 ? (
+            <Empty what="No access is known." todo="It shows up as soon as it was seen or is declared." />
+          ) : null}
+        </>
+      )}
+    </Loaded>
+  );
+}

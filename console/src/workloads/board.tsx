@@ -1,0 +1,78 @@
+import type { Received } from '../../../src/api/index.ts';
+import { IdLink, Mark, Stage } from '../parts/marks.tsx';
+
+export type Workload = Received<'workloads.list'>['workloads'][number];
+
+const COLUMNS = ['none', 'draft', 'shadow', 'canary', 'enforced', 'released'] as const;
+/** A column shows so many, those with something open first; the table has them all. */
+const MOST = 100;
+
+/** Where a workload stands. A release lies over its stage. */
+export const columnOf = ({ released, stage }: Workload) =>
+  released === undefined ? (stage ?? 'none') : 'released';
+
+const openIn = ({ flips, doubts = 0, behind }: Workload) => flips + doubts + behind;
+
+/** A column for each stage. */
+export function Board({
+  workloads,
+  isTall,
+}: {
+  readonly workloads: readonly Workload[];
+  readonly isTall: boolean;
+}) {
+  const by = Map.groupBy(workloads, columnOf);
+  return (
+    <div className="board" role="region" aria-label="Board by stage" tabIndex={0}>
+      {COLUMNS.map((column) => {
+        const own = (by.get(column) ?? []).toSorted((a, b) => openIn(b) - openIn(a));
+        return (
+          <section
+            key={column}
+            aria-label={column === 'none' ? 'no policy' : column}
+            tabIndex={0}
+            style={isTall ? { maxHeight: 'calc(100vh - 130px)' } : {}}
+          >
+            <header>
+              <h2>
+                {column === 'released' ? (
+                  <Mark is="denied">released</Mark>
+                ) : (
+                  <Stage stage={column === 'none' ? undefined : column} />
+                )}
+              </h2>
+              <span className="dim">{own.length}</span>
+            </header>
+            <ul>
+              {own.slice(0, MOST).map((workload) => (
+                <li key={workload.id}>
+                  <Card {...workload} />
+                </li>
+              ))}
+            </ul>
+            {own.length > MOST ? (
+              <span className="dim">and {own.length - MOST} more in the table</span>
+            ) : null}
+          </section>
+        );
+      })}
+    </div>
+  );
+}
+
+function Card({ id, tier, share, stage, flips, doubts = 0, plaintext }: Workload) {
+  return (
+    <>
+      <div className="row spread" style={{ flexWrap: 'nowrap' }}>
+        <IdLink id={id} />
+        <span className="dim">{stage === 'canary' ? `${Math.round((share ?? 0) * 100)} %` : ''}</span>
+      </div>
+      <div className="row" style={{ fontSize: 12, columnGap: 10, rowGap: 0 }}>
+        {tier === 'standard' ? null : <span>{tier}</span>}
+        {flips > 0 ? <Mark is="would-deny">{flips} flips</Mark> : null}
+        {doubts > 0 ? <span>{doubts} doubts</span> : null}
+        {plaintext > 0 ? <Mark is="plaintext">{plaintext} plain text</Mark> : null}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,103 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { missing, seriousViolations, SHOTS, signIn, startBrowser } from './browser.ts';
+import { Shop } from './shop.ts';
+
+const why = missing();
+if (why !== undefined) console.log(`The red button's browser tests are left out: ${why}.`);
+
+describe.skipIf(why !== undefined)('the red button', () => {
+  let shop: Shop;
+  let browser: Browser;
+  let page: Page;
+
+  beforeEach(async () => {
+    shop = await Shop.open();
+    browser = await startBrowser();
+    ({ page } = await signIn(browser, shop));
+    await page.goto(`${shop.origin}/release`);
+    await page.getByText('Nothing is denied any more at').waitFor();
+  });
+  afterEach(async () => {
+    await browser.close();
+    await shop.close();
+  });
+
+  const releases = async () => (await shop.call('releases.list', {}))['releases'];
+  const button = () => page.getByRole('button', { name: /^Release everything/ });
+
+  test('on a phone is held, and shows who confirmed, who has not, and how to arm', async () => {
+    shop.silent.add('payment-a');
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.getByText('wrong denials').click();
+    const box = await button().boundingBox();
+    if (box === null) throw new TypeError('the button is not on the page');
+    // Reached without scrolling, and large enough for a thumb.
+    expect(box.y + box.height).toBeLessThan(844);
+    expect(box.height).toBeGreaterThan(48);
+    await page.screenshot({ path: `${SHOTS}release-phone.png` });
+    await page.mouse.move(box.x + 50, box.y + 20);
+    await page.mouse.down();
+    await page.getByText(/of 10 proxies confirmed/).waitFor();
+    await page.mouse.up();
+    await page.getByText('9 of 10 proxies confirmed').waitFor();
+    await page.getByText('has not answered yet').waitFor();
+    await page.getByText('Enforcement is off: everything').waitFor();
+    expect(await seriousViolations(page)).toEqual([]);
+    await page.screenshot({ path: `${SHOTS}released-phone.png`, fullPage: true });
+    await page.setViewportSize({ width: 1280, height: 800 });
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: `${SHOTS}released-1280-${colorScheme}.png` });
+    }
+    expect(await releases()).toMatchObject([{ scope: { kind: 'all' }, reason: 'wrong denials' }]);
+    await page.getByRole('button', { name: 'Arm', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Arm' }).click();
+    await page.getByText('None: every policy is enforced').waitFor();
+    expect(await releases()).toEqual([]);
+  });
+
+  test('does nothing by a click, and nothing without a reason', async () => {
+    await button().focus();
+    await page.keyboard.down('Space');
+    await page.keyboard.up('Space');
+    expect(await button().getAttribute('aria-disabled')).toBe('true');
+    await page.getByLabel('Reason').fill('outage');
+    await button().click();
+    await button().dblclick();
+    await button().press('Enter');
+    // What a screen reader does: a click that nobody held. Once is not enough.
+    await button().evaluate((each: { click(): void }) => each.click());
+    await page.getByText('Click once more').waitFor();
+    expect(await releases()).toEqual([]);
+    await page
+      .getByRole('button', { name: /Click once more/ })
+      .evaluate((each: { click(): void }) => each.click());
+    await page.getByText('10 of 10 proxies confirmed').waitFor();
+    expect(await releases()).toMatchObject([{ reason: 'outage' }]);
+  });
+
+  test('is held by the keyboard alone', async () => {
+    await page.getByLabel('Reason').fill('outage');
+    await button().focus();
+    await page.keyboard.down('Space');
+    await page.getByText('10 of 10 proxies confirmed').waitFor();
+    await page.keyboard.up('Space');
+    expect(await releases()).toMatchObject([{ scope: { kind: 'all' } }]);
+  });
+
+  test('is said to be out of date when the control plane is gone', async () => {
+    await page.getByText('live', { exact: true }).waitFor();
+    await shop.serving.close();
+    await page.getByText('not live').waitFor();
+    await page.screenshot({ path: `${SHOTS}not-live.png` });
+    expect(await page.getByText('live', { exact: true }).count()).toBe(0);
+  });
+
+  test('is drilled without a release', async () => {
+    await page.getByRole('button', { name: 'Run a drill' }).click();
+    await page.getByText('Drill: 10 of 10 proxies confirmed').waitFor();
+    expect(await releases()).toEqual([]);
+    expect((await shop.call('releases.list', {}))['drills']).toMatchObject([{ points: 10, confirmed: 10 }]);
+  });
+});
