@@ -1,8 +1,9 @@
 // A real control plane in a process of its own, for the benchmarks that need one: started, asked over its API's socket,
 // stopped. Run by itself it is that process: `identity-plane.ts STATE`.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import {
   API_SOCKET,
@@ -12,6 +13,7 @@ import {
   serveIdentity,
 } from '../src/server/index.ts';
 import { ended } from './identity-parts.ts';
+import type { Program } from './identity-program.ts';
 
 export const TRUST_DOMAIN = 'example.org';
 
@@ -36,13 +38,51 @@ export async function startPlane(state: string, nodeOptions: readonly string[] =
     child.once('message', (message) => resolve((message as { port: number }).port));
     child.once('exit', (code) => reject(new Error(`the control plane ended with ${code}`)));
   });
+  return planeOf(child, port, state);
+}
+
+/** Starts the command itself, as it is installed: `interlock authority serve`, with a fresh state directory. */
+export async function startProgramPlane(
+  { main }: Program,
+  state: string,
+  nodeOptions: readonly string[] = [],
+): Promise<Plane> {
+  const authority = [...nodeOptions, main, 'authority'];
+  const made = spawnSync(
+    process.execPath,
+    [...authority, 'init', '--trust-domain', TRUST_DOMAIN, '--state', state],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
+  if (made.status !== 0) throw new Error('interlock authority init has failed');
+  const child = spawn(
+    process.execPath,
+    [...authority, 'serve', '--state', state, '--listen', '127.0.0.1:0', '--json'],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`the control plane ended with ${code}`)));
+    createInterface(child.stderr).on('line', (line) => {
+      // A warning of Node's, not a line of the log.
+      if (!line.startsWith('{')) return console.error(line);
+      // The log of the command: {level, time, msg, ...}; of all lines only that of the start has a port.
+      const { port, level, msg } = JSON.parse(line) as { port?: number; level: string; msg: string };
+      if (port !== undefined) resolve(port);
+      else if (level === 'error') console.error(msg);
+    });
+  });
+  return planeOf(child, port, state);
+}
+
+function planeOf(child: ChildProcess, port: number, state: string): Plane {
   const socketPath = join(state, API_SOCKET);
   const plane: Plane = {
     address: `127.0.0.1:${port}`,
     pid: child.pid ?? 0,
     call: (method, path, body) => call(socketPath, method, path, body),
     async token(agent) {
-      const made = await plane.call<{ token: string }>('POST', '/v1/agents/tokens', {
+      const made = await plane.call<{ token: string }>('POST', '/v1/join-tokens', {
         agent,
         ttlMs: 600_000,
       });

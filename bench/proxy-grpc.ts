@@ -90,7 +90,7 @@ async function proxies(program: number): Promise<number> {
   const counters = newCounters();
   const context = {
     verdicts,
-    recorder: { record: () => {}, plaintext: () => {} },
+    recorder: { record: () => {}, plaintext: () => {}, unreached: () => {} },
     clock,
     timeouts,
     counters,

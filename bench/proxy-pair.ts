@@ -70,7 +70,7 @@ const shared = {
 const enforced = [policyOf(Number(rules))];
 const ruled = new Verdicts();
 ruled.replace([{ workload: DB, authentication: 'strict', stage: 'enforced', enforced, target: enforced }]);
-const recorder = { record() {}, plaintext() {} };
+const recorder = { record() {}, plaintext() {}, unreached() {} };
 const at = (offset: number) => ({ host: '127.0.0.1', port: Number(first) + offset });
 const uplinks = new Uplinks({ sources: new Map([[WEB, viewOf('web')]]), ...shared });
 const forward = { host: '127.0.0.1', port: Number(program) };

@@ -20,6 +20,9 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
     'the built-in proxy against HAProxy: requests, bytes, new connections, added latency, the price of rules',
   'proxy-grpc': 'gRPC unary calls through two proxies, against the same client and server without them',
   'xds-streams': 'one change to 1,000 connected xDS streams, to the last confirmation',
+  store:
+    'PostgreSQL against SQLite: commits with audit entries, live batches; a commit heard by another replica',
+  api: 'pages of 10,000 accesses, the graph and the workloads over HTTP, against bytes held ready',
   'identity-taint': '10,000 SVIDs of a tainted authority replaced, nobody without a valid one',
 };
 

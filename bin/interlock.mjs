@@ -12,10 +12,19 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = join(root, 'src', 'cli', 'main.ts');
 const main = existsSync(source) ? source : join(root, 'dist', 'cli', 'main.js');
 const REQUIRED_MAJOR = 26;
+const asked = process.argv.slice(2);
+// A control plane lives long and has thousands of streams: V8 would give its young generation 64 MB.
+const isControlPlane = asked[0] === 'up' || (asked[0] === 'authority' && asked[1] === 'serve');
+const flags = isControlPlane ? ['--max-semi-space-size=8'] : [];
+const hasFlags = flags.every((flag) => process.execArgv.includes(flag));
 
-if (Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR) {
+const isRequired = Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR;
+if (isRequired && (hasFlags || typeof process.execve !== 'function')) {
   keepCompiled(root);
   await import(main);
+} else if (isRequired) {
+  const args = [...process.execArgv, ...flags, fileURLToPath(import.meta.url), ...asked];
+  process.execve(process.execPath, [process.execPath, ...args], process.env);
 } else {
   let runtime;
   try {
@@ -31,7 +40,7 @@ if (Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR) {
     );
     process.exit(1);
   }
-  const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const args = [...flags, fileURLToPath(import.meta.url), ...asked];
   // In the place of this process where that can be done; else beside it, with its signals passed on.
   if (typeof process.execve === 'function') process.execve(runtime, [runtime, ...args], process.env);
   const child = spawn(runtime, args, { stdio: 'inherit' });
