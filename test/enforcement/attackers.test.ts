@@ -9,7 +9,17 @@ import { authorizeAny, connectMtls, X509Source, type X509View } from '../../src/
 import { forgeLeaf, type Stolen, stolenKey, viewOf } from '../identity/forge.ts';
 import { Opened, Plane } from '../identity/harness.ts';
 import { idOf, Program, type RunningProxy, startProxy } from './processes.ts';
-import { Estate, eventually, type FlipShown, noShop, policyOf, RULES, type Service, USERS } from './shop.ts';
+import {
+  type Denied,
+  Estate,
+  eventually,
+  type FlipShown,
+  noShop,
+  policyOf,
+  RULES,
+  type Service,
+  USERS,
+} from './shop.ts';
 
 const opened = new Opened();
 afterAll(() => opened.close());
@@ -48,6 +58,8 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
   let catalogue: { readonly program: Program; readonly proxy: RunningProxy };
   let store: { readonly program: Program; readonly proxy: RunningProxy };
   let good: X509Source;
+  /** Refusals of callers without an identity when the test began. */
+  let known: { readonly catalogue: number; readonly store: number };
   let seen: readonly (readonly string[])[];
 
   const port = ({ proxy }: typeof catalogue) => proxy.inbound[0] ?? 0;
@@ -62,16 +74,14 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
     opened.later(() => socket.destroy());
     return socket;
   }
-  const ofAddress = ({ from }: FlipShown) => from.kind === 'unauthenticated' && from.from === '127.0.0.1';
-  /** Refusals of each kind that the evidence had when the test began. */
-  let known: ReadonlyMap<Service, readonly FlipShown[]>;
-  const refusals = (flips: readonly FlipShown[], fits: (flip: FlipShown) => boolean) =>
-    flips.filter((flip) => flip.refused && fits(flip)).reduce((sum, { count }) => sum + count, 0);
-  /** Waits until the evidence has a refusal more than when the test began. */
-  async function recorded(service: Service, fits: (flip: FlipShown) => boolean): Promise<void> {
-    const before = refusals(known.get(service) ?? [], fits);
-    await eventually(
-      async () => refusals(await estate.flips(service), fits) > before,
+  const ofAddress = ({ from }: Denied) => from === 'unauthenticated:127.0.0.1';
+  /** Waits until the evidence has a refusal more than `known`, the count before. */
+  async function recorded(service: Service, fits: (access: Denied) => boolean, known = 0): Promise<number> {
+    return eventually(
+      async () => {
+        const now = await estate.denials(service, fits);
+        return now > known ? now : undefined;
+      },
       `a refusal at ${service}`,
       () => estate.flips(service),
     );
@@ -109,10 +119,10 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
 
   beforeEach(async () => {
     seen = [await catalogue.program.seen(), await store.program.seen()];
-    known = new Map([
-      ['catalogue', await estate.flips('catalogue')],
-      ['store', await estate.flips('store')],
-    ]);
+    known = {
+      catalogue: await estate.denials('catalogue', ofAddress),
+      store: await estate.denials('store', ofAddress),
+    };
   });
 
   /** Nothing has reached the programs since the test began. */
@@ -141,7 +151,7 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
     expect(answer).not.toContain('HTTP');
     expect(answer.length).toBeLessThan(16);
     await catalogue.proxy.log.lineFrom(from, 'refused', 'no mutual TLS', '127.0.0.1:');
-    await recorded('catalogue', (flip) => ofAddress(flip) && flip.action.kind === 'tcp');
+    await recorded('catalogue', ofAddress, known.catalogue);
     await unreached();
   });
 
@@ -152,7 +162,7 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
     socket.write('hello');
     expect(await all(socket)).toBe('');
     await store.proxy.log.lineFrom(from, 'refused', 'the peer sent no certificate', '127.0.0.1:');
-    await recorded('store', ofAddress);
+    await recorded('store', ofAddress, known.store);
     await unreached();
   });
 
@@ -230,8 +240,8 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
       await target.proxy.log.lineFrom(from, 'refused', OUTSIDE);
     }
     // Not as web, whom the leaf names: what it says of itself is not proven.
-    await recorded('catalogue', ofAddress);
-    await recorded('store', ofAddress);
+    await recorded('catalogue', ofAddress, known.catalogue);
+    await recorded('store', ofAddress, known.store);
     await unreached();
   });
 
@@ -243,14 +253,14 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
     before.write(`${header}hello`);
     expect(await all(before)).not.toContain('hello');
     await store.proxy.log.lineFrom(from, 'refused', 'no mutual TLS');
-    await recorded('store', ofAddress);
+    await recorded('store', ofAddress, known.store);
     // Inside TLS, from one who may call, but not speak for others.
     const at = linesOf(store);
     const inside = await mutual(store, good);
     inside.write(`${header}hello`);
     expect(await all(inside)).toBe('');
     await store.proxy.log.lineFrom(at, 'refused', 'a PROXY header of a peer that is not trusted with one');
-    await recorded('store', ({ from: { id } }) => id === idOf('web'));
+    await recorded('store', ({ from }) => from === idOf('web'));
     const told = linesOf(catalogue);
     const http = await mutual(catalogue, good);
     http.write(header + REQUEST);
@@ -275,7 +285,7 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
     const socket = plain(catalogue);
     socket.write(REQUEST);
     expect(await all(socket)).toMatch(/^HTTP\/1\.1 403 /);
-    await recorded('catalogue', (flip) => ofAddress(flip) && flip.action.path === '/items');
+    await recorded('catalogue', (access) => ofAddress(access) && access.action.path === '/items');
     const told = await estate.run(3, 'preflight', 'strict', idOf('catalogue'));
     expect(told).toMatch(/plaintext +FAILED +1 in the last day +.*127\.0\.0\.1/);
     await estate.run(0, 'authentication', idOf('catalogue'), 'strict');

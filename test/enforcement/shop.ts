@@ -135,6 +135,12 @@ export class Estate {
     return (await this.plane.api.get<{ flips: FlipShown[] }>('/v1/flips', query)).flips;
   }
 
+  /** How often what fits was refused at a service, by the evidence: at the handshake, or by the rules. */
+  async denials(to: Service, fits: (access: Denied) => boolean): Promise<number> {
+    const { accesses } = await this.plane.api.call('accesses.list', { query: { to: idOf(to) } });
+    return accesses.filter(fits).reduce((sum, { outcomes }) => sum + outcomes.denied, 0);
+  }
+
   /** A flip that fits, as soon as there is one. */
   flip(to: Service, fits: (flip: FlipShown) => boolean): Promise<FlipShown> {
     const what = `a flip at ${to}`;
@@ -144,6 +150,12 @@ export class Estate {
       () => this.flips(to),
     );
   }
+}
+
+/** An access as far as tests look at who wanted what. */
+export interface Denied {
+  readonly from: string;
+  readonly action: { readonly kind: string; readonly path?: string };
 }
 
 /** A policy for a service, as YAML: who may call it, with which rules. */

@@ -18,7 +18,7 @@ export function Neighbours({
       {neighbours.length === 0 ? (
         <div className="dim">Nobody that is known.</div>
       ) : (
-        <table className="data">
+        <table className="data narrow">
           <thead>
             <tr>
               <th>Workload</th>
