@@ -246,7 +246,7 @@ describe('HTTP/2 between proxies', () => {
     const app = await httpApp('');
     const near = await outboundHttp2((await inbound(app.address)).port);
     expect((await ask(h2c(near.port), { ':path': '/' })).status).toBe(503);
-    expect(near.log[0]?.event).toBe('bad-answer');
+    expect(near.log[0]?.event).toBe('unreachable');
   });
 
   it('answers 504 where the program says nothing for too long', async () => {

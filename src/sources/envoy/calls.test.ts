@@ -143,7 +143,7 @@ describe("how a call ended, in Envoy's access log", () => {
     ],
     ['failed', { method: null, path: null, protocol: null, response_code: 0, response_flags: 'UF,URX' }],
     [
-      'ok',
+      'error',
       {
         method: null,
         path: null,
