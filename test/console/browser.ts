@@ -60,6 +60,9 @@ interface Violation {
 
 /** What axe finds to be serious or worse, as sentences. */
 export async function seriousViolations(page: Page): Promise<string[]> {
+  // Colours are judged where they come to rest, not on their way from dark to light.
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await page.evaluate('Promise.allSettled(document.getAnimations().map(({ finished }) => finished))');
   // By the debugger's protocol: the page's own policy takes no script from elsewhere.
   await page.evaluate(readFileSync(AXE, 'utf8'));
   const violations = await page.evaluate<Violation[]>(
