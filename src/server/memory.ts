@@ -8,7 +8,7 @@ import type { Timers } from './timers.ts';
 const LOOK_MS = 5000;
 const GROWN_BYTES = 32 * 2 ** 20;
 /** The share of the time since the last look that the thread may have been busy, for it to have a moment to spare. */
-const IDLE = 0.1;
+const IDLE = 0.25;
 
 export interface MemoryOptions {
   readonly timers: Timers;

@@ -1,4 +1,5 @@
 import { constants } from 'node:crypto';
+import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { ServerCredentials } from '@grpc/grpc-js';
@@ -63,7 +64,11 @@ const STRANGER_MS = 60_000;
  */
 export class AgentListener {
   readonly #options: ListenerOptions;
+  readonly #tcp: TcpServer;
+  /** Makes TLS of the connections of {@link #tcp}; listens nowhere itself. */
   readonly #tls: TlsServer;
+  /** Connections that have said nothing yet. */
+  readonly #silent = new Set<Socket>();
   readonly #peers = new Map<string, Peer>();
   #next = 1;
   #strangers = 0;
@@ -89,14 +94,37 @@ export class AgentListener {
       if (error.code === 'ECONNRESET') options.onLeft?.();
       else options.onRefused(socket.remoteAddress ?? 'unknown', error.message);
     });
+    this.#tcp = createTcpServer((socket) => this.#hear(socket));
+  }
+
+  /**
+   * Hands a connection to TLS with the first bytes of its handshake already read. Node gives TLS a buffer of 64 KB for each
+   * connection where the first bytes come from the system, and of 16 KB where they are handed over, and keeps it for as long as
+   * the connection lives: with 2,000 proxies that is 94 MB.
+   */
+  #hear(socket: Socket): void {
+    const forget = () => this.#silent.delete(socket);
+    const leave = () => socket.destroy();
+    this.#silent.add(socket);
+    socket.once('close', forget);
+    socket.on('error', leave);
+    socket.setTimeout(HANDSHAKE_MS, leave);
+    socket.once('readable', () => {
+      forget();
+      socket.setTimeout(0, leave);
+      socket.off('error', leave).off('close', forget);
+      // It has ended without a word.
+      if (socket.readableLength === 0) socket.destroy();
+      else this.#tls.emit('connection', socket);
+    });
   }
 
   /** Starts to listen and gives the port. Throws `io`. */
   async listen(): Promise<number> {
     const { host, port } = this.#options;
     const opened = Promise.withResolvers<void>();
-    this.#tls.once('error', opened.reject);
-    this.#tls.listen({ host, port, backlog: 2048 }, opened.resolve);
+    this.#tcp.once('error', opened.reject);
+    this.#tcp.listen({ host, port, backlog: 2048 }, opened.resolve);
     try {
       await opened.promise;
     } catch (cause) {
@@ -105,7 +133,7 @@ export class AgentListener {
         cause,
       });
     }
-    const address = this.#tls.address();
+    const address = this.#tcp.address();
     return typeof address === 'object' && address !== null ? address.port : port;
   }
 
@@ -125,12 +153,13 @@ export class AgentListener {
 
   /** Takes no more connections; the open ones stay. */
   stopListening(): void {
-    this.#tls.close();
+    this.#tcp.close();
   }
 
   /** Ends every connection. */
   closeAll(): void {
-    this.#tls.close();
+    this.#tcp.close();
+    for (const socket of this.#silent) socket.destroy();
     for (const peer of this.#peers.values()) peer.close();
   }
 
