@@ -1,8 +1,9 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
 import { authorizeAny, type Peer, sameTrust, type X509State, type X509View } from '../../workload/index.ts';
 import { blocksOf, isWithin } from '../addresses.ts';
+import { addressOf, listen } from '../listen.ts';
 import { type ProxyHeader, readProxyHeader } from '../proxy-protocol/index.ts';
 import { DEFAULT_LIMITS, type Limits } from '../settings.ts';
 import { Acceptor } from '../tls/acceptor.ts';
@@ -84,23 +85,15 @@ export class InboundListener {
   }
 
   /** Starts to listen. Rejects with the system's error. */
-  static open(options: InboundOptions): Promise<InboundListener> {
+  static async open(options: InboundOptions): Promise<InboundListener> {
     const listener = new InboundListener(options);
-    const { host, port } = options.route.listen;
-    return new Promise((resolve, reject) => {
-      listener.#server.once('error', reject);
-      listener.#server.listen({ host, port, backlog: 4096 }, () => {
-        listener.#server.off('error', reject);
-        resolve(listener);
-      });
-    });
+    await listen(listener.#server, options.route.listen);
+    return listener;
   }
 
   /** Where it listens, with the port that the system chose where 0 was asked for. */
   get address(): Address {
-    // A server that listens on a port has an address with one.
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+    return addressOf(this.#server);
   }
 
   /** Connections that are open. */

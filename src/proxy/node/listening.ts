@@ -1,4 +1,5 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import { addressOf, listen } from '../listen.ts';
 import { DEFAULT_LIMITS } from '../settings.ts';
 import type { Address } from '../types.ts';
 
@@ -34,7 +35,7 @@ export class Listening {
   }
 
   /** Starts to listen; `onSocket` never rejects. Rejects with the system's error. */
-  static open(
+  static async open(
     at: Address,
     pauseOnConnect: boolean,
     onSocket: (socket: Socket) => Promise<void>,
@@ -42,21 +43,13 @@ export class Listening {
     onFault: (error: Error) => void,
   ): Promise<Listening> {
     const listening = new Listening(pauseOnConnect, onSocket, onBusy);
-    const server = listening.#server;
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: at.host, port: at.port, backlog: 4096 }, () => {
-        server.off('error', reject);
-        server.on('error', onFault);
-        resolve(listening);
-      });
-    });
+    await listen(listening.#server, at);
+    listening.#server.on('error', onFault);
+    return listening;
   }
 
   get address(): Address {
-    // A server that listens on a port has an address with one.
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+    return addressOf(this.#server);
   }
 
   /** Connections that wait to be handed on. */

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { SpiffeId } from '../../access/index.ts';
 import type { Clock } from '../../workload/index.ts';
 import type { Counters } from '../counters.ts';
@@ -11,6 +11,7 @@ import type { Timeouts } from '../settings.ts';
 import { readFast } from '../tcp/fast-read.ts';
 import { pump } from '../tcp/pump.ts';
 import { plainAddress } from '../addresses.ts';
+import { addressOf, listen } from '../listen.ts';
 import type { AccessRecorder, Address, OutboundRoute } from '../types.ts';
 import type { Uplinks } from './uplinks.ts';
 import type { OutboundGuard } from './users.ts';
@@ -74,23 +75,15 @@ export class OutboundListener {
   }
 
   /** Starts to listen. Rejects with the system's error. */
-  static open(options: OutboundOptions): Promise<OutboundListener> {
+  static async open(options: OutboundOptions): Promise<OutboundListener> {
     const listener = new OutboundListener(options);
-    const { host, port } = options.route.listen;
-    return new Promise((resolve, reject) => {
-      listener.#server.once('error', reject);
-      listener.#server.listen({ host, port, backlog: 4096 }, () => {
-        listener.#server.off('error', reject);
-        resolve(listener);
-      });
-    });
+    await listen(listener.#server, options.route.listen);
+    return listener;
   }
 
   /** Where it listens. */
   get address(): Address {
-    // A server that listens on a port has an address with one.
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+    return addressOf(this.#server);
   }
 
   get size(): number {
