@@ -51,18 +51,21 @@ export class InterlockError extends Error {
   readonly code: ErrorCode;
   readonly subject: string;
   readonly place: Place | undefined;
+  /** For programs: plain data beside the message, which a problem document carries as further fields (RFC 9457, 3.2). */
+  readonly details: Readonly<Record<string, unknown>> | undefined;
 
   constructor(
     code: ErrorCode,
     subject: string,
     message: string,
-    options: { cause?: unknown; place?: Place } = {},
+    options: { cause?: unknown; place?: Place; details?: Readonly<Record<string, unknown>> | undefined } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'InterlockError';
     this.code = code;
     this.subject = subject;
     this.place = options.place;
+    this.details = options.details;
   }
 }
 

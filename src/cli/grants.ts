@@ -22,12 +22,13 @@ function actionOf({ protocol, method = 'any method', path = 'any path', service,
 
 /** The columns FROM, TO, ACTION and RULE of one difference. */
 export function grantCells(difference: Difference): string[] {
-  const { from, to, policy, rule, when, partly } = difference;
+  const { from, to, policy, rule, when, until, partly } = difference;
   const condition = when === undefined ? '' : ` when ${when}`;
+  const end = until === undefined ? '' : ` until ${until}`;
   return [
     fromText(from),
     fromText({ workload: to }),
-    `${actionOf(difference)}${condition}${partly === true ? ' (in part)' : ''}`,
+    `${actionOf(difference)}${condition}${end}${partly === true ? ' (in part)' : ''}`,
     `${policy}/${rule}`,
   ];
 }

@@ -36,6 +36,8 @@ export interface RenderOptions {
   readonly workload: (id: SpiffeId) => Workload | undefined;
   /** All that the state knows, to find workloads that a selector would catch beside the one it is for. */
   readonly workloads?: readonly Workload[];
+  /** The time of rendering, milliseconds since 1970 UTC: what rules with an end are judged by where an engine knows no time. */
+  readonly at?: number;
 }
 
 /** Policies -> the engine's own documents. Pure: writing them is the caller's. */

@@ -3,6 +3,7 @@ import {
   type AccessPolicy,
   type Caller,
   compile,
+  endOf,
   parseCaller,
   type Rule,
   type Target,
@@ -19,6 +20,8 @@ export interface ReadRule {
   readonly targets: readonly Target[];
   /** The condition, absent where there is none. */
   readonly when?: string;
+  /** When it ends, milliseconds since 1970 UTC; absent where it does not. */
+  readonly ends?: number;
 }
 
 /** The rules about one workload in the order in which they decide. */
@@ -61,6 +64,7 @@ function readRules(
       callers: rule.from.map(readCaller),
       targets: rule.to.map(targetOf),
       ...(rule.when === undefined || rule.when.trim() === '' ? {} : { when: rule.when }),
+      ...(rule.until === undefined ? {} : { ends: endOf(rule) }),
     }));
 }
 

@@ -6,6 +6,7 @@ import type { IndexedRule } from './probe.ts';
 import { Side } from './side.ts';
 import { targetOf } from './target.ts';
 import type { AccessPolicy, From, Rule } from './types.ts';
+import { endOf, hasEnds } from './until.ts';
 
 /**
  * Most entries of the indexes of one set. A rule is multiplied out over its callers, ports, methods and paths,
@@ -29,8 +30,11 @@ export class PolicySet {
   readonly methods: ReadonlyMap<string, number>;
   /** Service -> method -> request path, for the gRPC methods that rules name: nothing is put together twice. */
   readonly grpcPaths: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** Some rule has an end: verdicts depend on the time that is asked about. */
+  readonly hasEnds: boolean;
 
-  constructor(parts: Pick<PolicySet, 'workloads' | 'methods' | 'grpcPaths'>) {
+  constructor(parts: Pick<PolicySet, 'workloads' | 'methods' | 'grpcPaths' | 'hasEnds'>) {
+    this.hasEnds = parts.hasEnds;
     this.workloads = parts.workloads;
     this.methods = parts.methods;
     this.grpcPaths = parts.grpcPaths;
@@ -72,7 +76,8 @@ export function compile(policies: readonly AccessPolicy[]): PolicySet {
   }
   const workloads = new Map<string, ProtectedWorkload>();
   for (const [workload, own] of byWorkload) workloads.set(workload, build.workload(orderedByName(own)));
-  return new PolicySet({ workloads, methods: build.methods, grpcPaths: build.grpcPaths });
+  const { methods, grpcPaths } = build;
+  return new PolicySet({ workloads, methods, grpcPaths, hasEnds: hasEnds(policies) });
 }
 
 /** Order of UTF-16 units, which for names is that of bytes: the order of Envoy's policy map. */
@@ -114,7 +119,7 @@ class Build {
           policy: metadata.name,
           rule: rule.name,
         } as const;
-        const indexed = side.rule(verdict, conditionOf(rule.when));
+        const indexed = side.rule(verdict, conditionOf(rule.when), endOf(rule));
         this.#add(side, indexed, rule, metadata.name);
       }
     }

@@ -10,6 +10,9 @@ const NO_RULE: Verdict = Object.freeze({ allowed: false, decidedBy: 'no-rule' })
 const NO_RULE_UNKNOWN: Verdict = Object.freeze({ ...NO_RULE, conditionUnknown: true as const });
 const UNSAFE_PATH: Verdict = Object.freeze({ allowed: false, decidedBy: 'unsafe-path' });
 
+/** What is asked without a time: every end is past, so that whoever forgets the time allows less and not more. */
+const NO_TIME = Number.POSITIVE_INFINITY;
+
 /** Nothing here waits or calls back, so one search is enough for all. */
 const probe = new Probe();
 
@@ -22,21 +25,29 @@ const probe = new Probe();
  * - A request inside HTTP or gRPC also matches `tcp` rules of its port: the connection is admitted. An opaque
  *   TCP connection matches only `tcp` rules, but is denied by any deny rule about its requests as well.
  * - A condition that cannot be evaluated counts against the request on both sides.
+ * - A rule that has ended by `at` (milliseconds since 1970 UTC) does not match. Without a time no rule that has an end
+ *   does: give the time wherever `set.hasEnds`.
  */
-export function decide(set: PolicySet, request: AccessRequest): Verdict {
-  return search(set, request, undefined);
+export function decide(set: PolicySet, request: AccessRequest, at = NO_TIME): Verdict {
+  return search(set, request, undefined, at);
 }
 
-/** The verdict if exactly the conditions in `assumed` held: for comparing sets, where there is no request. */
+/** The verdict at a time if exactly the conditions in `assumed` held: for comparing sets, where there is no request. */
 export function decideAssuming(
   set: PolicySet,
   request: AccessRequest,
   assumed: ReadonlySet<string>,
+  at: number,
 ): Verdict {
-  return search(set, request, assumed);
+  return search(set, request, assumed, at);
 }
 
-function search(set: PolicySet, request: AccessRequest, assumed: ReadonlySet<string> | undefined): Verdict {
+function search(
+  set: PolicySet,
+  request: AccessRequest,
+  assumed: ReadonlySet<string> | undefined,
+  at: number,
+): Verdict {
   const workload = set.workloads.get(request.to);
   if (workload === undefined) return NO_POLICY;
   const { action } = request;
@@ -48,7 +59,7 @@ function search(set: PolicySet, request: AccessRequest, assumed: ReadonlySet<str
     probe.path = path;
     probe.method = set.methods.get(action.kind === 'grpc' ? 'POST' : action.method) ?? 0;
   }
-  probe.reset(request, assumed);
+  probe.reset(request, assumed, at);
   const { deny, allow } = workload;
   return (
     (deny.size > 0 ? deny.search(probe, request.from) : undefined) ??

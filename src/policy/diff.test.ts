@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { policiesArb, PROTECTED, requestArb } from '../../test/corpus/generators.ts';
+import { policiesArb, PROTECTED, requestArb, timeArb } from '../../test/corpus/generators.ts';
 import { type AccessPolicy, compile, decide, diffPolicies, type Grant, type Rule, type To } from './index.ts';
 
 const [WORKLOAD] = PROTECTED;
@@ -32,6 +32,11 @@ function missing(first: AccessPolicy, second: AccessPolicy): string[] {
   return diffPolicies([first], [second]).onlyInFirst.map(({ partly }) =>
     partly === true ? 'partly' : 'wholly',
   );
+}
+
+/** The last millisecond at which a grant holds. */
+function lastOf({ until }: Grant): number {
+  return until === undefined ? Number.POSITIVE_INFINITY : Date.parse(until) - 1;
 }
 
 /** Whether a grant allows the request, by a set that holds nothing else. */
@@ -167,7 +172,7 @@ describe('diffPolicies', () => {
 
   test('a set does not differ from itself', () => {
     fc.assert(
-      fc.property(policiesArb(), (policies) => {
+      fc.property(policiesArb({ conditions: true, ends: true }), (policies) => {
         const { onlyInFirst, onlyInSecond } = diffPolicies(policies, policies.toReversed());
         expect([onlyInFirst, onlyInSecond]).toEqual([[], []]);
       }),
@@ -175,11 +180,23 @@ describe('diffPolicies', () => {
     );
   });
 
+  test('a rule that ends is less than one that does not, and less than one that ends later', () => {
+    const ending = (until: string) => policy([{ ...allow(http('/a')), until }]);
+    const [early, late] = [ending('2026-06-01T00:00:00Z'), ending('2027-06-01T00:00:00Z')];
+    const always = policy([allow(http('/a'))]);
+    expect([missing(early, always), missing(always, early)]).toEqual([[], ['partly']]);
+    expect([missing(early, late), missing(late, early)]).toEqual([[], ['partly']]);
+    expect(missing(ending('2026-06-01T02:00:00+02:00'), early)).toEqual([]);
+    expect(missing(early, policy([]))).toEqual(['wholly']);
+    expect(diffPolicies([late], [early]).onlyInFirst[0]).toMatchObject({ until: '2027-06-01T00:00:00Z' });
+  });
+
   test('every difference has a witness, and every request that differs is in a difference', () => {
     const seen = { witnesses: 0, requests: 0 };
-    const sets = policiesArb({ conditions: false });
+    const sets = policiesArb({ conditions: false, ends: true });
+    const asked = fc.array(requestArb, { minLength: 20, maxLength: 40 });
     fc.assert(
-      fc.property(sets, sets, fc.array(requestArb, { minLength: 20, maxLength: 40 }), (a, b, requests) => {
+      fc.property(sets, sets, asked, timeArb, (a, b, requests, at) => {
         const [first, second] = [compile(a), compile(b)];
         const { onlyInFirst } = diffPolicies(a, b);
         for (const grant of onlyInFirst) {
@@ -190,18 +207,22 @@ describe('diffPolicies', () => {
           }
           seen.witnesses++;
           expect(grants(grant, witness)).toBe(true);
-          expect(decide(first, witness).decidedBy).toBe('rule');
-          expect(decide(second, witness).decidedBy).not.toBe('rule');
+          const last = lastOf(grant);
+          expect(decide(first, witness, last).decidedBy).toBe('rule');
+          expect(decide(second, witness, last).decidedBy).not.toBe('rule');
         }
         for (const request of requests) {
           // A diff is about requests as they are, not as a recording may have them.
           const { action } = request;
           if (action.port === 0 || JSON.stringify(action).includes('{v')) continue;
           if (action.kind === 'http' && action.path.includes('{')) continue;
-          if (decide(first, request).decidedBy !== 'rule' || decide(second, request).decidedBy === 'rule')
+          if (
+            decide(first, request, at).decidedBy !== 'rule' ||
+            decide(second, request, at).decidedBy === 'rule'
+          )
             continue;
           seen.requests++;
-          expect(onlyInFirst.some((grant) => grants(grant, request))).toBe(true);
+          expect(onlyInFirst.some((grant) => lastOf(grant) >= at && grants(grant, request))).toBe(true);
         }
       }),
       { numRuns: 150 },

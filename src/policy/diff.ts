@@ -37,7 +37,8 @@ const MAX_WITNESSES = 20_000;
 
 /**
  * Compares what two sets authorize, deny rules included and stages not. A grant is in the result exactly when
- * some request of it is authorized on one side only. A condition counts as itself: it is met by the same text.
+ * some request of it is authorized on one side only. A condition counts as itself: it is met by the same text. Sets are
+ * compared for all time: a rule that ends later than its like on the other side authorizes more.
  */
 export function diffPolicies(first: readonly AccessPolicy[], second: readonly AccessPolicy[]): PolicyDiff {
   const [a, b] = [new Authority(first), new Authority(second)];
@@ -115,6 +116,7 @@ class Authority {
       [...near, ...denies, ...ownDenies],
       freePort([this.set, other.set], grant.to),
     );
+    const last = lastMoment(region);
     let witness: AccessRequest | undefined;
     let both = false;
     let tried = 0;
@@ -123,9 +125,13 @@ class Authority {
         const assumed = new Set([grant.when, condition].filter((text) => text !== undefined));
         if (++tried > MAX_WITNESSES)
           return { ...grant, partly: true, ...(witness === undefined ? {} : { witness }) };
-        if (!authorizes(this.set, request, assumed)) continue;
-        if (authorizes(other.set, request, assumed)) both = true;
-        else witness ??= request;
+        // Rules only go as time passes: what the other authorizes last, it has authorized all the time.
+        if (!authorizes(this.set, request, assumed, last)) continue;
+        if (authorizes(other.set, request, assumed, last)) both = true;
+        else {
+          witness ??= request;
+          if (other.set.hasEnds && authorizes(other.set, request, assumed, FIRST_MOMENT)) both = true;
+        }
         if (both && witness !== undefined) return { ...grant, partly: true, witness };
       }
     }
@@ -137,7 +143,12 @@ class Authority {
     const [request] = samples(region, [], freePort([this.set], region.grant.to));
     if (request === undefined) return false;
     const { when } = region.grant;
-    const verdict = decideAssuming(this.set, request, new Set(when === undefined ? [] : [when]));
+    const verdict = decideAssuming(
+      this.set,
+      request,
+      new Set(when === undefined ? [] : [when]),
+      lastMoment(region),
+    );
     if (verdict.decidedBy !== 'rule') return false;
     const regions =
       this.#byRule.get(ruleKey(region.grant.to, verdict.policy ?? '', verdict.rule ?? '')) ?? [];
@@ -158,11 +169,25 @@ function ruleKey(to: string, policy: string, rule: string): string {
 /** Whether the outer rule holds wherever the inner one does. */
 function covers(outer: Region, inner: Region): boolean {
   const { when } = outer.grant;
+  if (outer.ends < inner.ends) return false;
   return (when === undefined || when === inner.grant.when) && regionContains(outer, inner);
 }
 
-function authorizes(set: PolicySet, request: AccessRequest, assumed: ReadonlySet<string>): boolean {
-  return decideAssuming(set, request, assumed).decidedBy === 'rule';
+/** Before every end. */
+const FIRST_MOMENT = Number.NEGATIVE_INFINITY;
+
+/** The last moment at which a region's rule holds; after every end for a rule without one. */
+function lastMoment({ ends }: Region): number {
+  return Number.isFinite(ends) ? ends - 1 : Number.MAX_SAFE_INTEGER;
+}
+
+function authorizes(
+  set: PolicySet,
+  request: AccessRequest,
+  assumed: ReadonlySet<string>,
+  at: number,
+): boolean {
+  return decideAssuming(set, request, assumed, at).decidedBy === 'rule';
 }
 
 /** A port that no rule about the workload names: it stands for any other. */

@@ -9,9 +9,19 @@ import type { AccessRequest, Verdict } from './request.ts';
 import { type Target, targetOf } from './target.ts';
 import { isTemplate, matchTemplate, parseTemplate } from './template.ts';
 import type { AccessPolicy, From, Rule, To } from './types.ts';
+import { isOver } from './until.ts';
 
 /** The fields of a rule in the order in which they are compared: the nearest rule gets furthest. */
-export const RULE_FIELDS = ['from', 'port', 'protocol', 'service', 'path', 'method', 'when'] as const;
+export const RULE_FIELDS = [
+  'from',
+  'port',
+  'protocol',
+  'service',
+  'path',
+  'method',
+  'when',
+  'until',
+] as const;
 export type RuleField = (typeof RULE_FIELDS)[number];
 
 /** The rule that came nearest to allowing a request, and the first field that did not match. */
@@ -33,15 +43,21 @@ export interface Explanation {
   readonly reason?: string;
 }
 
-/** Decides and says why. It looks at every rule of the workload: for people, not for every request. */
-export function explain(set: PolicySet, request: AccessRequest): Explanation {
-  const verdict = decide(set, request);
+/**
+ * Decides and says why, at a time as `decide` takes it. It looks at every rule of the workload: for people, not for every
+ * request.
+ */
+export function explain(set: PolicySet, request: AccessRequest, at = Number.POSITIVE_INFINITY): Explanation {
+  const verdict = decide(set, request, at);
   const { policy, rule } = verdict;
   switch (verdict.decidedBy) {
     case 'no-policy':
       return { verdict, sentence: `Allowed: no policy protects ${request.to}.` };
     case 'rule':
-      return { verdict, sentence: `Allowed by rule "${rule}" of policy "${policy}".` };
+      return {
+        verdict,
+        sentence: `Allowed by rule "${rule}" of policy "${policy}"${endText(set, request, verdict)}.`,
+      };
     case 'deny': {
       const doubt = verdict.conditionUnknown ? ', whose condition cannot be evaluated on what is known' : '';
       const unseen = request.action.kind === 'tcp' && !isAboutConnections(set, request, policy, rule);
@@ -53,7 +69,7 @@ export function explain(set: PolicySet, request: AccessRequest): Explanation {
       return { verdict, reason, sentence: `Denied: its path cannot be matched safely, ${reason}.` };
     }
     case 'no-rule': {
-      const nearest = nearestRule(set.policiesOf(request.to), request);
+      const nearest = nearestRule(set.policiesOf(request.to), request, at);
       return nearest === undefined
         ? { verdict, sentence: `Denied: ${request.to} is protected and has no rule that allows anything.` }
         : { verdict, nearest, sentence: nearestSentence(nearest, request) };
@@ -71,12 +87,23 @@ function isAboutConnections(set: PolicySet, { to }: AccessRequest, policy?: stri
     );
 }
 
+/** ` until TIME` for a rule that has an end. */
+function endText(set: PolicySet, { to }: AccessRequest, { policy, rule }: Verdict): string {
+  const { spec } = set.policiesOf(to).find(({ metadata }) => metadata.name === policy) ?? {};
+  const { until } = spec?.rules.find(({ name }) => name === rule) ?? {};
+  return until === undefined ? '' : ` until ${until}`;
+}
+
 function nearestSentence(
   { policy, rule, field, expected, actual }: NearestRule,
   { action }: AccessRequest,
 ): string {
   const start = `Denied: no rule allows ${actionText(action)}. The nearest is rule "${rule}" of policy "${policy}"`;
   if (field === 'when') return `${start}, but its condition ${expected} ${actual}.`;
+  if (field === 'until')
+    return actual === ''
+      ? `${start}, but it ends, and the time is not known.`
+      : `${start}, but it ended ${expected}.`;
   const word = field === 'from' ? 'caller' : field;
   return `${start}, but its ${word} is ${expected}, not ${actual}.`;
 }
@@ -89,13 +116,17 @@ function unsafeReason({ action }: AccessRequest): string {
   return result.ok ? '' : result.reason;
 }
 
-function nearestRule(policies: readonly AccessPolicy[], request: AccessRequest): NearestRule | undefined {
+function nearestRule(
+  policies: readonly AccessPolicy[],
+  request: AccessRequest,
+  at: number,
+): NearestRule | undefined {
   let best: NearestRule | undefined;
   let bestScore = -1;
   for (const { metadata, spec } of policies) {
     for (const rule of spec.rules) {
       for (const to of rule.to) {
-        const fields = compare(rule, to, request);
+        const fields = compare(rule, to, request, at);
         // Most fields in order: an earlier field outweighs all later ones.
         const score = fields.reduce((sum, { matched }) => sum * 2 + (matched ? 1 : 0), 0);
         const failed = fields.find(({ matched }) => !matched);
@@ -116,8 +147,8 @@ interface Compared {
   readonly actual: string;
 }
 
-/** Every field of one rule and one of its targets against the request, in order; always seven. */
-function compare(rule: Rule, to: To, request: AccessRequest): Compared[] {
+/** Every field of one rule and one of its targets against the request, in order; always eight. */
+function compare(rule: Rule, to: To, request: AccessRequest, at: number): Compared[] {
   const { from, action } = request;
   const { port } = action;
   const target = targetOf(to);
@@ -139,6 +170,12 @@ function compare(rule: Rule, to: To, request: AccessRequest): Compared[] {
     { field: 'protocol', matched: !opaque, expected: target.kind, actual: action.kind },
     ...compareHttp(to, target, seen),
     compareCondition(rule, request),
+    {
+      field: 'until',
+      matched: !isOver(rule, at),
+      expected: rule.until ?? '',
+      actual: Number.isFinite(at) ? new Date(at).toISOString() : '',
+    },
   ];
 }
 

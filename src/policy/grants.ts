@@ -19,6 +19,8 @@ export interface Grant {
   readonly policy: string;
   readonly rule: string;
   readonly when?: string;
+  /** When the rule ends; absent where it does not. */
+  readonly until?: string;
 }
 
 /** What the rules of the policies allow, one by one; deny rules and stages are not considered. */
@@ -32,6 +34,7 @@ export function grantsOf({ metadata, spec }: AccessPolicy, rule: Rule): Grant[] 
     policy: metadata.name,
     rule: rule.name,
     ...(rule.when === undefined || rule.when.trim() === '' ? {} : { when: rule.when }),
+    ...(rule.until === undefined ? {} : { until: rule.until }),
   };
   const to = spec.protects.workload;
   const actions = rule.to.flatMap(actionsOf);

@@ -4,10 +4,12 @@ import type { AccessRequest } from './request.ts';
 /** The order of no rule: later than every rule's. */
 export const NEVER = 0x3fffffff;
 
-/** A rule as the indexes hold it: its place in document order and its condition. */
+/** A rule as the indexes hold it: its place in document order, its condition and its end. */
 export interface IndexedRule {
   readonly order: number;
   readonly condition: Condition | undefined;
+  /** When it ends, milliseconds since 1970 UTC; `Infinity` for never. */
+  readonly ends: number;
 }
 
 /** One search for the first rule that matches a request. Kept and used again: a search allocates nothing. */
@@ -28,12 +30,15 @@ export class Probe {
   request: AccessRequest | undefined;
   /** Conditions to be taken as true, all others as false, instead of being evaluated. */
   assumed: ReadonlySet<string> | undefined;
+  /** The time of the request: rules that have ended by then do not match. */
+  at = Number.POSITIVE_INFINITY;
   #bindings: Bindings | undefined;
 
   /** Forgets the last request. */
-  reset(request: AccessRequest, assumed: ReadonlySet<string> | undefined): void {
+  reset(request: AccessRequest, assumed: ReadonlySet<string> | undefined, at: number): void {
     this.request = request;
     this.assumed = assumed;
+    this.at = at;
     this.#bindings = undefined;
     this.passedUnknown = false;
   }
@@ -52,8 +57,9 @@ export class Probe {
     this.bestUnknown = false;
   }
 
-  /** Whether a conditional rule holds; where it does it becomes the best. Its order is below the best's. */
+  /** Whether a rule with a condition or an end holds; where it does it becomes the best. Its order is below the best's. */
   take(rule: IndexedRule): boolean {
+    if (rule.ends !== Number.POSITIVE_INFINITY && !(rule.ends > this.at)) return false;
     const outcome = this.#outcome(rule.condition);
     if (outcome !== TRUE) {
       if (outcome === FALSE) return false;

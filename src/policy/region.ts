@@ -3,6 +3,7 @@ import { addressText, type Cidr, maskAddress, parseAddress } from './address.ts'
 import { type Caller, callerContains, parseCaller } from './caller.ts';
 import type { Grant } from './grants.ts';
 import { matchTemplate, parseTemplate, type PathTemplate, templatesOverlap } from './template.ts';
+import { endOf } from './until.ts';
 
 /** The requests that a grant is about, in the form that two of them can be compared in. */
 export interface Region {
@@ -11,13 +12,15 @@ export interface Region {
   readonly port: number | undefined;
   /** Absent for `tcp`: opaque connections, and every request inside them. */
   readonly http: { readonly method: string | undefined; readonly path: PathTemplate | undefined } | undefined;
+  /** When its rule ends, milliseconds since 1970 UTC; `Infinity` for never. */
+  readonly ends: number;
 }
 
 /** Reads a grant of a checked policy. Throws TypeError for one that is not. */
 export function regionOf(grant: Grant): Region {
   const caller = parseCaller(grant.from);
   if (!caller.ok) throw new TypeError(caller.reason);
-  return { grant, caller: caller.caller, port: grant.port, http: httpOf(grant) };
+  return { grant, caller: caller.caller, port: grant.port, http: httpOf(grant), ends: endOf(grant) };
 }
 
 function httpOf({ protocol, method, path, service }: Grant): Region['http'] {

@@ -4,6 +4,7 @@ import { parseCaller } from './caller.ts';
 import { MAX_CONDITION_LENGTH, parseCondition } from './condition.ts';
 import { parseTemplate } from './template.ts';
 import { API_VERSION, type From, POLICY_KIND, STAGES, TIERS } from './types.ts';
+import { parseUntil } from './until.ts';
 
 /** Text that fulfils a rule of ours; the rule gives the reason why it does not. */
 function text(reasonOf: (value: string) => string | undefined, description: string) {
@@ -92,6 +93,19 @@ const when = text((value) => {
   return parsed.ok ? undefined : `condition: ${parsed.reason}`;
 }, `CEL over the request, at most ${MAX_CONDITION_LENGTH} characters; "" means always.`);
 
+const until = text((value) => {
+  const parsed = parseUntil(value);
+  return parsed.ok ? undefined : `until: ${parsed.reason}`;
+}, 'When the rule ends by itself: RFC 3339 with a zone, as in 2026-12-31T00:00:00Z. Only of rules, not of deny.');
+
+/** Shown in tables and log lines: nothing that a terminal acts on, or that hides or reorders text. */
+const reason = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u, { error: 'a reason is one line of visible text' })
+  .describe('Why there is an exception, in one line.');
+
 const count = z.int().min(0);
 const line = z.string().max(2048);
 
@@ -112,6 +126,8 @@ const rule = z.strictObject({
   from: z.array(from).min(1),
   to: z.array(to).min(1),
   when: when.optional(),
+  until: until.optional(),
+  reason: reason.optional(),
   evidence: evidence.optional(),
 });
 
@@ -140,6 +156,11 @@ const spec = z
     ).optional(),
   })
   .superRefine(({ rules, deny }, context) => {
+    for (const [i, { name, until }] of deny.entries()) {
+      if (until === undefined) continue;
+      const message = `deny rule "${name}" has an end: at its end it would allow what nobody has approved then; take the rule away by hand`;
+      context.addIssue({ code: 'custom', message, path: ['deny', i, 'until'] });
+    }
     const seen = new Set<string>();
     for (const [list, key] of [
       [rules, 'rules'],

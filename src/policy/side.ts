@@ -22,7 +22,7 @@ const ANY = 0;
 const SOME_ANY = 1;
 const SOME_NAMED = 2;
 
-/** Rules of one exact key of which some have a condition: those, then the first without. */
+/** Rules of one exact key of which some have a condition or an end: those, then the first without. */
 interface Mixed {
   readonly conditional: IndexedRule[];
   first: number;
@@ -61,11 +61,11 @@ export class Side {
   }
 
   /** Starts the next rule: what is added for it is decided with this verdict. */
-  rule(verdict: Verdict, condition: Condition | undefined): IndexedRule {
+  rule(verdict: Verdict, condition: Condition | undefined, ends: number): IndexedRule {
     const order = this.#verdicts.push(Object.freeze(verdict)) - 1;
     if (condition !== undefined)
       this.#unknown.set(order, Object.freeze({ ...verdict, conditionUnknown: true }));
-    return { order, condition };
+    return { order, condition, ends };
   }
 
   /** Adds what the rule says about one caller and one target. Rules come in document order. */
@@ -98,14 +98,15 @@ export class Side {
     this.#methods[target] = (this.#methods[target] as number) | (method === ANY ? SOME_ANY : SOME_NAMED);
     const known = this.#first.get(who, target, method);
     if (known > 0) return;
-    if (known === 0 && rule.condition === undefined) {
+    const isAlways = rule.condition === undefined && rule.ends === Number.POSITIVE_INFINITY;
+    if (known === 0 && isAlways) {
       this.#first.set(who, target, method, rule.order + 1);
     } else if (known === 0) {
       this.#first.set(who, target, method, -this.#mixed.push({ conditional: [rule], first: NEVER }));
     } else {
       const mixed = this.#mixed[-known - 1] as Mixed;
       if (mixed.first !== NEVER) return;
-      if (rule.condition === undefined) mixed.first = rule.order;
+      if (isAlways) mixed.first = rule.order;
       else if (mixed.conditional.at(-1) !== rule) mixed.conditional.push(rule);
     }
   }

@@ -57,6 +57,13 @@ export interface Rule {
   readonly to: readonly To[];
   /** CEL over the request; absent or "" means always. */
   readonly when?: string;
+  /**
+   * When the rule ends by itself (RFC 3339 with a zone): from then on it is as if it were not there. Only of `rules`: a
+   * rule that denies has no end, because its end would allow what nobody has approved.
+   */
+  readonly until?: string;
+  /** Why there is an exception, for people. */
+  readonly reason?: string;
   readonly evidence?: RuleEvidence;
 }
 

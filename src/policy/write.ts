@@ -34,8 +34,8 @@ function inOrder({ apiVersion, kind, metadata, spec }: AccessPolicy): Record<str
   };
 }
 
-function ruleInOrder({ name, from, to, when, evidence }: Rule): Record<string, unknown> {
-  return compact({ name, from, to, when, evidence });
+function ruleInOrder({ name, from, to, when, until, reason, evidence }: Rule): Record<string, unknown> {
+  return compact({ name, from, to, when, until, reason, evidence });
 }
 
 function compact(fields: Record<string, unknown>): Record<string, unknown> {

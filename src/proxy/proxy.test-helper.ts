@@ -139,16 +139,19 @@ export async function inbound(
     timeouts?: Partial<Timeouts>;
     clock?: Clock;
     enforcements?: readonly Enforcement[];
+    /** What rules end by, where it is not the clock. */
+    now?: () => number;
   } = {},
 ): Promise<TestInbound> {
-  const verdicts = new Verdicts();
+  const clock = options.clock ?? systemClock;
+  const verdicts = new Verdicts(undefined, options.now ?? (() => clock.now()));
   verdicts.replace(options.enforcements ?? []);
   const recorder = new TestRecorder();
   const log: LogLine[] = [];
   const context: InboundContext = {
     verdicts,
     recorder,
-    clock: options.clock ?? systemClock,
+    clock,
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     counters: newCounters(),
     log: (line) => log.push(line),

@@ -125,6 +125,30 @@ describe('a state of the control plane', () => {
     expect(wider()).toEqual([{ event: 'wider', detail: expect.stringContaining('speaks first') }]);
   });
 
+  test('loses a rule at its end, without the control plane, and is confirmed as it was', async () => {
+    const { control, envoy, confirmed, clock } = await openRelay();
+    const until = new Date(clock.now() + 60_000).toISOString();
+    const state = enforced('/while-moving');
+    const [app] = policy('/while-moving');
+    if (app === undefined) throw new Error('there is no policy');
+    const rules = app.spec.rules.map((rule) => ({ ...rule, until }));
+    const policies = [{ ...app, spec: { ...app.spec, rules } }];
+    control.state(5, { ...state, enforced: policies, target: policies });
+    const one = envoy();
+    await confirmed();
+    // The condition ends it where not even the relay is left.
+    expect([one.routesSay('/while-moving'), one.routesSay(until)]).toEqual([true, true]);
+    control.leave();
+    control.isAway = true;
+    clock.advance(59_999);
+    expect(one.routesSay('/while-moving')).toBe(true);
+    clock.advance(1);
+    await one.until(() => !one.routesSay('/while-moving'));
+    expect([one.isEnforcing, one.routesSay(until)]).toEqual([true, false]);
+    await confirmed();
+    expect(control.words).toEqual(['5']);
+  });
+
   test('lets in the trust domains of the moment', async () => {
     const { control, envoy, confirmed, source } = await openRelay();
     control.state(5, SHADOW);

@@ -214,11 +214,11 @@ export class Relay implements LocallyServed {
 
   /** Throws what no Envoy could be given: then it keeps what it has. */
   #render(enforcements: readonly Enforcement[]): void {
-    const { routes, source, onEvent } = this.#options;
+    const { routes, source, clock, onEvent } = this.#options;
     const enforcement = enforcements.find(({ workload }) => workload === routes.workload);
     // The policies see to it that a state names every workload.
     if (enforcement === undefined) throw new TypeError(`the state says nothing of ${routes.workload}`);
-    const { resources, losses } = render(routes, enforcement, trustDomainsOf(source));
+    const { resources, losses } = render(routes, enforcement, trustDomainsOf(source), clock.now());
     const wider = losses.enforced.filter(({ effect }) => effect === 'wider');
     const known = new Set(this.#losses.enforced.map(({ what }) => what));
     for (const { what } of wider) if (!known.has(what)) onEvent({ event: 'wider', detail: what });

@@ -8,7 +8,7 @@ import {
   messageOf,
 } from '../engines/envoy/resources/index.ts';
 import { type ProxyDocument, readProxyDocument } from '../proxy/document/index.ts';
-import { type Enforcement, enforcementVersion } from '../rollout/index.ts';
+import { type Enforcement, enforcementNow, enforcementVersion } from '../rollout/index.ts';
 import { type Resource, resourceOf } from '../xds/index.ts';
 
 /** What an Envoy is given for a workload, apart from its policies. */
@@ -39,12 +39,17 @@ export interface Rendered {
   readonly losses: EnvoyResources['losses'];
 }
 
-/** Renders what an Envoy is to have. The same enforcement gives the same resources, after a restart as well. Throws `invalid_document`. */
+/**
+ * Renders what an Envoy is to have at a time. The same enforcement gives the same resources as long as none of its rules
+ * ends, after a restart as well. Throws `invalid_document`.
+ */
 export function render(
   { workload, document }: EnvoyRoutes,
-  enforcement: Enforcement,
+  wanted: Enforcement,
   trustDomains: readonly string[],
+  now: number,
 ): Rendered {
+  const enforcement = enforcementNow(wanted, now);
   const { resources, losses } = envoyResources({
     workload,
     trustDomains,

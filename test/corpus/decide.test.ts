@@ -12,10 +12,10 @@ describe('the corpus of decisions', () => {
 
   test.each(decisions.map((decision) => [`${decision.file}: ${decision.name}`, decision] as const))(
     'decide gives it: %s',
-    (_, { policies, request, verdict }) => {
+    (_, { policies, request, verdict, at }) => {
       const set = compile(policies);
-      expect(decide(set, request)).toEqual(verdict);
-      const { sentence, ...explained } = explain(set, request);
+      expect(decide(set, request, at)).toEqual(verdict);
+      const { sentence, ...explained } = explain(set, request, at);
       expect(explained.verdict).toEqual(verdict);
       expect(sentence).toMatch(verdict.allowed ? /^Allowed/ : /^Denied/);
       expect(explained.nearest !== undefined).toBe(

@@ -134,30 +134,42 @@ export function judge(when: string, request: AccessRequest): ConditionResult {
   return condition(request);
 }
 
-const ruleArb = (conditions: boolean) =>
+const ruleArb = (conditions: boolean, ends = false) =>
   fc.record({
     from: fc.array(fromArb, { minLength: 1, maxLength: 3 }),
     to: fc.array(toArb, { minLength: 1, maxLength: 2 }),
     when: conditions
       ? fc.option(fc.constantFrom(...CONDITIONS.keys(), ''), { nil: undefined, freq: 2 })
       : fc.constant(undefined),
+    until: ends ? fc.option(fc.constantFrom(...ENDS), { nil: undefined, freq: 2 }) : fc.constant(undefined),
   });
 
-/** Random policies for the workloads in {@link PROTECTED}, with or without conditions. */
-export const policiesArb = (options: { conditions: boolean; deny?: boolean } = { conditions: true }) =>
+/** Ends of random rules, of which two are one moment; requests are asked at, before and after them. */
+const ENDS = ['2026-06-30T00:00:00Z', '2026-12-31T01:30:00+01:30', '2026-12-31T00:00:00.000Z'];
+export const timeArb = fc.oneof(
+  fc
+    .tuple(fc.constantFrom(...ENDS), fc.constantFrom(-1, 0, 1))
+    .map(([end, beside]) => Date.parse(end) + beside),
+  fc.constantFrom(0, Date.UTC(2030, 0), Number.POSITIVE_INFINITY),
+);
+
+/** Random policies for the workloads in {@link PROTECTED}, with or without conditions and ends. */
+export const policiesArb = (
+  options: { conditions: boolean; deny?: boolean; ends?: boolean } = { conditions: true },
+) =>
   fc
     .uniqueArray(
       fc.record({
         name: fc.constantFrom('a', 'b', 'B'),
         workload: fc.constantFrom(...PROTECTED),
-        rules: fc.array(ruleArb(options.conditions), { maxLength: 6 }),
+        rules: fc.array(ruleArb(options.conditions, options.ends), { maxLength: 6 }),
         deny: fc.array(ruleArb(options.conditions), { maxLength: options.deny === false ? 0 : 2 }),
       }),
       { maxLength: 4, selector: ({ name, workload }) => `${name} ${workload}` },
     )
     .map((list) => list.map(policyOf));
 
-type RawRule = { from: From[]; to: To[]; when: string | undefined };
+type RawRule = { from: From[]; to: To[]; when: string | undefined; until?: string | undefined };
 
 function policyOf(raw: {
   name: string;
@@ -166,11 +178,12 @@ function policyOf(raw: {
   deny: RawRule[];
 }): AccessPolicy {
   const rules = (list: RawRule[], prefix: string): Rule[] =>
-    list.map(({ from, to, when }, i) => ({
+    list.map(({ from, to, when, until }, i) => ({
       name: `${prefix}${i}`,
       from,
       to,
       ...(when === undefined ? {} : { when }),
+      ...(until === undefined ? {} : { until }),
     }));
   return {
     apiVersion: 'interlock.dev/v1alpha1',

@@ -14,7 +14,8 @@ import {
  * One file of the corpus: policies, and requests with what they give. `from` and `to` are names of the file, SPIFFE
  * IDs or `unauthenticated:ORIGIN`; `to` is the first protected workload where it is left out. `do` is `tcp :PORT`,
  * `grpc SERVICE/METHOD :PORT` or `METHOD PATH :PORT`; port 0 is an unknown one. `gives` is what decided, with the
- * rule where a rule did; `policy` names its policy where the file has several.
+ * rule where a rule did; `policy` names its policy where the file has several. `at` is the time of the request; without it no
+ * rule that has an end is there.
  */
 const corpusFile = z.strictObject({
   about: z.string(),
@@ -26,6 +27,7 @@ const corpusFile = z.strictObject({
       from: z.string(),
       to: z.string().optional(),
       do: z.string(),
+      at: z.iso.datetime({ offset: true }).optional(),
       attributes: z
         .strictObject({
           path: z.string().optional(),
@@ -48,6 +50,8 @@ export interface Decision {
   readonly name: string;
   readonly policies: readonly AccessPolicy[];
   readonly request: AccessRequest;
+  /** Milliseconds since 1970 UTC; `Infinity` where the case names no time. */
+  readonly at: number;
   readonly verdict: Verdict;
 }
 
@@ -65,6 +69,7 @@ export function loadDecisions(): Decision[] {
       name: one.case,
       policies,
       request: requestOf(one, id, policies),
+      at: one.at === undefined ? Number.POSITIVE_INFINITY : Date.parse(one.at),
       verdict: verdictOf(one, policies),
     }));
   });

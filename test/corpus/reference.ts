@@ -17,12 +17,13 @@ export type ConditionResult = boolean | 'error' | 'unknown';
 
 /**
  * The verdict by plain loops over every rule, written from the semantics alone: the oracle for `decide` and for
- * the evaluators of renderings. Conditions are the caller's to judge.
+ * the evaluators of renderings. Conditions are the caller's to judge. Rules that have ended by `at` are not there.
  */
 export function referenceVerdict(
   policies: readonly AccessPolicy[],
   request: AccessRequest,
   judge: (when: string, request: AccessRequest) => ConditionResult,
+  at = Number.POSITIVE_INFINITY,
 ): Verdict {
   const own = policies
     .filter((policy) => policy.spec.protects.workload === request.to)
@@ -41,6 +42,7 @@ export function referenceVerdict(
   let unknown = false;
   for (const policy of own) {
     for (const rule of policy.spec.rules) {
+      if (rule.until !== undefined && Date.parse(rule.until) <= at) continue;
       if (!covers(rule, request, http, false)) continue;
       const held = holds(rule, request, judge);
       if (held === true) return named(policy, rule, true, false);

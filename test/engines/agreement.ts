@@ -33,10 +33,15 @@ export function agreement(
  * The verdict that a proxy is to give. On a port that is served as TCP it is the verdict on the connection where
  * `decide` refuses an unsafe path: the connection is what the tcp rule admits, whatever goes through it.
  */
-export function verdictFor(set: PolicySet, request: AccessRequest, served: 'http' | 'tcp'): Verdict {
-  const verdict = decide(set, request);
+export function verdictFor(
+  set: PolicySet,
+  request: AccessRequest,
+  served: 'http' | 'tcp',
+  at?: number,
+): Verdict {
+  const verdict = decide(set, request, at);
   if (served === 'http' || verdict.decidedBy !== 'unsafe-path') return verdict;
-  return decide(set, { ...request, action: { kind: 'tcp', port: request.action.port } });
+  return decide(set, { ...request, action: { kind: 'tcp', port: request.action.port } }, at);
 }
 
 /**

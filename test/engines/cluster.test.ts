@@ -102,12 +102,12 @@ describe('engines of the cluster', () => {
   });
 
   test('every decision of the corpus that allows is let in by NetworkPolicy, or a loss says why not', () => {
-    for (const { name, policies, request, verdict } of loadDecisions()) {
+    for (const { name, policies, request, verdict, at } of loadDecisions()) {
       const { from, to, action } = request;
       if (!verdict.allowed || verdict.decidedBy !== 'rule' || action.port === 0) continue;
       // A caller of another form of ID is no pod of this cluster.
       if (from.kind === 'workload' && kubernetesNameOf(from.id) === undefined) continue;
-      const { documents, losses } = engineNamed('kubernetes').render(policies, optionsOf([]));
+      const { documents, losses } = engineNamed('kubernetes').render(policies, { ...optionsOf([]), at });
       const rendered = documents.map(({ content }) => readNetworkPolicy(content));
       const podOf = (of: string): EvaluatedPod => {
         const [, namespace = '?', account = '?'] = /\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(of) ?? [];
@@ -119,6 +119,32 @@ describe('engines of the cluster', () => {
       expect(allowed || told, name).toBe(true);
     }
   });
+
+  test.each(['kubernetes', 'cilium', 'linkerd', 'istio'] as const)(
+    '%s knows no time: a rule that ends is wider, without a time it is left out, and over it is gone',
+    (name) => {
+      const rule = { ...tcp('while-moving', id('web'), [5432]), until: '2026-12-31T00:00:00Z' };
+      const render = (at?: number) =>
+        engineNamed(name).render([policy(id('db'), [rule])], {
+          ...optionsOf([]),
+          ...(at === undefined ? {} : { at }),
+        });
+      const ends = ({ losses }: ReturnType<typeof render>) =>
+        losses.flatMap(({ code, effect, rule }) => (code === 'end' ? [`${effect} ${rule}`] : []));
+      const names = ({ documents }: ReturnType<typeof render>) => JSON.stringify(documents).includes('web');
+      const [live, over, unknown] = [
+        render(Date.UTC(2026, 11, 30)),
+        render(Date.UTC(2026, 11, 31)),
+        render(),
+      ];
+      expect([ends(live), ends(over), ends(unknown)]).toEqual([
+        ['wider while-moving'],
+        [],
+        ['narrower while-moving'],
+      ]);
+      expect([names(live), names(over), names(unknown)]).toEqual([true, false, false]);
+    },
+  );
 
   test('with only TCP rules about single pods NetworkPolicy and decide agree on every pod and port', () => {
     const world = ['db', 'web', 'job', 'spy'].map((name) => workloadNamed('shop', name));

@@ -8,7 +8,7 @@ import {
   messageOf,
 } from '../../src/engines/envoy/resources/index.ts';
 import { type AccessPolicy, type AccessRequest, compile, type PolicySet } from '../../src/policy/index.ts';
-import { policiesArb, requestArb } from '../corpus/generators.ts';
+import { policiesArb, requestArb, timeArb } from '../corpus/generators.ts';
 import { loadDecisions } from '../corpus/load.ts';
 import { complete } from '../evaluators/envoy-document.ts';
 import { askSite, siteOf } from '../evaluators/envoy-resources.ts';
@@ -37,12 +37,13 @@ function compare(
   set: PolicySet,
   request: AccessRequest,
   protocol: Protocol,
+  at?: number,
 ) {
   const sets = { enforced: policies, target: policies };
   const { resources, losses } = render(request.to, request.action.port, protocol, sets);
   const site = siteOf(resources, inboundName(LISTEN));
-  const [enforced, target] = [askSite(site, request, 'enforced'), askSite(site, request, 'target')];
-  const verdict = verdictFor(set, request, protocol);
+  const [enforced, target] = [askSite(site, request, 'enforced', at), askSite(site, request, 'target', at)];
+  const verdict = verdictFor(set, request, protocol, at);
   expect(target).toEqual(enforced);
   expect(losses.target).toEqual(losses.enforced);
   if (enforced === undefined || enforced === 'refused') return { verdict, enforced, how: undefined };
@@ -58,10 +59,10 @@ describe('the xDS resources of a workload', () => {
 
   test.each(real.map((decision) => [`${decision.file}: ${decision.name}`, decision] as const))(
     'give the verdict of the corpus in both sets, or say why not: %s',
-    (_, { policies, request }) => {
+    (_, { policies, request, at }) => {
       const set = compile(policies);
       for (const protocol of protocols) {
-        const result = compare(policies, set, request, protocol);
+        const result = compare(policies, set, request, protocol, at);
         if (set.workloads.has(request.to))
           expect(['equal', 'explained'], JSON.stringify(result)).toContain(result.how);
         else expect(result.enforced).toBeUndefined();
@@ -71,12 +72,13 @@ describe('the xDS resources of a workload', () => {
 
   test('never allow what decide denies, whatever the policies', () => {
     const seen = new Map<string, number>();
+    const ending = policiesArb({ conditions: true, ends: true });
     const arb = fc.array(requestArb.map(complete).filter(isReal), { minLength: 10, maxLength: 20 });
     fc.assert(
-      fc.property(policiesArb(), arb, fc.constantFrom(...protocols), (policies, requests, protocol) => {
+      fc.property(ending, arb, fc.constantFrom(...protocols), timeArb, (policies, requests, protocol, at) => {
         const set = compile(policies);
         for (const request of requests) {
-          const result = compare(policies, set, request, protocol);
+          const result = compare(policies, set, request, protocol, at);
           if (result.how === undefined) continue;
           expect(['equal', 'explained'], JSON.stringify({ ...result, request, policies })).toContain(
             result.how,

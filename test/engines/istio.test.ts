@@ -11,12 +11,12 @@ import { agreement, isReal } from './agreement.ts';
 const NOTHING_KNOWN = { shadow: false, workload: () => undefined };
 
 /** How Istio's answer stands to decide's; undefined where nothing protects the workload. */
-function compare(policies: readonly AccessPolicy[], request: AccessRequest) {
+function compare(policies: readonly AccessPolicy[], request: AccessRequest, at = 0) {
   // One workload at a time: which documents select it is Kubernetes' affair.
   const own = policies.filter(({ spec }) => spec.protects.workload === request.to);
   if (own.length === 0) return undefined;
-  const { documents, losses } = engine.render(own, NOTHING_KNOWN);
-  const verdict = decide(compile(own), request);
+  const { documents, losses } = engine.render(own, { ...NOTHING_KNOWN, at });
+  const verdict = decide(compile(own), request, at);
   const contents = documents.map(({ content }) => content);
   const { allowed, policyId } = askIstio(contents, request);
   // Istio's ids name the document and a number, not the rule: any broader deny rule of the set may be it.
@@ -39,8 +39,8 @@ describe('the istio rendering', () => {
 
   test.each(real.map((decision) => [`${decision.file}: ${decision.name}`, decision] as const))(
     'gives the verdict of the corpus, or says why not: %s',
-    (_, { policies, request }) => {
-      const result = compare(policies, request);
+    (_, { policies, request, at }) => {
+      const result = compare(policies, request, at);
       if (result === undefined) return;
       expect(['equal', 'explained'], JSON.stringify(result)).toContain(result.how);
     },

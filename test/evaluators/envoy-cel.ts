@@ -4,8 +4,11 @@ import type { Traffic } from './envoy-rbac.ts';
  * The part of CEL that rendered conditions use, over google.api.expr.v1alpha1.Expr in JSON, with Envoy's
  * attributes. `undefined` is an evaluation that failed: CEL's language definition says how it spreads.
  */
-type Value = string | number | boolean | readonly Value[] | ReadonlyMap<string, string> | undefined;
+type Value = string | number | boolean | Date | readonly Value[] | ReadonlyMap<string, string> | undefined;
 type Json = Readonly<Record<string, unknown>>;
+
+/** The last moment that a Date can be. */
+const LATEST = 8.64e15;
 
 /** The value of the expression, or undefined where its evaluation fails. */
 export function evaluateCel(expr: Json, traffic: Traffic): Value {
@@ -36,8 +39,10 @@ function constant(value: Json): Value {
   throw new Error(`constant ${JSON.stringify(value)}`);
 }
 
-function attribute(name: string, { tls, remoteIp, port, http }: Traffic): Value {
+function attribute(name: string, { tls, remoteIp, port, http, at = LATEST }: Traffic): Value {
   switch (name) {
+    case 'request.time':
+      return new Date(Math.min(at, LATEST));
     case 'request.method':
       return http?.method;
     case 'request.path':
@@ -71,12 +76,15 @@ function call({ target, function: name, args }: Json, traffic: Traffic): Value {
       return typeof a === 'boolean' ? !a : undefined;
     case '_?_:_':
       return a === true ? b : a === false ? c : undefined;
+    case 'timestamp':
+      return typeof a === 'string' ? new Date(a) : undefined;
     default:
       return a === undefined || b === undefined ? undefined : strict(String(name), a, b);
   }
 }
 
 function strict(name: string, a: Exclude<Value, undefined>, b: Exclude<Value, undefined>): Value {
+  if (a instanceof Date && b instanceof Date && name === '_<_') return a < b;
   if (name === '_==_') return a === b;
   if (name === '_!=_') return a !== b;
   if (name === '@in') {

@@ -24,15 +24,20 @@ export function servedAs({ ports }: EnvoyDocument, port: number): 'http' | 'tcp'
  * What Envoy would answer: the listener's way of serving the port, then the connection manager's own refusals,
  * then the filters.
  */
-export function askEnvoy(document: EnvoyDocument, request: AccessRequest, shadow = false): Outcome {
+export function askEnvoy(
+  document: EnvoyDocument,
+  request: AccessRequest,
+  shadow = false,
+  at = Number.POSITIVE_INFINITY,
+): Outcome {
   const { port, kind } = request.action;
   const http = servedAs(document, port) === 'http';
   const filters = http ? document.http_filters : document.network_filters;
   if (filters === undefined) throw new Error('a chain without filters enforces nothing');
-  if (!http) return runFilters(filters, { ...callerOf(request.from), port }, shadow);
+  if (!http) return runFilters(filters, { ...callerOf(request.from), port, at }, shadow);
   // Bytes that are no HTTP are refused by the codec.
   if (kind === 'tcp' || isRefused(request.action)) return { allowed: false };
-  return runFilters(filters, trafficOf(request), shadow);
+  return runFilters(filters, { ...trafficOf(request), at }, shadow);
 }
 
 /**

@@ -20,6 +20,8 @@ export interface Traffic {
   /** The address that a PROXY header has stated. */
   readonly statedIp?: string;
   readonly port: number;
+  /** When it began, milliseconds since 1970 UTC; after every end where the case names no time. */
+  readonly at?: number;
   readonly http?: {
     readonly method: string;
     /** As the filter sees it, with query. */

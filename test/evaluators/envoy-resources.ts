@@ -28,7 +28,13 @@ export function siteOf(resources: readonly EnvoyResource[], name: string): Envoy
 export type SiteAnswer = Outcome | 'refused' | undefined;
 
 /** What Envoy answers at this listener, asking the enforced rules or those of the target. */
-export function askSite(site: EnvoySite, request: AccessRequest, set: 'enforced' | 'target'): SiteAnswer {
+export function askSite(
+  site: EnvoySite,
+  request: AccessRequest,
+  set: 'enforced' | 'target',
+  at?: number,
+): SiteAnswer {
+  const time = at === undefined ? {} : { at };
   const chain = chainFor(site, request);
   if (chain === undefined) return 'refused';
   const filters = chain['filters'] as Json[];
@@ -40,10 +46,10 @@ export function askSite(site: EnvoySite, request: AccessRequest, set: 'enforced'
   if (!judges.some((filter) => configOf(filter)[field] !== undefined)) return undefined;
   const isShadow = set === 'target';
   if (manager === undefined)
-    return runFilters(judges, { ...callerOf(request.from), port: site.port }, isShadow);
+    return runFilters(judges, { ...callerOf(request.from), port: site.port, ...time }, isShadow);
   // Bytes that are no HTTP are refused by the codec.
   if (request.action.kind === 'tcp' || isRefused(request.action)) return { allowed: false };
-  return runFilters(judges, { ...trafficOf(request), port: site.port }, isShadow);
+  return runFilters(judges, { ...trafficOf(request), port: site.port, ...time }, isShadow);
 }
 
 /** Callers with an identity come with TLS, others in plain text: a server that wants a certificate refuses them. */

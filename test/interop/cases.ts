@@ -18,6 +18,7 @@ const PORT_SHIFT = 20_000;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 /** An unauthenticated caller of no block that a rule names. */
 const ELSEWHERE = '127.250.0.1';
+const STARTED = Date.now();
 
 /** The corpus of decisions, one set for each file, and `random` sets of `requests` requests each. */
 export function caseSets(random: number, requests: number): CaseSet[] {
@@ -25,7 +26,10 @@ export function caseSets(random: number, requests: number): CaseSet[] {
     policies: decisions[0]?.policies ?? [],
     requests: decisions.map(({ request }) => request),
   }));
-  const arb = fc.tuple(policiesArb(), fc.array(requestArb, { minLength: requests, maxLength: requests }));
+  const arb = fc.tuple(
+    policiesArb({ conditions: true, ends: true }),
+    fc.array(requestArb, { minLength: requests, maxLength: requests }),
+  );
   const sample = fc.sample(
     arb.filter(([policies]) => policies.length > 0),
     { numRuns: random, seed: 20_261_121 },
@@ -40,10 +44,17 @@ export function caseSets(random: number, requests: number): CaseSet[] {
   });
 }
 
+/** Ends are moved to both sides of today, by whether they are in the first half of their year: a real Envoy has today's clock. */
+function moveEnd(until: string): string {
+  const beside = until.slice(5, 7) > '06' ? 86_400_000 : -86_400_000;
+  return new Date(STARTED + beside).toISOString();
+}
+
 function movePolicy(policy: AccessPolicy): AccessPolicy {
-  const text = JSON.stringify(policy, (key, value: unknown) =>
-    key === 'ports' && Array.isArray(value) ? value.map((port: number) => port + PORT_SHIFT) : value,
-  );
+  const text = JSON.stringify(policy, (key, value: unknown) => {
+    if (key === 'until' && typeof value === 'string') return moveEnd(value);
+    return key === 'ports' && Array.isArray(value) ? value.map((port: number) => port + PORT_SHIFT) : value;
+  });
   // What was a policy before its ports and blocks were moved still is one.
   return JSON.parse(text.replaceAll('"10.', '"127.')) as AccessPolicy;
 }

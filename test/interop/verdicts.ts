@@ -158,13 +158,13 @@ export class VerdictResult {
   add(asked: AccessRequest, { set, document, losses }: Site, real: RealOutcome): void {
     const request = asSeen(asked, set, real);
     if (request !== asked) this.#count('rewritten');
-    const verdict = verdictFor(set, request, servedAs(document, request.action.port));
+    const verdict = verdictFor(set, request, servedAs(document, request.action.port), Date.now());
     const how: Agreement = agreement(verdict, real.allowed, losses, real.policyId);
     this.#count('cases');
     this.#count(how);
     this.#count(real.allowed ? 'allowed' : 'denied');
     if (how === 'wider' || how === 'unexplained') this.#fault(how, request, { verdict, real });
-    const said = askEnvoy(document, request);
+    const said = askEnvoy(document, request, false, Date.now());
     // Filters of TCP chains tell no policy, and the codec refuses without one.
     // What the evaluator has the connection manager refuse, the guard denies where Envoy lets it through.
     const sameId = [undefined, said.policyId, ...(isRefused(request.action) ? [GUARD_ID] : [])].includes(

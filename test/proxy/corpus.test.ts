@@ -126,6 +126,8 @@ class Estate {
   readonly #policies: readonly AccessPolicy[];
   readonly #ports = new Map<string, Promise<TestInbound>>();
   readonly #programs: Promise<readonly [Address, Address]>;
+  /** What time it is, milliseconds since 1970 UTC: each case says. */
+  at = Number.POSITIVE_INFINITY;
 
   constructor(policies: readonly AccessPolicy[]) {
     this.#policies = policies;
@@ -150,6 +152,7 @@ class Estate {
             trustProxyHeader: { addresses: ['127.0.0.0/8'], workloads: [] },
           },
           listener: { source: identityOf(workload) },
+          now: () => this.at,
           enforcements: [
             {
               workload,
@@ -325,12 +328,13 @@ describe('the corpus of decisions over real sockets', () => {
     }
     for (const way of waysOf(decision)) {
       it(`${decision.file}: ${decision.name}, over ${way}`, async () => {
-        const { file, policies, request, verdict } = decision;
+        const { file, policies, request, verdict, at } = decision;
         let estate = estates.get(file);
         if (estate === undefined) {
           estate = new Estate(policies);
           estates.set(file, estate);
         }
+        estate.at = at;
         const inbound = await estate.portOf(request.to, request.action.port, way === 'tcp' ? 'tcp' : 'http');
         const before = inbound.recorder.accesses.length;
         const { port } = inbound;
@@ -341,10 +345,11 @@ describe('the corpus of decisions over real sockets', () => {
             : way === 'h2'
               ? await overHttp2(request, action, port)
               : await overHttp1(request, action, port);
-        const expected: Verdict = decide(compile(policies), {
+        const asked = {
           ...request,
           ...(sent.attributes === undefined ? {} : { attributes: sent.attributes }),
-        });
+        };
+        const expected: Verdict = decide(compile(policies), asked, at);
         if (JSON.stringify(expected) === JSON.stringify(verdict))
           count('cases with the verdict of the corpus');
         else count('cases that a real request answers more completely than the recording');

@@ -19,19 +19,22 @@ export interface Settings {
   readonly timeouts?: Partial<Timeouts>;
   readonly clock?: Clock;
   readonly enforcements?: readonly Enforcement[];
+  /** What rules end by, where it is not the clock. */
+  readonly now?: () => number;
   readonly inbound?: Partial<InboundRoute>;
   readonly listener?: Partial<Omit<InboundOptions, 'route' | 'context'>>;
 }
 
 /** An inbound port that speaks HTTP/2. */
 export function inboundHttp2(forward: Address, settings: Settings = {}): Promise<TestInbound> {
-  const { clock = systemClock, timeouts, enforcements, inbound: route, listener } = settings;
+  const { clock = systemClock, timeouts, enforcements, inbound: route, listener, now } = settings;
   const programs = closeLater(new ProgramSessions(clock, { ...DEFAULT_TIMEOUTS, ...timeouts }));
   return inbound(forward, {
     clock,
     http2: http2Server(programs),
     ...(timeouts === undefined ? {} : { timeouts }),
     ...(enforcements === undefined ? {} : { enforcements }),
+    ...(now === undefined ? {} : { now }),
     ...(route === undefined ? {} : { route }),
     ...listener,
   });

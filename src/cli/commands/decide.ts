@@ -13,6 +13,7 @@ import {
   Option,
   principalOption,
   spiffeIdOption,
+  timeOption,
 } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { readPolicyDirectory } from '../policy-directory.ts';
@@ -24,6 +25,7 @@ interface Options extends CommonOptions {
   readonly method?: string;
   readonly path?: string;
   readonly header?: Readonly<Record<string, string>>;
+  readonly at?: number;
 }
 
 /** `interlock decide DIR`: one verdict, and why. */
@@ -43,11 +45,15 @@ export const decideCommand: CommandSpec<Options> = {
     new Option('--header <name=value>', 'a header, for conditions on it; may be repeated').argParser(
       headerOption,
     ),
+    new Option(
+      '--at <time>',
+      'when (ISO 8601): rules that have ended by then are not there; now where absent',
+    ).argParser(timeOption),
   ],
   example:
     'interlock decide policies/ --from spiffe://example.org/ns/default/sa/frontend \\\n    --to spiffe://example.org/ns/default/sa/cartservice --port 7070 \\\n    --method POST --path /hipstershop.CartService/GetCart',
   json: '{allowed, decidedBy: rule|deny|no-rule|no-policy|unsafe-path, policy?, rule?, sentence, nearest?}',
-  async run({ terminal }, [dir = ''], options) {
+  async run({ terminal, now }, [dir = ''], options) {
     const set = compile(readPolicyDirectory(dir));
     const { from, to } = options;
     const { path, header } = options;
@@ -55,12 +61,8 @@ export const decideCommand: CommandSpec<Options> = {
       ...(path === undefined ? {} : { path }),
       ...(header === undefined ? {} : { headers: header }),
     };
-    const result = explain(set, {
-      from: parsePrincipal(from),
-      to,
-      action: actionOf(options),
-      attributes,
-    });
+    const request = { from: parsePrincipal(from), to, action: actionOf(options), attributes };
+    const result = explain(set, request, options.at ?? now());
     if (options.json) {
       const { verdict, ...rest } = result;
       terminal.json({ ...verdict, ...rest });

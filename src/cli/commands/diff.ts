@@ -12,7 +12,7 @@ export const diffCommand: CommandSpec<CommonOptions> = {
   summary: 'List what one policy set authorizes and the other does not, as accesses. Exit 3 if they differ.',
   options: [],
   example: 'interlock diff policies/ policies-next/',
-  json: '{removed: [{from, to, port?, protocol, ..., policy, rule, when?, partly?}],\nadded: [...], noLongerProtected: [id], newlyProtected: [id]}',
+  json: '{removed: [{from, to, port?, protocol, ..., policy, rule, when?, until?, partly?}],\nadded: [...], noLongerProtected: [id], newlyProtected: [id]}',
   async run({ terminal }, [before = '', after = ''], options) {
     const {
       onlyInFirst: removed,

@@ -1,12 +1,22 @@
 import { principalText } from '../../access/index.ts';
-import { compile, type Verdict } from '../../policy/index.ts';
-import { APPROXIMATIONS, type Flip, type Rehearsal, rehearse } from '../../rollout/index.ts';
+import { type AccessPolicy, compile, policiesAt, type Verdict } from '../../policy/index.ts';
+import {
+  APPROXIMATIONS,
+  type EndingAccess,
+  endingAccesses,
+  type Flip,
+  type Rehearsal,
+  rehearse,
+} from '../../rollout/index.ts';
 import { type CommandSpec, type CommonOptions, Option } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { readPolicyDirectory } from '../policy-directory.ts';
 import { loadEstate } from '../state.ts';
 import type { Terminal } from '../terminal.ts';
 import { actionCell, countText, idName, nameOf, plural, dayText } from '../words.ts';
+
+/** What a readiness looks ahead: the first week of enforcement. */
+const FIRST_WEEK_MS = 7 * 86_400_000;
 
 interface Options extends CommonOptions {
   readonly current?: string;
@@ -19,19 +29,30 @@ export const rehearseCommand: CommandSpec<Options> = {
   summary: 'Replay every recorded access against a policy set and list the flips. Exit 3 if there are any.',
   options: [new Option('--current <dir>', 'what is enforced today (without it: nothing is, all is allowed)')],
   example: 'interlock rehearse policies/',
-  json: '{flips: [{from, to, action, before, after, count, lastSeen, exact, approximate}], accesses, calls,\napproximate, leftOut: {neverReached, outside}, unprotected}; before and after: {allowed, decidedBy, policy?, rule?}',
-  async run({ terminal }, [dir = ''], options) {
-    const target = compile(readPolicyDirectory(dir));
-    const current = options.current === undefined ? undefined : compile(readPolicyDirectory(options.current));
+  json: '{flips: [{from, to, action, before, after, count, lastSeen, exact, approximate}], accesses, calls,\napproximate, leftOut: {neverReached, outside}, unprotected, ending: [{from, to, action, policy, rule, until, count}]}; before and after: {allowed, decidedBy, policy?, rule?}',
+  async run({ terminal, now: clock }, [dir = ''], options) {
+    const now = clock();
+    // Rules that are over are as if they were not there: what is rehearsed is what would be enforced now.
+    const setOf = (policies: readonly AccessPolicy[]) => compile(policiesAt(policies, now));
+    const policies = readPolicyDirectory(dir);
+    const current = options.current === undefined ? undefined : setOf(readPolicyDirectory(options.current));
     const { graph } = await loadEstate(options.state);
-    const result = rehearse(graph, target, current);
-    if (options.json) terminal.json(rehearsalJson(result));
-    else print(terminal, result, graph.trustDomain, current !== undefined);
+    const result = rehearse(graph, setOf(policies), current);
+    const ending = endingAccesses(graph.accesses, policies, now, FIRST_WEEK_MS);
+    if (options.json) terminal.json({ ...rehearsalJson(result), ending: ending.map(endingJson) });
+    else {
+      print(terminal, result, graph.trustDomain, current !== undefined);
+      printEnding(terminal, ending, graph.trustDomain);
+    }
     return result.flips.length > 0 ? EXIT.found.code : EXIT.done.code;
   },
 };
 
-function rehearsalJson({ flips, ...rest }: Rehearsal): unknown {
+function endingJson({ from, ...rest }: EndingAccess) {
+  return { from: principalText(from), ...rest };
+}
+
+function rehearsalJson({ flips, ...rest }: Rehearsal) {
   return {
     flips: flips.map(({ from, lastSeen, approximate, ...flip }) => ({
       from: principalText(from),
@@ -89,6 +110,28 @@ function print(terminal: Terminal, result: Rehearsal, trustDomain: string, hasCu
       `Left out: ${plural(leftOut.outside, 'access', 'accesses')} to something that is no workload of the estate.`,
     );
   }
+}
+
+/** What is allowed today and ends within the first week: nobody should learn it from an alarm. */
+function printEnding(terminal: Terminal, ending: readonly EndingAccess[], trustDomain: string): void {
+  if (ending.length === 0) return;
+  terminal.heading(
+    `ENDS WITHIN A WEEK: ${plural(ending.length, 'access', 'accesses')} that only an exception allows`,
+  );
+  terminal.table(
+    [
+      ['FROM', 'TO', 'ACTION', 'CALLS', 'RULE', 'UNTIL'],
+      ...ending.map(({ from, to, action, count, policy, rule, until }) => [
+        nameOf(from, trustDomain),
+        idName(to, trustDomain),
+        actionCell(action),
+        countText(count),
+        `${policy}/${rule}`,
+        until,
+      ]),
+    ],
+    { right: [3], indent: 4 },
+  );
 }
 
 function reasons({ flips }: Rehearsal): string {

@@ -30,13 +30,14 @@ export const renderCommand: CommandSpec<Options> = {
   ],
   example: 'interlock render policies/ --engine istio --out istio/',
   json: '{engine, shadow, documents: [{file, content}], losses: [{effect: narrower|wider|same, code,\npolicy, rule?, what}]}',
-  async run({ terminal }, [dir = ''], options) {
+  async run({ terminal, now }, [dir = ''], options) {
     const policies = readPolicyDirectory(dir);
     const workloads = stateExists(options.state)
       ? (await loadEstate(options.state)).graph.workloads
       : undefined;
     const rendering = engineNamed(options.engine).render(policies, {
       shadow: options.shadow === true,
+      at: now(),
       workload: (id) => workloads?.get(id),
       ...(workloads === undefined ? {} : { workloads: [...workloads.values()] }),
     });

@@ -1,5 +1,6 @@
 import { InterlockError, trustDomainOf } from '../../access/index.ts';
 import type { AccessPolicy } from '../../policy/index.ts';
+import { withoutEnds } from '../ends.ts';
 import type { Engine, EngineDocument, RenderOptions, Rendering } from '../engine.ts';
 import { protectedGrants } from '../grants.ts';
 import { Losses } from '../losses.ts';
@@ -20,7 +21,7 @@ export const engine: Engine = {
   name: 'cilium',
 
   /** Throws `usage` in shadow: audit mode is a setting of an endpoint, not of a policy. */
-  render(policies: readonly AccessPolicy[], options: RenderOptions): Rendering {
+  render(given: readonly AccessPolicy[], options: RenderOptions): Rendering {
     if (options.shadow) {
       throw new InterlockError(
         'usage',
@@ -29,6 +30,7 @@ export const engine: Engine = {
       );
     }
     const losses = new Losses();
+    const policies = withoutEnds(given, options.at, losses);
     const all = protectedGrants(policies);
     const shared = new SharedLabels(all, options);
     const places = placesOf(all, options, losses, ({ account }) => account === undefined);

@@ -14,7 +14,7 @@ export type Carried =
 export type Expr = Readonly<Record<string, unknown>>;
 
 /**
- * What Envoy's CEL runtime evaluates as ours does. It is built without comprehensions, conversions and
+ * What Envoy's CEL runtime evaluates as ours does. It is built without comprehensions, conversions to text and
  * concatenation, and limits regular expressions by itself.
  */
 const FUNCTIONS = new Set(
@@ -71,6 +71,25 @@ export function carryCondition(text: string, port?: number): Carried {
     if (error instanceof NotCarried) return { ok: false, reason: error.message };
     throw error;
   }
+}
+
+/** Numbers of the parts of {@link beforeEnd}: no condition is long enough to come to them. */
+const END_IDS = 1_000_000_000;
+
+/**
+ * A condition of a rule that has an end, milliseconds since 1970 UTC: that the request, or the connection where none is seen,
+ * began before it, by Envoy's own clock. With the rule's own condition where it has one.
+ */
+export function beforeEnd(ends: number, own?: Expr): Expr {
+  const id = (n: number) => String(END_IDS + n);
+  const time = {
+    id: id(1),
+    select_expr: { operand: { id: id(2), ident_expr: { name: 'request' } }, field: 'time' },
+  };
+  const text = { id: id(3), const_expr: { string_value: new Date(ends).toISOString() } };
+  const end = { id: id(4), call_expr: { function: 'timestamp', args: [text] } };
+  const before = { id: id(5), call_expr: { function: '_<_', args: [time, end] } };
+  return own === undefined ? before : { id: id(6), call_expr: { function: '_&&_', args: [own, before] } };
 }
 
 type Parsed = ReturnType<typeof parse>['expr'] | undefined;

@@ -1,6 +1,6 @@
 import type { Losses } from '../losses.ts';
 import type { ProtectedRules, ReadRule } from '../rule-targets.ts';
-import { carryCondition, type Expr } from './condition.ts';
+import { beforeEnd, carryCondition, type Expr } from './condition.ts';
 import { GUARD_ID, PATH_GUARD } from './path-guard.ts';
 import { connectionPermission, requestPermission } from './permissions.ts';
 import { principalsOf } from './principals.ts';
@@ -96,10 +96,13 @@ function policyOf(
   if (permissions.length === 0) return undefined;
   const principals = principalsOf(rule, denying, options.losses, options.addressOf);
   if (principals.length === 0) return undefined;
-  if (rule.when === undefined) return { permissions, principals };
-  const condition = conditionOf(rule, rule.when, denying, protocol, options);
-  if (condition === 'always') return { permissions, principals };
-  return condition === 'never' ? undefined : { permissions, principals, condition };
+  const condition =
+    rule.when === undefined ? 'always' : conditionOf(rule, rule.when, denying, protocol, options);
+  if (condition === 'never') return undefined;
+  const own = condition === 'always' ? undefined : condition;
+  // It really ends, also where nobody is left who could take it away.
+  const whole = rule.ends === undefined ? own : beforeEnd(rule.ends, own);
+  return whole === undefined ? { permissions, principals } : { permissions, principals, condition: whole };
 }
 
 /** A connection matches `tcp` rules, but is closed by any deny rule about its requests as well. */

@@ -1,5 +1,6 @@
 import { shortNameOf, type SpiffeId, trustDomainOf } from '../../access/index.ts';
 import type { AccessPolicy } from '../../policy/index.ts';
+import { withoutEnds } from '../ends.ts';
 import type { Engine, EngineDocument, RenderOptions } from '../engine.ts';
 import { protectedGrants } from '../grants.ts';
 import { Losses } from '../losses.ts';
@@ -18,8 +19,9 @@ const DEFAULT_NAMESPACE = 'default';
  */
 export const engine: Engine = {
   name: 'istio',
-  render(policies, options) {
+  render(given, options) {
     const losses = new Losses();
+    const policies = withoutEnds(given, options.at, losses);
     const all = protectedGrants(policies);
     const shared = new SharedLabels(all, options);
     const grants = new Map(all.map((workload) => [workload.id, workload]));

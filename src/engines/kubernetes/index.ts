@@ -1,5 +1,6 @@
 import { InterlockError } from '../../access/index.ts';
 import type { AccessPolicy } from '../../policy/index.ts';
+import { withoutEnds } from '../ends.ts';
 import type { Engine, EngineDocument, RenderOptions, Rendering } from '../engine.ts';
 import { protectedGrants } from '../grants.ts';
 import { Losses } from '../losses.ts';
@@ -19,7 +20,7 @@ export const engine: Engine = {
   name: 'kubernetes',
 
   /** Throws `usage` in shadow: the API has no such mode (Kubernetes, "Network Policies"). */
-  render(policies: readonly AccessPolicy[], options: RenderOptions): Rendering {
+  render(given: readonly AccessPolicy[], options: RenderOptions): Rendering {
     if (options.shadow) {
       throw new InterlockError(
         'usage',
@@ -28,6 +29,7 @@ export const engine: Engine = {
       );
     }
     const losses = new Losses();
+    const policies = withoutEnds(given, options.at, losses);
     const all = protectedGrants(policies);
     const shared = new SharedLabels(all, options);
     const documents = placesOf(all, options, losses).map((place) =>

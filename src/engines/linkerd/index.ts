@@ -1,4 +1,5 @@
 import type { AccessPolicy } from '../../policy/index.ts';
+import { withoutEnds } from '../ends.ts';
 import type { Engine, EngineDocument, RenderOptions, Rendering } from '../engine.ts';
 import { callersMeet, type Grant, isWhole, onPort, protectedGrants } from '../grants.ts';
 import { Losses } from '../losses.ts';
@@ -18,8 +19,9 @@ import { routesOf } from './routes.ts';
 export const engine: Engine = {
   name: 'linkerd',
 
-  render(policies: readonly AccessPolicy[], options: RenderOptions): Rendering {
+  render(given: readonly AccessPolicy[], options: RenderOptions): Rendering {
     const losses = new Losses();
+    const policies = withoutEnds(given, options.at, losses);
     const all = protectedGrants(policies);
     const shared = new SharedLabels(all, options);
     const documents = placesOf(all, options, losses).flatMap((place) => {

@@ -13,6 +13,18 @@ export interface OpenDoubt {
   readonly decidedBy?: 'owner' | 'other';
 }
 
+/** An access that was seen, and that only a rule allows which ends within the week that is judged. */
+export interface EndingSoon {
+  readonly from: string;
+  readonly action: string;
+  readonly policy: string;
+  readonly rule: string;
+  /** As the document says it. */
+  readonly until: string;
+  /** Calls that reached the callee. */
+  readonly count: number;
+}
+
 export interface ReadinessOptions {
   /** When it is judged, and the week begins that it is judged for; milliseconds since 1970 UTC. */
   readonly now: number;
@@ -21,6 +33,7 @@ export interface ReadinessOptions {
   readonly doubts?: readonly OpenDoubt[];
   /** Ids of blind spots that a person has acknowledged. */
   readonly acknowledged?: Iterable<string>;
+  readonly ending?: readonly EndingSoon[];
 }
 
 /** The judged risk of promoting one workload: what is known, and what is known not to be. */
@@ -39,6 +52,8 @@ export interface Readiness {
   readonly doubts: readonly OpenDoubt[];
   /** Events taken in and known lost over the recordings that name the workload, and the lost ones' share of both. */
   readonly events: { readonly taken: number; readonly lost: number; readonly lostShare: number };
+  /** What only an exception allows that ends within the first week; absent where no policies were given. */
+  readonly ending?: readonly EndingSoon[];
 }
 
 /**
@@ -50,7 +65,7 @@ export function readiness(graph: AccessGraph, to: SpiffeId, options: ReadinessOp
   if (workload === undefined) {
     throw new InterlockError('not_found', to, `no recording or manifest names the workload ${to}`);
   }
-  const { now, units = unitsOf(graph, to), doubts = [], acknowledged = [] } = options;
+  const { now, units = unitsOf(graph, to), doubts = [], acknowledged = [], ending } = options;
   const coverage = coverageOf(graph, to);
   const callers = callersOf(graph, to);
   const lastDeployment = lastDeploymentOf(graph, callers);
@@ -71,6 +86,7 @@ export function readiness(graph: AccessGraph, to: SpiffeId, options: ReadinessOp
       lost: coverage.lost,
       lostShare: all === 0 ? 0 : coverage.lost / all,
     },
+    ...(ending === undefined ? {} : { ending }),
   };
 }
 

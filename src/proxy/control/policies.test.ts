@@ -53,7 +53,9 @@ class Files {
 }
 
 function open(files = new Files(), timers = new ManualTimers(1000), workloads = [cart]) {
-  const verdicts = new Verdicts();
+  const verdicts = new Verdicts(undefined, () => timers.now());
+  const rejudged: number[] = [];
+  verdicts.onReplace(() => rejudged.push(timers.now()));
   const faults: unknown[] = [];
   const policies = new Policies({
     files,
@@ -65,7 +67,7 @@ function open(files = new Files(), timers = new ManualTimers(1000), workloads = 
     onFault: (error) => faults.push(error),
   });
   const isAllowed = () => verdicts.judge(cart, web, get).allowed;
-  return { policies, verdicts, faults, files, timers, isAllowed };
+  return { policies, verdicts, faults, files, timers, isAllowed, rejudged };
 }
 test('a state that forgets a workload is refused: what is not named would not be governed', () => {
   const { policies, isAllowed } = open();
@@ -167,5 +169,87 @@ describe('the button on this machine', () => {
     expect([isAllowed(), policies.releases]).toEqual([false, []]);
     policies.release({ ...press, workload: cart });
     expect(isAllowed()).toBe(true);
+  });
+});
+
+describe('a rule that has an end', () => {
+  const HOUR = 3_600_000;
+  const START = Date.UTC(2026, 11, 31) - HOUR;
+  const ending = (until: string): Enforcement => {
+    const policies = enforced(['/a']).enforced?.map((each) => ({
+      ...each,
+      spec: { ...each.spec, rules: each.spec.rules.map((rule) => ({ ...rule, until })) },
+    }));
+    return {
+      ...enforced(['/a']),
+      ...(policies === undefined ? {} : { enforced: policies, target: policies }),
+    };
+  };
+  const UNTIL = '2026-12-31T00:00:00Z';
+
+  test('ends by the clock of this proxy, with nobody else there, and what is open is judged again then', async () => {
+    const { policies, isAllowed, timers, rejudged } = open(new Files(), new ManualTimers(START));
+    policies.take(stateOf(1, ending(UNTIL)));
+    expect([isAllowed(), rejudged.length]).toEqual([true, 2]);
+    await timers.advance(HOUR - 1);
+    expect([isAllowed(), rejudged.length]).toEqual([true, 2]);
+    await timers.advance(1);
+    expect([isAllowed(), rejudged.slice(2)]).toEqual([false, [START + HOUR]]);
+    // Once: nothing ends after that.
+    await timers.advance(HOUR);
+    expect([isAllowed(), rejudged.length]).toEqual([false, 3]);
+    policies.close();
+    expect(timers.waiting).toBe(0);
+  });
+
+  test('is over after a restart without a control plane, and ends after one that came before', async () => {
+    const first = open(new Files(), new ManualTimers(START));
+    first.policies.take(stateOf(1, ending(UNTIL)));
+    const late = open(first.files, new ManualTimers(START + HOUR));
+    expect(late.isAllowed()).toBe(false);
+    const early = open(first.files, new ManualTimers(START));
+    expect(early.isAllowed()).toBe(true);
+    await early.timers.advance(HOUR);
+    expect([early.isAllowed(), early.rejudged.length]).toEqual([false, 2]);
+  });
+
+  test('is noticed within half a minute where the clock jumps over it, and holds again where it jumps back', async () => {
+    const timers = new ManualTimers(START);
+    const { policies, isAllowed, rejudged } = open(new Files(), timers);
+    policies.take(stateOf(1, ending(UNTIL)));
+    let ahead = 0;
+    const now = timers.now.bind(timers);
+    timers.now = () => now() + ahead;
+    ahead = 2 * HOUR;
+    // Requests are judged by the time of each.
+    expect([isAllowed(), rejudged.length]).toEqual([false, 2]);
+    await timers.advance(30_000);
+    expect([isAllowed(), rejudged.length]).toEqual([false, 3]);
+    ahead = 0;
+    await timers.advance(30_000);
+    expect([isAllowed(), rejudged.length]).toEqual([true, 4]);
+    await timers.advance(HOUR);
+    expect([isAllowed(), rejudged.length]).toEqual([false, 5]);
+    policies.close();
+  });
+
+  test('that was renewed by another state stays, and years ahead costs one look in half a minute', async () => {
+    const timers = new ManualTimers(START);
+    const { policies, isAllowed, rejudged } = open(new Files(), timers);
+    policies.take(stateOf(1, ending(UNTIL)));
+    policies.take(stateOf(2, ending('2199-12-31T00:00:00Z')));
+    expect(timers.waiting).toBe(1);
+    await timers.advance(2 * HOUR);
+    expect([isAllowed(), rejudged.length, timers.waiting]).toEqual([true, 3, 1]);
+  });
+
+  test('under a release of this machine ends with it or without it, whichever is first', async () => {
+    const { policies, isAllowed, timers } = open(new Files(), new ManualTimers(START));
+    policies.take(stateOf(1, ending(UNTIL)));
+    policies.release({ reason: 'x', by: 'root', at: START, until: START + 2 * HOUR });
+    await timers.advance(HOUR);
+    expect(isAllowed()).toBe(true);
+    await timers.advance(HOUR);
+    expect([isAllowed(), policies.releases]).toEqual([false, []]);
   });
 });

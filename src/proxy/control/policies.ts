@@ -1,7 +1,13 @@
 import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { type AccessPolicy, API_VERSION, POLICY_KIND } from '../../policy/index.ts';
 import type { ProxyState } from '../../proto/proxy/index.ts';
-import { type AuthenticationStage, type Enforcement, readEnforcement } from '../../rollout/index.ts';
+import {
+  type AuthenticationStage,
+  type Enforcement,
+  endsBetween,
+  readEnforcement,
+  untilNextLook,
+} from '../../rollout/index.ts';
 import { z } from 'zod';
 import type { StateFiles } from './state-files.ts';
 
@@ -18,6 +24,8 @@ export interface LocalRelease {
 
 /** Releases made here that are in force at one time. */
 const MAX_RELEASES = 100;
+/** When what could not be ended is tried again, milliseconds. */
+const RETRY_MS = 1000;
 const LOCAL_ID = 'local';
 const STATE = 'state.json';
 const RELEASES = 'local-releases.json';
@@ -43,7 +51,10 @@ export interface PoliciesOptions {
   readonly workloads: readonly SpiffeId[];
   /** How connections are taken until a control plane has said so. */
   readonly authentication: AuthenticationStage;
-  /** Puts the sets in force, or throws why they cannot be. */
+  /**
+   * Puts the sets in force, or throws why they cannot be. Called with the same sets as well, when a rule of them has ended:
+   * what was allowed by it is to be looked at again.
+   */
   readonly replace: (enforcements: readonly Enforcement[]) => void;
   /** Something that changes nothing now, but should be seen to: the disk does not take the state, say. */
   readonly onFault: (error: unknown) => void;
@@ -57,6 +68,8 @@ export class Policies {
   #state: readonly Enforcement[];
   #version = 0;
   #releases: readonly LocalRelease[] = [];
+  /** When the sets were put in force last: rules that have ended since are to bite. */
+  #putAt = 0;
   #cancel = () => {};
 
   /**
@@ -98,6 +111,7 @@ export class Policies {
     this.#put(next, this.#releases);
     this.#version = Number(version);
     this.#save(STATE, { version: this.#version, workloads: next });
+    this.#wake();
   }
 
   /** Puts a former state in force again: what enforces it refused the one that was taken. Throws as {@link take}. */
@@ -105,6 +119,7 @@ export class Policies {
     this.#put(state, this.#releases);
     this.#version = version;
     this.#save(STATE, { version, workloads: state });
+    this.#wake();
   }
 
   /** Takes enforcement away here, at once, with everything else down. Throws `limit`, `not_found`. */
@@ -141,15 +156,33 @@ export class Policies {
     this.#options.replace(state.map((enforcement) => released(enforcement, open)));
     this.#state = state;
     this.#releases = open;
+    this.#putAt = now;
   }
 
-  /** Ends what ends by itself. */
+  /** Ends what ends by itself: releases made here, and rules that have an end. */
   #wake(): void {
     const { now, after } = this.#options;
     this.#cancel();
-    const ends = this.#releases.flatMap(({ until }) => until ?? []);
-    if (ends.length > 0)
-      this.#cancel = after(Math.max(0, Math.min(...ends) - now()), () => this.#change(this.#releases));
+    const at = now();
+    const waits = this.#releases.flatMap(({ until }) => (until === undefined ? [] : Math.max(0, until - at)));
+    const look = untilNextLook(this.#state, at);
+    if (look !== undefined) waits.push(look);
+    if (waits.length > 0) this.#cancel = after(Math.min(...waits), () => this.#look());
+  }
+
+  #look(): void {
+    const now = this.#options.now();
+    const isOver = ({ until }: LocalRelease) => until !== undefined && until <= now;
+    try {
+      if (this.#releases.some(isOver)) return this.#change(this.#releases);
+      if (this.#state.some((each) => endsBetween(each, this.#putAt, now)))
+        this.#put(this.#state, this.#releases);
+    } catch (error) {
+      this.#options.onFault(error);
+      this.#cancel = this.#options.after(RETRY_MS, () => this.#look());
+      return;
+    }
+    this.#wake();
   }
 
   #save(name: string, data: unknown): void {

@@ -350,6 +350,35 @@ describe('open connections', () => {
     expect(context.counters.cut).toBe(1);
   });
 
+  it('are cut after the grace when the exception that they rest on has ended, and new ones are refused at once', async () => {
+    const app = await echo();
+    const clock = new TestClock();
+    const until = new Date(clock.now() + 1_000).toISOString();
+    const exception = {
+      name: 'r',
+      from: [{ workload: WEB }],
+      to: [{ tcp: {} }],
+      until,
+    };
+    const { port, listener, recorder } = await inbound(app.address, {
+      clock,
+      route: { protocol: 'tcp' },
+      enforcements: [enforcement([policy([exception])])],
+    });
+    const socket = await dial(port);
+    socket.write('x');
+    await readUntil(socket, /x/);
+    expect(listener.rejudge(1_000)).toBe(0);
+    clock.advance(1_000);
+    expect(listener.rejudge(1_000)).toBe(1);
+    expect(await readAll(await dial(port))).toBe('');
+    expect(recorder.lines).toContain('tcp /web denied');
+    socket.write('y');
+    expect(await readUntil(socket, /y/)).toBe('y');
+    clock.advance(1_000);
+    expect(await readAll(socket)).toBe('');
+  });
+
   it('stay where policy allows them again within the grace', async () => {
     const app = await echo();
     const clock = new TestClock();

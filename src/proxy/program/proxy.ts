@@ -90,8 +90,10 @@ export class Proxy {
     this.#workloads = workloads;
     this.#log = limitedLog(options.onLine, clock);
     // One that fails for a request fails for every one like it: callers must not fill the log with it.
-    this.#verdicts = new Verdicts((error) =>
-      this.#log({ event: 'fault', reason: error instanceof Error ? error.message : String(error) }),
+    this.#verdicts = new Verdicts(
+      (error) =>
+        this.#log({ event: 'fault', reason: error instanceof Error ? error.message : String(error) }),
+      () => clock.now(),
     );
     this.#governor = new Governor({
       ...options,

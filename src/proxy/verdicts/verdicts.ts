@@ -19,10 +19,13 @@ export class Verdicts implements Judge {
   #version = 0;
   #faults = 0;
   readonly #onFault: OnJudgeFault;
+  readonly #now: () => number;
   readonly #listeners = new Set<() => void>();
 
-  constructor(onFault: OnJudgeFault = () => {}) {
+  /** `now` is what rules end by, milliseconds since 1970 UTC; without it every rule that has an end is over. */
+  constructor(onFault: OnJudgeFault = () => {}, now: () => number = () => Number.POSITIVE_INFINITY) {
     this.#onFault = onFault;
+    this.#now = now;
   }
 
   /** Grows with each state; what was judged under another version may be judged otherwise now. */
@@ -50,7 +53,7 @@ export class Verdicts implements Judge {
         workload,
         before !== undefined && before.enforcement === enforcement
           ? before
-          : new WorkloadJudge(enforcement, (error) => this.#fault(error)),
+          : new WorkloadJudge(enforcement, (error) => this.#fault(error), this.#now),
       );
     }
     this.#judges = next;

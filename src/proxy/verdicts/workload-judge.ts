@@ -25,9 +25,10 @@ export class WorkloadJudge {
   readonly #enforced: PolicySet | undefined;
   readonly #target: PolicySet | undefined;
   readonly #onFault: (error: unknown) => void;
+  readonly #now: () => number;
 
   /** Throws what `compile` throws: a state that cannot be judged by is never taken in part. */
-  constructor(enforcement: Enforcement, onFault: (error: unknown) => void) {
+  constructor(enforcement: Enforcement, onFault: (error: unknown) => void, now: () => number) {
     this.workload = enforcement.workload;
     this.authentication = enforcement.authentication;
     this.enforcement = enforcement;
@@ -37,6 +38,7 @@ export class WorkloadJudge {
       ? this.#enforced
       : compiled(enforcement.target);
     this.#onFault = onFault;
+    this.#now = now;
   }
 
   /** Never throws: in doubt, what is enforced denies, and a shadow says nothing and blocks nothing. */
@@ -58,7 +60,8 @@ export class WorkloadJudge {
 
   #decide(set: PolicySet, request: Parameters<typeof decide>[1]): Verdict | undefined {
     try {
-      return decide(set, request);
+      // The clock is asked only where it matters: rules end at this proxy by its own, whoever else is away.
+      return set.hasEnds ? decide(set, request, this.#now()) : decide(set, request);
     } catch (error) {
       this.#onFault(error);
       return undefined;

@@ -141,9 +141,9 @@ export class Corpus {
     const before = logs.entries.length;
     const real = await ask(asked, { address: place.address, protocol, authority, id });
     const request = asSeen(asked, place.compiled, real.received);
-    const said = askSite(site, request, 'target');
+    const said = askSite(site, request, 'target', Date.now());
     if (said === undefined || said === 'refused') throw new Error('the target set is not there');
-    const verdict = verdictFor(place.compiled, request, protocol);
+    const verdict = verdictFor(place.compiled, request, protocol, Date.now());
     const isUnseen = protocol === 'http' && (request.action.kind === 'tcp' || isRefused(request.action));
     const shown = {
       id,
