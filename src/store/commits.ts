@@ -57,6 +57,8 @@ function touchedByOne(change: Change): Touched[] {
       return [{ kind: 'revocation', name: change.revocation.value }];
     case 'allow':
       return [{ kind: 'revocation', name: change.value }];
+    case 'require':
+      return [];
   }
 }
 

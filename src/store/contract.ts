@@ -21,6 +21,8 @@ import {
   type SeenFlip,
   type UnreachedCalls,
   unreachedKey,
+  handshakeKey,
+  type SeenHandshakes,
 } from './live.ts';
 import type { NewRecording, Store } from './store.ts';
 
@@ -466,6 +468,26 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       expect((await later.live()).unreached).toEqual([other, sum]);
       await later.addLive(batchOf({ forgotten: [unreachedKey(other)] }), []);
       expect((await later.live()).unreached).toEqual([sum]);
+    });
+
+    test('adds handshakes up by pair and group', async () => {
+      const { store, reopen } = await open();
+      const seen = (group: string, count: number, at = HOUR): SeenHandshakes => ({
+        from: { kind: 'unauthenticated', from: '10.0.0.1' },
+        to: cart,
+        group,
+        count,
+        firstSeen: at,
+        lastSeen: at,
+      });
+      await store.addLive(batchOf({ handshakes: [seen('x25519', 2), seen('X25519MLKEM768', 1)] }), []);
+      await store.addLive(batchOf({ handshakes: [seen('x25519', 3, HOUR + 9)], settled: [cart] }), []);
+      await store.close();
+      const later = await reopen();
+      const sum = { ...seen('x25519', 5), lastSeen: HOUR + 9 };
+      expect((await later.live()).handshakes).toEqual([seen('X25519MLKEM768', 1), sum]);
+      await later.addLive(batchOf({ forgotten: [handshakeKey(sum)] }), []);
+      expect((await later.live()).handshakes).toEqual([seen('X25519MLKEM768', 1)]);
     });
   });
 }

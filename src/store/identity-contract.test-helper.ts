@@ -342,6 +342,51 @@ export function describeIdentityStore(name: string, open: () => Promise<Identity
       await later.close();
     });
 
+    test('gives the documents and agents of some names', async () => {
+      const { store } = await open();
+      const names = ['a', 'b', '__proto__', '"'];
+      await store.commit(names.map((name) => ({ change: 'put', kind: 'rule', name, data: name })));
+      await store.commit(names.map((id) => ({ change: 'agent', agent: { ...agent, id } })));
+      const some = (await store.documents('rule', ['b', 'none', '"'])).map(({ name }) => name);
+      expect(some.toSorted()).toEqual(['"', 'b']);
+      expect(await store.documents('rule', [])).toEqual([]);
+      expect((await store.agents(['__proto__', 'none'])).map(({ id }) => id)).toEqual(['__proto__']);
+      await store.close();
+    });
+
+    test('lets nothing be made that requires who is revoked, evicted or unknown', async () => {
+      const { store } = await open();
+      const { spiffeId } = svidOf('01');
+      const { id } = agent;
+      const issued = (
+        require: { spiffeId?: string; agent?: string; mayBeNew?: boolean },
+        serial: string,
+      ): Promise<void> =>
+        store.commit([{ change: 'require', ...require }, issue(svidOf(serial))], entry(serial));
+      await expect(issued({ agent: id }, '01')).rejects.toMatchObject({ code: 'forbidden' });
+      await issued({ agent: id, mayBeNew: true, spiffeId }, '02');
+      await store.commit([{ change: 'agent', agent }]);
+      await issued({ agent: id, spiffeId }, '03');
+      const revocation = { what: 'id', value: spiffeId, authority: '', reason: 'x', at: NOW } as const;
+      await store.commit([{ change: 'revoke', revocation }]);
+      await expect(issued({ spiffeId }, '04')).rejects.toMatchObject({ code: 'forbidden' });
+      await store.commit([{ change: 'agent', agent: { ...agent, banned: true } }]);
+      for (const mayBeNew of [true, false])
+        await expect(issued({ agent: id, mayBeNew }, '05')).rejects.toMatchObject({ code: 'forbidden' });
+      expect((await store.issued({})).map(({ serial }) => serial)).toEqual(['02', '03']);
+      expect((await store.audit(1, 9)).map(({ what }) => what)).toEqual(['02', '03']);
+      await store.close();
+    });
+
+    test('leads where no other store has the same state', async () => {
+      const { store } = await open();
+      const leading = Promise.withResolvers<boolean>();
+      const stop = await store.lead(leading.resolve);
+      expect(await leading.promise).toBe(true);
+      await stop();
+      await store.close();
+    });
+
     test('forgets what has expired, and keeps the audit log and revoked identities', async () => {
       const { store } = await open();
       await store.commit(

@@ -22,6 +22,11 @@ export const DOCUMENT_KINDS = [
   'session',
   'sign-in-link',
   'review',
+  'release',
+  'drill',
+  'notification',
+  'key',
+  'replica',
 ] as const;
 export type DocumentKind = (typeof DOCUMENT_KINDS)[number];
 
@@ -145,10 +150,20 @@ export type Change =
   | { readonly change: 'forget-agent'; readonly id: string }
   | { readonly change: 'join-token'; readonly token: StoredJoinToken }
   | { readonly change: 'revoke'; readonly revocation: Revocation }
-  | { readonly change: 'allow'; readonly what: Revocation['what']; readonly value: string };
+  | { readonly change: 'allow'; readonly what: Revocation['what']; readonly value: string }
+  /**
+   * Changes nothing, and lets none of the commit be made where the identity is revoked or the agent evicted, or unknown
+   * unless it may be new: `forbidden`. Whoever commits later than a revocation, at whichever replica, is held to it.
+   */
+  | {
+      readonly change: 'require';
+      readonly spiffeId?: string;
+      readonly agent?: string;
+      readonly mayBeNew?: boolean;
+    };
 
 /**
- * Where the control plane keeps what must outlive it. No private key is ever in it. Asynchronous, and never blocks
+ * Where the control plane keeps what must outlive it. No private key is ever in it but sealed. Asynchronous, and never blocks
  * the caller's thread; every engine passes the suite in identity-contract.test-helper.ts. A promise resolves once what it
  * stands for survives a power cut. Errors: `state` (damaged, newer, held by another process), `io` (disk full), `unavailable`
  * (a database beyond the network does not answer).
@@ -156,7 +171,8 @@ export type Change =
 export interface IdentityStore {
   /** Makes all changes and appends the audit entry, or does nothing. */
   commit(changes: readonly Change[], entry?: NewAuditEntry): Promise<void>;
-  documents(kind: DocumentKind): Promise<StoredDocument[]>;
+  /** All of a kind, or those of these names. */
+  documents(kind: DocumentKind, names?: readonly string[]): Promise<StoredDocument[]>;
   /**
    * Takes a join token away: its record to one caller, once, and undefined to everyone else. An expired one is
    * taken away as well; the caller looks at `expiresAt`.
@@ -165,7 +181,8 @@ export interface IdentityStore {
   joinTokens(): Promise<StoredJoinToken[]>;
   /** Remembers a token until it expires; false if it was remembered already: a replay. */
   useToken(hash: string, until: number, now: number): Promise<boolean>;
-  agents(): Promise<AgentRecord[]>;
+  /** All, or those of these IDs. */
+  agents(ids?: readonly string[]): Promise<AgentRecord[]>;
   issued(filter: IssuedFilter): Promise<IssuedSvid[]>;
   liveCounts(now: number): Promise<LiveCount[]>;
   revocations(): Promise<Revocation[]>;
@@ -181,7 +198,21 @@ export interface IdentityStore {
    * the promise resolved and then follows the commits has missed nothing.
    */
   watch(onCommit: OnCommit): Promise<() => void>;
+  /**
+   * Stands for leader among the stores of one database, for what is to be done once: `onLead` is told true when this one
+   * leads, and false when it does no more. At most one leads; one that loses the database stops at once, and where the
+   * leader is gone another one leads within seconds. The function given back ends that.
+   */
+  lead(onLead: OnLead): Promise<() => Promise<void>>;
   close(): Promise<void>;
+}
+
+/** Is told whether the store leads; false at first, which is not told. */
+export type OnLead = (isLeader: boolean) => void;
+
+/** A commit that a `require` keeps from being made. */
+export function notAllowed(what: string, why: string): InterlockError {
+  return new InterlockError('forbidden', what, `${what} ${why}: nothing is issued for it`);
 }
 
 /** A document that is not at the version that its change expects. */

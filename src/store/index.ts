@@ -2,12 +2,14 @@ export { openSqliteStore, type SqliteOptions, STATE_FILE } from './sqlite/open.t
 export type * from './store.ts';
 export * from './live.ts';
 export { type LiveStoreOptions, openLiveStore } from './sqlite/live/live-store.ts';
+export { noteDatabase } from './elsewhere.ts';
 export { TRUST_DOMAIN_SETTING } from './settings.ts';
-export { recordedOf } from './recorded.ts';
+export { recordedAt, recordedOf } from './recorded.ts';
 export { openIdentityStore } from './sqlite/identity/identity-store.ts';
 export { IDENTITY_FILE, type IdentityStoreOptions } from './sqlite/identity/open.ts';
-export { openPostgresStores } from './postgres/lazy.ts';
+export { lookAtPostgres, openPostgresStores } from './postgres/lazy.ts';
 export type { PostgresOptions, PostgresStores } from './postgres/open.ts';
 export * from './identity-store.ts';
+export type { Board, BoardReader, Notice } from './board.ts';
 export type { Committed, OnCommit, Touched, TouchedKind } from './commits.ts';
 export { type AuditEntry, type AuditFault, canonicalJson, type NewAuditEntry } from './audit.ts';

@@ -7,6 +7,7 @@ import {
   type Tally,
 } from '../access/index.ts';
 import type { Verdict } from '../policy/index.ts';
+import type { Json } from './identity-store.ts';
 
 /** Which report of whom: what was kept of the same epoch up to this number is not kept again. */
 export interface ReportMark {
@@ -67,6 +68,17 @@ export interface UnreachedCalls {
   readonly lastSeen: number;
 }
 
+/** Calls of one caller on connections whose keys were agreed in one group of TLS. */
+export interface SeenHandshakes {
+  readonly from: Principal;
+  readonly to: SpiffeId;
+  /** As OpenSSL names it, or "unknown". */
+  readonly group: string;
+  readonly count: number;
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+}
+
 /** What the points of one workload saw, counted apart: what is said of one workload says nothing of another one. */
 export interface WorkloadCoverage {
   readonly workload: SpiffeId;
@@ -91,12 +103,40 @@ export interface LiveBatch {
   readonly plaintext: readonly PlaintextCaller[];
   /** Added to those known by the same {@link unreachedKey}; none where absent. */
   readonly unreached?: readonly UnreachedCalls[];
+  /** Added to those known by the same {@link handshakeKey}; none where absent. */
+  readonly handshakes?: readonly SeenHandshakes[];
   /** Added to what is known of the same workload and source. */
   readonly coverage: readonly WorkloadCoverage[];
   /** Workloads whose flips known so far say nothing any more; they go before `flips` are added. */
   readonly settled: readonly SpiffeId[];
-  /** Keys of flips, plaintext callers and unreached calls that had to make room. */
+  /** Keys of flips, plaintext callers, unreached calls and handshakes that had to make room. */
   readonly forgotten: readonly string[];
+  /** The target that the flips of a settled workload may stay of; those of any other one go. None may where it is absent. */
+  readonly targets?: ReadonlyMap<SpiffeId, number>;
+  /** What the other replicas are told of the batch; kept where there can be any. */
+  readonly news?: LiveNews;
+}
+
+/** A batch as the one that kept it tells it: `id` is unique among all, `data` is between those who write and read it. */
+export interface LiveNews {
+  readonly id: string;
+  readonly data: Json;
+}
+
+/** What was kept up to a moment. */
+export interface KeptEvidence {
+  readonly kept: LiveState;
+  readonly seen: readonly SeenAccesses[];
+}
+
+/** Follows what all replicas keep, this one as well: one call after the other, each awaited. */
+export interface LiveReader {
+  /** `seq` is 1, 2, 3, ... without a gap, in the order in which the batches were kept. */
+  batch(seq: number, news: LiveNews): Promise<void>;
+  /** Batches are not known any more: this is what was kept up to `seq`. */
+  missed(seq: number, state: KeptEvidence): Promise<void>;
+  /** What is kept cannot be read; told once until it can. A database that is away is no fault here. */
+  fault(error: unknown): void;
 }
 
 /** What was kept of live evidence beside the accesses; the least recently seen first. */
@@ -106,6 +146,7 @@ export interface LiveState {
   readonly plaintext: readonly PlaintextCaller[];
   /** Absent where there are none. */
   readonly unreached?: readonly UnreachedCalls[];
+  readonly handshakes?: readonly SeenHandshakes[];
 }
 
 /** Marks of epochs that were not seen for so long are forgotten: nobody sends such a report again. Milliseconds. */
@@ -128,6 +169,11 @@ export function unreachedKey({ from, peer, host, port, reason }: UnreachedCalls)
   return `unreached\n${from}\n${peer}\n${host}\n${port}\n${reason}`;
 }
 
+/** One text for one group of one pair. */
+export function handshakeKey({ from, to, group }: SeenHandshakes): string {
+  return `handshake\n${principalText(from)}\n${to}\n${group}`;
+}
+
 function verdictKey({ allowed, decidedBy, policy = '', rule = '' }: Verdict): string {
   return `${allowed} ${decidedBy} ${policy}/${rule}`;
 }
@@ -143,12 +189,11 @@ export interface SeenAccesses {
 }
 
 /** The live evidence of a state directory, kept by a thread of its own: a slow disk stops nobody else. */
-export interface LiveStore {
-  /** What was kept when it was opened. */
-  readonly kept: LiveState;
-  readonly seen: readonly SeenAccesses[];
+export interface LiveStore extends KeptEvidence {
   /** As {@link file://./store.ts} says. `unavailable` where the thread has ended; the next call starts another one. */
   addLive(batch: LiveBatch, tallies: readonly Tally[]): Promise<readonly ReportMark[]>;
+  /** Tells everything that is kept after what {@link kept} is. Absent where one process alone keeps evidence. */
+  follow?(reader: LiveReader): void;
   /** Ends after what was asked before, or after `ms` milliseconds at the latest. */
   close(): Promise<void>;
 }

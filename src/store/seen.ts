@@ -7,10 +7,13 @@ import {
   type SpiffeId,
 } from '../access/index.ts';
 import type { SeenAccesses } from './live.ts';
-import type { Store } from './store.ts';
+import type { StoreMoment } from './store.ts';
 
 /** Every observed access to a workload, as commands see it that read the same state. */
-export async function seenAccesses(store: Store, trustDomain: string): Promise<SeenAccesses[]> {
+export async function seenAccesses(
+  store: Pick<StoreMoment, 'accesses' | 'facts'>,
+  trustDomain: string,
+): Promise<SeenAccesses[]> {
   const graph = buildGraph({
     trustDomain,
     accesses: await store.accesses(),

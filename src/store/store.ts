@@ -31,6 +31,12 @@ export interface Recording extends NewRecording {
   readonly lastSeen: number;
 }
 
+/** What is read of a store at one moment. */
+export type StoreMoment = Pick<
+  Store,
+  'recordings' | 'digests' | 'coverage' | 'accesses' | 'blindSpots' | 'facts' | 'live'
+>;
+
 /**
  * Where the evidence lives. Asynchronous so that an embedded and a networked engine can stand behind it; every
  * engine passes the suite in contract.ts. Errors: `state` (damaged, newer, held by another process), `io`
@@ -68,5 +74,10 @@ export interface Store {
    */
   addLive(batch: LiveBatch, tallies: readonly Tally[]): Promise<readonly ReportMark[]>;
   live(): Promise<LiveState>;
+  /**
+   * Reads several things of one moment, whatever others write meanwhile; `seq` is the number of the last batch of live
+   * evidence in it. May be called more than once. Absent where nobody else writes live evidence.
+   */
+  moment?<T>(read: (then: StoreMoment, seq: number) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }

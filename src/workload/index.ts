@@ -1,3 +1,4 @@
+export { Addresses } from './addresses.ts';
 export { WorkloadApiError } from './api-error.ts';
 export { BACKOFF_MS, Backoff } from './backoff.ts';
 export { BundleSource, type BundleSourceOptions, type BundleState } from './bundle-source.ts';

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { HOUR_MS } from '../../src/access/index.ts';
 import { issuerOf, leafTemplate, newSerial, signCertificate, spkiOf } from '../../src/identity/index.ts';
 import { realTimers, serveIdentity } from '../../src/server/index.ts';
-import { KeyVault } from '../../src/server/keys/key-vault.ts';
+import { FileVault } from '../../src/server/keys/file-vault.ts';
 import { childStateJson, PARENT_SETTING, readChildState } from '../../src/server/upstream/child-state.ts';
 import { openIdentityStore } from '../../src/store/index.ts';
 import { TestAuthority } from '../../src/workload/testing.ts';
@@ -223,7 +223,7 @@ async function endSvid(state: string): Promise<void> {
   const { certificate, signer } = new TestAuthority('example.org');
   const template = leafTemplate({
     spiffeId: child.spiffeId,
-    spki: spkiOf(await new KeyVault(state).get(child.keyId)),
+    spki: spkiOf(await new FileVault(state).get(child.keyId)),
     notBefore: Date.now() - 2 * HOUR_MS,
     notAfter: Date.now() - HOUR_MS,
     serial: newSerial(randomBytes),

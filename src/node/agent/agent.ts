@@ -9,7 +9,7 @@ import {
   sds,
   SpiffeWorkloadAPI,
 } from '../../proto/index.ts';
-import { controlPlaneOf } from '../../workload/index.ts';
+import { Addresses, controlPlaneOf } from '../../workload/index.ts';
 import type { ApiLog, Callers } from '../api/callers.ts';
 import { delegatedApi } from '../api/delegated.ts';
 import { limitedLog } from '../api/limited-log.ts';
@@ -52,8 +52,8 @@ export interface AgentOptions {
   readonly version: string;
   /** Private to the agent: keys are kept there. */
   readonly stateDir: string;
-  /** HOST:PORT of the control plane. */
-  readonly server: string;
+  /** HOST:PORT of the control plane; several where it runs in several places, which are tried in turn. */
+  readonly server: string | readonly string[];
   /** What is trusted before the first attestation. Asked only then. */
   readonly firstTrust: () => Promise<ServerTrust>;
   /** The control plane's own ID, for a node that has no identity; absent: what `firstTrust` gives, or the root's. */
@@ -104,6 +104,7 @@ export interface AgentStatus {
 /** A node's agent: attests the node and its workloads, and serves each of them what is its own. */
 export class Agent {
   readonly #options: AgentOptions;
+  readonly #addresses: Addresses;
   readonly #state: AgentState;
   readonly #knowledge: Knowledge;
   readonly #own: OwnIdentity;
@@ -128,6 +129,7 @@ export class Agent {
     const { timers, algorithm } = options;
     const log = limitedLog(options.log, timers);
     this.#options = { ...options, log };
+    this.#addresses = new Addresses(options.server, () => timers.random());
     this.#noIdentity = new NoIdentityLog(log, timers);
     this.#state = new AgentState(options.stateDir, (file, error) =>
       log.warn(
@@ -337,7 +339,8 @@ export class Agent {
 
   #access(): ServerAccess {
     const { bundles, crls, trustDomain, local } = this.#knowledge.trust();
-    const { server: address, serverId, timers } = this.#options;
+    const { serverId, timers } = this.#options;
+    const address = this.#addresses.current;
     const own = bundles.get(trustDomain);
     const { id } = this.#own;
     // The control plane is of the agent's own trust domain, and the one that gave it its SVID: no federated one, and no
@@ -359,7 +362,8 @@ export class Agent {
   }
 
   #setOnline(online: boolean, error: Error | undefined): void {
-    const { log, server, evidence } = this.#options;
+    const { log, evidence } = this.#options;
+    const server = this.#addresses.current;
     this.#reason = online ? undefined : (error?.message ?? 'the control plane ended the connection');
     this.#health.set('interlock.agent.v1.AgentService', online);
     this.#svids.setOnline(online);
@@ -372,6 +376,7 @@ export class Agent {
       return;
     }
     log.warn({ server, error }, `not connected to the control plane: ${this.#reason}`);
+    this.#addresses.next();
     if (error instanceof AttestationRefused && evidence.once === true && !this.#isOfUse) {
       this.#link.close();
       this.#refused.resolve(error);

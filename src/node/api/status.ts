@@ -14,9 +14,14 @@ export function fault(code: number, details: string): GrpcFault {
   return Object.assign(new Error(details), { code, details });
 }
 
+/** Our own errors have a code in words, and may have details of another kind. */
+function isMeantFault(error: unknown): error is GrpcFault {
+  return error instanceof Error && 'details' in error && 'code' in error && typeof error.code === 'number';
+}
+
 /** The fault to answer with: our own errors by their code's row, all else as INTERNAL without its text. */
 export function faultOf(error: unknown): GrpcFault {
-  if (error instanceof Error && 'details' in error && 'code' in error) return error as GrpcFault;
+  if (isMeantFault(error)) return error;
   if (isInterlockError(error)) return fault(ERROR_CODES[error.code].grpc, error.message);
   return fault(status.INTERNAL, 'the agent failed; its log says why');
 }
@@ -28,8 +33,7 @@ export function failureFields(
   error: unknown,
 ): Readonly<Record<string, unknown>> {
   const { code } = faultOf(error);
-  const isMeant = error instanceof Error && 'details' in error && 'code' in error;
-  return isMeant ? { method, peer, status: code } : { method, peer, status: code, error };
+  return isMeantFault(error) ? { method, peer, status: code } : { method, peer, status: code, error };
 }
 
 /** A workload that no rule gives an identity: the standard's answer, after which clients ask again. */

@@ -30,8 +30,8 @@ spec:
 const action = (path: string) => ({ kind: 'http', port: 80, name: 'GET', text: path }) as const;
 
 /** A control plane with one proxy of the cart, whose reports a test writes. */
-async function open() {
-  const plane = await EnforcementPlane.make({ canary: PLAN });
+async function open(options: Parameters<typeof EnforcementPlane.make>[0] = {}) {
+  const plane = await EnforcementPlane.make({ canary: PLAN, ...options });
   undo.push(() => plane.remove());
   const { enforcing, timers } = plane;
   const { rollouts, evidence, hub } = enforcing;
@@ -147,8 +147,80 @@ test('a flip that is denied on purpose is shown, and no check waits for its deci
     ],
   });
   expect(evidence.flips({ to: cart })).toHaveLength(2);
-  const { wouldDeny } = await preflightFacts(enforcing, plane.test.plane, timers, cart);
+  const facts = { svids: { live: 1, stale: 0 }, tier: 'experimental', rejected: new Map() } as const;
+  const { wouldDeny } = preflightFacts(enforcing, plane.test.plane, timers, cart, facts);
   expect(wouldDeny).toEqual([{ what: `${web} GET /b :80`, count: 1 }]);
+});
+
+describe('a canary', () => {
+  /** A clock that is set while timers go on. */
+  const settable = ({ timers }: Awaited<ReturnType<typeof open>>) => {
+    const real = timers.now.bind(timers);
+    let offset = 0;
+    timers.now = () => real() + offset;
+    return (ms: number) => (offset += ms);
+  };
+
+  test('takes no step because a clock is set forward, and goes on where it is set back', async () => {
+    const opened = await open();
+    const { apply, called, canary, stage, timers, canaries, rollouts } = opened;
+    const set = settable(opened);
+    await apply(['/a']);
+    await canary();
+    await called('/a');
+    set(3_600_000);
+    await timers.advance(2000);
+    await called('/a');
+    expect(canaries.next(rollouts.get(cart))).toMatchObject({
+      kind: 'wait',
+      why: expect.stringContaining('left'),
+    });
+    set(-7_200_000);
+    await timers.advance(2000);
+    await called('/a');
+    expect(await stage()).toBe('canary');
+    await timers.advance(12_000);
+    expect(await stage()).toBe('enforced');
+  });
+
+  test('falls back for a refusal that comes after the clock was set back', async () => {
+    const opened = await open();
+    const { apply, called, refused, canary, stage, timers } = opened;
+    const set = settable(opened);
+    await apply(['/a']);
+    await called('/real');
+    await canary();
+    set(-3_600_000);
+    await timers.advance(1000);
+    await refused('/real');
+    expect(await stage()).toBe('shadow');
+  });
+
+  test('that is held does not widen, falls back all the same, and is held from then on', async () => {
+    const { apply, called, refused, canary, stage, timers, rollouts, canaries } = await open();
+    await apply(['/a']);
+    await called('/real');
+    await canary();
+    await rollouts.hold(WHO, cart, 'a sale');
+    await called('/a');
+    await timers.advance(20_000);
+    expect(canaries.next(rollouts.get(cart))).toEqual({ kind: 'wait', why: `held by ${WHO}: a sale` });
+    await refused('/real');
+    expect(await stage()).toBe('shadow');
+    expect(rollouts.get(cart).held).toMatchObject({ by: 'system', why: expect.stringContaining('/real') });
+  });
+
+  test('is not widened by a replica that does not lead, which takes it back all the same', async () => {
+    const { apply, called, refused, canary, stage, timers } = await open({ isLeader: () => false });
+    await apply(['/a']);
+    await called('/real');
+    await canary();
+    await called('/a');
+    await timers.advance(20_000);
+    expect(await stage()).toBe('canary');
+    await refused('/real');
+    expect(await stage()).toBe('shadow');
+  });
 });
 
 describe('a canary widens', () => {

@@ -1,4 +1,4 @@
-import { actionText, principalText, type SpiffeId } from '../../access/index.ts';
+import { actionText, isInterlockError, principalText, type SpiffeId } from '../../access/index.ts';
 import { type AccessPolicy, compile, decide, type PolicySet } from '../../policy/index.ts';
 import {
   type CanaryObservation,
@@ -6,27 +6,35 @@ import {
   type CanaryPlan,
   type CanaryStep,
   DEFAULT_CANARY,
+  isDeniedByEnd,
   isDeniedOnPurpose,
   isInShare,
+  questionKey,
   releaseAt,
   type WorkloadRollout,
 } from '../../rollout/index.ts';
+import { SteadyClock } from '../steady-clock.ts';
 import type { Timers } from '../timers.ts';
 import type { EvidenceIntake, Reporter, SeenFlip } from './evidence/intake.ts';
-import type { Point, Points } from './points.ts';
+import type { Fleet } from './fleet.ts';
+import type { Point } from './points.ts';
 import type { Releases } from './releases.ts';
+import type { Details } from './rollout-orders.ts';
 import type { Rollouts } from './rollouts.ts';
 
 /** How often canaries are looked at when nothing happens. */
 const LOOK_MS = 1000;
+const NOTHING: ReadonlyMap<string, unknown> = new Map();
 
 export interface CanariesOptions {
   readonly rollouts: Rollouts;
-  readonly points: Points;
+  readonly points: Pick<Fleet, 'of'>;
   readonly releases: Pick<Releases, 'inForce'>;
   readonly evidence: EvidenceIntake;
   readonly timers: Timers;
   readonly plan?: CanaryPlan | undefined;
+  /** Whether this control plane takes the steps forward; always where absent. Each one may take a canary back. */
+  readonly isLeader?: (() => boolean) | undefined;
   readonly onStep: (workload: SpiffeId, step: CanaryStep) => void;
   readonly onFault: (error: unknown) => void;
 }
@@ -36,18 +44,28 @@ export class Canaries {
   readonly #options: CanariesOptions;
   /** Refused known-good requests in the present step. */
   readonly #denied = new Map<SpiffeId, { count: number; example: string; since: number }>();
-  /** Sets in force, as they were compiled. */
+  /** Sets in force and targets, as they were compiled. */
   readonly #sets = new WeakMap<readonly AccessPolicy[], PolicySet>();
   /** When a canary was last seen released: what was judged before was not refused by it. */
   readonly #releasedAt = new Map<SpiffeId, number>();
   readonly #moving = new Set<SpiffeId>();
+  /** When each rollout came to be known here, by the clock of here. */
+  readonly #known = new WeakMap<WorkloadRollout, number>();
+  readonly #clock: SteadyClock;
+  #rejected: (workload: SpiffeId) => ReadonlyMap<string, unknown> = () => NOTHING;
   readonly #unsubscribe: () => void;
   #cancel = () => {};
 
   constructor(options: CanariesOptions) {
     this.#options = options;
+    this.#clock = new SteadyClock(options.timers, LOOK_MS);
     this.#unsubscribe = options.evidence.onFlip((flip, point) => this.#flip(flip, point));
     this.#arm();
+  }
+
+  /** Who knows what people have said no to: its refusal takes no canary back. */
+  decidedBy(rejected: (workload: SpiffeId) => ReadonlyMap<string, unknown>): void {
+    this.#rejected = rejected;
   }
 
   /** What a canary waits for, or what it would do now. */
@@ -63,6 +81,7 @@ export class Canaries {
 
   #arm(): void {
     this.#cancel = this.#options.timers.after(LOOK_MS, () => {
+      this.#clock.look();
       for (const rollout of this.#options.rollouts.all.values())
         if (rollout.stage === 'canary') void this.#look(rollout);
       this.#arm();
@@ -71,10 +90,11 @@ export class Canaries {
 
   #flip(flip: SeenFlip, point: Reporter): void {
     const rollout = this.#options.rollouts.all.get(flip.to);
-    if (rollout?.stage !== 'canary' || !flip.refused || flip.lastSeen < rollout.since) return;
+    if (rollout?.stage !== 'canary' || !flip.refused || flip.lastSeen < this.#begun(rollout)) return;
     if (!isInShare({ workload: flip.to, instance: point.instance }, rollout.share)) return;
     // Refused by a set that this step has replaced, or because somebody has decided so.
-    if (flip.after.allowed || isDeniedOnPurpose(flip)) return;
+    if (flip.after.allowed || isDeniedOnPurpose(flip) || this.#isEnded(flip, rollout)) return;
+    if (this.#rejected(flip.to).has(questionKey(flip.from, flip.action))) return;
     if (!this.#isKnownGood(flip, rollout)) return;
     const known = this.#denied.get(flip.to);
     const count = (known?.since === rollout.since ? known.count : 0) + flip.count;
@@ -87,53 +107,84 @@ export class Canaries {
   #isKnownGood({ from, to, action }: SeenFlip, { enforced }: WorkloadRollout): boolean {
     if (this.#options.evidence.isKnownGood(from, to, action)) return true;
     if (enforced === undefined) return false;
-    let set = this.#sets.get(enforced);
-    if (set === undefined) this.#sets.set(enforced, (set = compile(enforced)));
-    const verdict = decide(set, { from, to, action });
+    const set = this.#setOf(enforced);
+    // By the time of now: what an exception allowed that is over was denied on purpose.
+    const verdict = decide(set, { from, to, action }, this.#options.timers.now());
     return verdict.allowed && verdict.decidedBy === 'rule' && verdict.conditionUnknown !== true;
   }
 
+  /** The exception that allowed it is over: that was decided with the exception. */
+  #isEnded({ from, to, action }: SeenFlip, { target }: WorkloadRollout): boolean {
+    return isDeniedByEnd(this.#setOf(target), { from, to, action }, this.#options.timers.now());
+  }
+
+  #setOf(policies: readonly AccessPolicy[]): PolicySet {
+    let set = this.#sets.get(policies);
+    if (set === undefined) this.#sets.set(policies, (set = compile(policies)));
+    return set;
+  }
+
   async #look(rollout: WorkloadRollout): Promise<void> {
-    const { rollouts, onStep, onFault } = this.#options;
+    const { rollouts, isLeader = () => true, onStep, onFault } = this.#options;
     const { workload } = rollout;
     if (this.#moving.has(workload)) return;
     const step = this.next(rollout);
     if (step.kind === 'wait') return;
+    // Whoever hears of a refusal takes it back at once: of two who do, one is told of the other.
+    if (step.kind !== 'fall-back' && !isLeader()) return;
     this.#moving.add(workload);
     try {
       const decidedOn = rollout;
+      const note = this.#note(rollout);
       if (step.kind === 'fall-back')
-        await rollouts.move('system', workload, 'shadow', { why: step.why, decidedOn });
+        await rollouts.move('system', workload, 'shadow', { why: step.why, decidedOn, note });
       else if (step.kind === 'widen')
-        await rollouts.move('system', workload, 'canary', { share: step.share, decidedOn });
-      else await rollouts.move('system', workload, 'enforced', { decidedOn });
+        await rollouts.move('system', workload, 'canary', { share: step.share, decidedOn, note });
+      else await rollouts.move('system', workload, 'enforced', { decidedOn, note });
       this.#denied.delete(workload);
       this.#releasedAt.delete(workload);
       onStep(workload, step);
     } catch (error) {
-      // Somebody else moved it meanwhile, or the store is away: looked at again soon.
-      onFault(error);
+      // Looked at again soon. That somebody else moved it meanwhile, here or at another control plane, is no fault.
+      if (!isInterlockError(error) || error.code !== 'conflict') onFault(error);
     } finally {
       this.#moving.delete(workload);
     }
   }
 
+  /** When the step began, by the clock of here: that of another replica may be ahead, and this one may have been set back. */
+  #begun(rollout: WorkloadRollout): number {
+    const now = this.#options.timers.now();
+    let known = this.#known.get(rollout);
+    if (known === undefined) this.#known.set(rollout, (known = now));
+    const at = Math.min(rollout.since, known);
+    return at <= now ? at : Math.min(this.#clock.since, now);
+  }
+
+  /** What a step rests on, for the audit log. */
+  #note(rollout: WorkloadRollout): Details {
+    const { points, allPoints, requests, deniedGood, since } = this.#observe(rollout);
+    return { canary: { share: rollout.share, points, allPoints, requests, deniedGood, since } };
+  }
+
   #observe(rollout: WorkloadRollout): CanaryObservation {
     const { workload, share, since } = rollout;
     const { points, evidence, timers } = this.#options;
-    const all = points.of(workload).filter(({ connected }) => connected);
+    // What one that is not heard of has in force nobody knows: it is waited for.
+    const all = points.of(workload).filter(({ connected, unheard }) => connected || unheard === true);
     const inShare = all.filter(({ instance }) => isInShare({ workload, instance }, share));
     const denied = this.#denied.get(workload);
     const counts = denied?.since === since ? denied : undefined;
     const released = this.#released(rollout, all);
     if (released !== undefined) this.#releasedAt.set(workload, timers.now());
-    const from = Math.max(since, this.#releasedAt.get(workload) ?? 0);
+    // While the clock was set, nothing was proved.
+    const from = Math.max(this.#begun(rollout), this.#clock.since, this.#releasedAt.get(workload) ?? 0);
     return {
       since: from,
       ...(released === undefined ? {} : { released }),
       points: inShare.length,
       allPoints: all.length,
-      unconfirmed: inShare.filter(({ applied, wanted }) => applied < wanted).length,
+      unconfirmed: inShare.filter(({ applied, wanted, connected }) => applied < wanted || !connected).length,
       requests: inShare.reduce((sum, { key }) => sum + evidence.seen(key, workload, from).requests, 0),
       deniedGood: counts?.count ?? 0,
       ...(counts === undefined ? {} : { example: counts.example }),

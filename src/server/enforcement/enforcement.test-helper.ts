@@ -225,6 +225,11 @@ export class TestProxy extends Watched {
     this.#call.write(create(FromProxySchema, { message }));
   }
 
+  /** Resolves at the next message, or the end. */
+  news(): Promise<void> {
+    return this.change();
+  }
+
   /** Reads no more. */
   pause(): void {
     this.#call.pause();

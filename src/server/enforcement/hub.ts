@@ -52,6 +52,17 @@ export interface HubOptions {
   readonly releases: Releases;
   readonly points: Points;
   readonly timers: Timers;
+  /** Proxies come from other control planes as well: the version that one says it has may be another's. */
+  readonly isShared?: boolean | undefined;
+}
+
+/** Whom changes concern: every proxy, or those of some workloads. */
+export type Concerns = 'all' | ReadonlySet<SpiffeId>;
+
+/** Whether a proxy is one that a change made now is waited for: it is there, or left not long ago and may enforce what it had. */
+export function isConcerned(point: Point, concerns: Concerns, now: number): boolean {
+  if (!point.connected && point.since <= now - AWAY_MS) return false;
+  return concerns === 'all' || point.workloads.some((workload) => concerns.has(workload));
 }
 
 /** Carries rollouts and releases to every proxy they concern, whatever protocol it speaks. */
@@ -63,6 +74,7 @@ export class Hub {
   /** Which proxies serve a workload. */
   readonly #serving = new Map<SpiffeId, Set<string>>();
   readonly #made = new Map<SpiffeId, Map<string, EnforcementState>>();
+  readonly #gathering = new Set<(concerns: SpiffeId | 'all') => void>();
   #version = 0;
 
   constructor(options: HubOptions) {
@@ -84,7 +96,8 @@ export class Hub {
     const key = pointKey(made);
     const links = this.#links.get(key) ?? new Map<PointLink, Attached>();
     // A version that this control plane has yet to reach was another one's: it says nothing of what is in force now.
-    const own = { workloads: made.workloads, applied: applied > this.#version ? 0 : applied };
+    const isOurs = applied <= this.#version && this.#options.isShared !== true;
+    const own = { workloads: made.workloads, applied: isOurs ? applied : 0 };
     const all = [...links.values(), own];
     const workloads = workloadsOf(all);
     const point = points.connect({ ...made, workloads }, Math.min(...all.map((each) => each.applied)));
@@ -172,14 +185,31 @@ export class Hub {
     };
   }
 
+  /** Notes whom the changes concern that are made until `stop` is called. */
+  gather(): { readonly concerns: () => Concerns; readonly stop: () => void } {
+    const workloads = new Set<SpiffeId>();
+    let isAll = false;
+    const note = (concerns: SpiffeId | 'all') => {
+      if (concerns === 'all') isAll = true;
+      else workloads.add(concerns);
+    };
+    this.#gathering.add(note);
+    return {
+      concerns: () => (isAll ? 'all' : workloads),
+      stop: () => void this.#gathering.delete(note),
+    };
+  }
+
   /** The rollout of a workload is another one: its proxies are told. */
   changed(workload: SpiffeId): void {
+    for (const note of this.#gathering) note(workload);
     this.#made.delete(workload);
     this.#tell([...(this.#serving.get(workload) ?? [])], (point) => point.workloads.includes(workload));
   }
 
   /** Releases are others: every proxy is told. */
   changedAll(): void {
+    for (const note of this.#gathering) note('all');
     this.#made.clear();
     this.#tell([...this.#links.keys()], () => true);
   }
@@ -188,8 +218,10 @@ export class Hub {
   #tell(keys: readonly string[], concerns: (point: Point) => boolean): void {
     const { points, timers } = this.#options;
     const version = this.#next();
-    const left = timers.now() - AWAY_MS;
-    const away = [...points.all].filter((point) => !point.connected && point.since > left && concerns(point));
+    const now = timers.now();
+    const away = [...points.all].filter(
+      (point) => !point.connected && isConcerned(point, 'all', now) && concerns(point),
+    );
     for (const key of [...keys, ...away.map((point) => point.key)]) points.want(key, version);
     this.#push(keys);
   }

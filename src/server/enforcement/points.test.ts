@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../../access/index.ts';
 import { ManualTimers, settle } from '../../node/manual-timers.test-helper.ts';
 import { Changes } from './changes.ts';
+import { Fleet } from './fleet.ts';
 import { type NewPoint, type Point, Points } from './points.ts';
 
 const cart = parseSpiffeId('spiffe://example.org/ns/shop/sa/cart');
@@ -11,7 +12,7 @@ function open() {
   const points = new Points(timers);
   const connect = (instance: string, over: Partial<NewPoint> = {}) =>
     points.connect({ kind: 'proxy', identity: cart, instance, workloads: [cart], version: 't', ...over }, 0);
-  return { timers, points, changes: new Changes(points, timers), connect };
+  return { timers, points, changes: new Changes({ fleet: new Fleet(points, timers), timers }), connect };
 }
 
 describe('points', () => {

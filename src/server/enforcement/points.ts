@@ -17,6 +17,8 @@ export interface Point {
   readonly version: string;
   readonly since: number;
   readonly connected: boolean;
+  /** It was connected to another control plane, of which nothing is heard any more. */
+  readonly unheard?: true;
   /** How far its clock was ahead of this one's when it connected, in milliseconds. */
   readonly clockOffset?: number;
   /** The newest state that concerns it, and the newest one that it has in force. */
@@ -58,14 +60,7 @@ const MAX_POINTS = 50_000;
 const MAX_INSTANCES = 2000;
 const MAX_MESSAGE = 2000;
 
-/** A proxy and what it confirmed of one change. */
-export interface Confirmation {
-  readonly point: Point;
-  /** Milliseconds from the change to its confirmation; undefined where it has not confirmed. */
-  readonly ms?: number;
-}
-
-/** All enforcement points: who is connected, and what is in force there. */
+/** The enforcement points of this control plane: who is connected, and what is in force there. */
 export class Points {
   readonly #timers: Timers;
   readonly #points = new Map<string, Point>();
@@ -147,8 +142,7 @@ export class Points {
   }
 
   /** The point, which has left. Throws `not_found`, `conflict` for one that is connected. */
-  checkAway(key: string): Point {
-    const point = this.#points.get(key);
+  checkAway(key: string, point: Point | undefined = this.#points.get(key)): Point {
     if (point === undefined)
       throw new InterlockError('not_found', key, `no proxy ${key} is known: "interlock proxies" lists them`);
     if (point.connected)
@@ -164,18 +158,6 @@ export class Points {
   subscribe(listener: (point: Point) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
-  }
-
-  /** What the points of `keys` have confirmed of a change that was made at `at` with their `wanted` versions. */
-  confirmations(wanted: ReadonlyMap<string, number>, at: number): Confirmation[] {
-    return [...wanted].flatMap(([key, version]) => {
-      const point = this.#points.get(key);
-      if (point === undefined) return [];
-      const { applied, appliedAt } = point;
-      return applied >= version && appliedAt !== undefined
-        ? [{ point, ms: Math.max(0, appliedAt - at) }]
-        : [{ point }];
-    });
   }
 
   #update(

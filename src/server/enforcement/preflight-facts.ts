@@ -1,35 +1,59 @@
 import { actionText, principalText, type SpiffeId } from '../../access/index.ts';
 import { CONTROL_PLANE_CLUSTER, envoyResources } from '../../engines/envoy/resources/index.ts';
-import { isDeniedOnPurpose, type PreflightFacts } from '../../rollout/index.ts';
+import type { Tier } from '../../policy/index.ts';
+import { type PreflightFacts, type Rejection, undecidedFlips } from '../../rollout/index.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Timers } from '../timers.ts';
 import type { Enforcing } from './enforcing.ts';
 
 const DAY_MS = 86_400_000;
 
-/** What the control plane knows of a workload before a promotion: all but its evidence, which the state holds. */
-export async function preflightFacts(
-  enforcing: Enforcing,
-  plane: ControlPlane,
-  timers: Timers,
-  workload: SpiffeId,
-): Promise<Omit<PreflightFacts, 'readiness'>> {
-  const { rollouts, points, evidence, releases } = enforcing;
+/** Live SVIDs of a workload, and of those the ones past three quarters of their life. */
+export type SvidCount = PreflightFacts['svids'];
+
+/** Asks the store for the live SVIDs of a workload. Throws what it throws, and `unavailable`. */
+export async function svidsOf(plane: ControlPlane, timers: Timers, workload: SpiffeId): Promise<SvidCount> {
   const now = timers.now();
-  const rollout = rollouts.all.get(workload);
   const filter = { spiffeId: workload, kind: 'workload', liveAt: now } as const;
   const live = await plane.recorder.within(plane.store.issued(filter));
   const isStale = ({ issuedAt, notAfter }: (typeof live)[number]) =>
     now > issuedAt + (notAfter - issuedAt) * 0.75;
-  const lastDrill = releases.drills.findLast(
-    (drill) => drill.points > 0 && drill.confirmed === drill.points,
-  )?.at;
+  return { live: live.length, stale: live.filter(isStale).length };
+}
+
+export interface FactsOptions {
+  readonly svids: SvidCount;
+  /** The tier by whose gates it is judged. */
+  readonly tier: Tier;
+  /** Accesses that somebody has said no to: that they are denied is what was meant. */
+  readonly rejected: ReadonlyMap<string, Rejection>;
+}
+
+/** When the last drill was that every proxy confirmed. */
+export function lastDrillOf({ releases }: Enforcing): number | undefined {
+  return releases.drills.findLast((drill) => drill.points > 0 && drill.confirmed === drill.points)?.at;
+}
+
+/** What the control plane knows of a workload now, before a promotion: all but its evidence. It does not wait. */
+export function preflightFacts(
+  enforcing: Enforcing,
+  plane: ControlPlane,
+  timers: Timers,
+  workload: SpiffeId,
+  { svids, tier, rejected }: FactsOptions,
+): Omit<PreflightFacts, 'readiness'> & { readonly lastFlip?: number } {
+  const { rollouts, points, evidence } = enforcing;
+  const now = timers.now();
+  const rollout = rollouts.all.get(workload);
+  const lastDrill = lastDrillOf(enforcing);
+  const flips = undecidedFlips(evidence.flips({ to: workload }), workload, rejected);
+  const lastFlip = flips.reduce((last, { lastSeen }) => Math.max(last, lastSeen), Number.NEGATIVE_INFINITY);
   return {
     now,
-    tier: rollout?.tier ?? 'standard',
+    tier,
     policies: rollout?.target.length ?? 0,
-    svids: { live: live.length, stale: live.filter(isStale).length },
-    agentsBehind: plane.link.behind(plane.registry.bundles.current.version),
+    svids,
+    agentsBehind: plane.confirmations().behind,
     proxies: points.of(workload).map(({ key, connected, applied, wanted, clockOffset, fault }) => ({
       key,
       connected,
@@ -44,12 +68,13 @@ export async function preflightFacts(
         connections,
         lastSeen,
       })),
-    wouldDeny: evidence
-      .flips({ to: workload })
-      .filter((flip) => flip.before.allowed && !flip.after.allowed && !isDeniedOnPurpose(flip))
-      .map(({ from, action, count }) => ({ what: `${principalText(from)} ${actionText(action)}`, count })),
+    wouldDeny: flips.map(({ from, action, count }) => ({
+      what: `${principalText(from)} ${actionText(action)}`,
+      count,
+    })),
     widerLosses: widerAtEnvoys(enforcing, plane, workload),
     ...(lastDrill === undefined ? {} : { lastDrill }),
+    ...(Number.isFinite(lastFlip) ? { lastFlip } : {}),
   };
 }
 

@@ -371,7 +371,7 @@ describe('states', () => {
 
   test('one identity cannot push the proxies of others out of memory', async () => {
     await open();
-    const { points } = plane.enforcing;
+    const { own: points } = plane.enforcing;
     const made = { kind: 'proxy', identity: own.id, workloads: [own.id], version: 't' } as const;
     for (let i = 0; i < 2000; i++) points.connect({ ...made, instance: `i${i}` }, 0);
     expect(() => points.connect({ ...made, instance: 'more' }, 0)).toThrow(

@@ -1,72 +1,23 @@
-import { z } from 'zod';
-import { InterlockError, parseSpiffeId, type SpiffeId } from '../../access/index.ts';
-import { type AccessPolicy, compile, STAGES, type Stage, TIERS } from '../../policy/index.ts';
+import { InterlockError, type SpiffeId } from '../../access/index.ts';
+import { type AccessPolicy, compile, type Stage } from '../../policy/index.ts';
 import {
   authenticate,
-  AUTHENTICATION_STAGES,
   type AuthenticationStage,
+  hold,
   moveTo,
   newRollout,
   retarget,
   type WorkloadRollout,
 } from '../../rollout/index.ts';
 import type { Change, IdentityStore, Json } from '../../store/index.ts';
+import { Following } from '../identity/following.ts';
 import { type Actor, type Recorder, STORE_WAIT_MS } from '../identity/recorder.ts';
 import { type Timers, within } from '../timers.ts';
+import { checkSame, isEqual, rolloutOf, tooMany } from './rollout-document.ts';
+import type { AppliedPolicies, DecidedOn, Details, MoveOrder, RetargetOrder } from './rollout-orders.ts';
 
 /** Policies of the estate. */
 const MAX_WORKLOADS = 20_000;
-
-// Of the policies only the outer shape: `compile` checks them as it checks every document.
-const policies = z.array(z.custom<AccessPolicy>((value) => typeof value === 'object' && value !== null));
-const schema = z.strictObject({
-  workload: z.string().transform((id) => parseSpiffeId(id)),
-  tier: z.enum(TIERS),
-  stage: z.enum(STAGES),
-  target: policies,
-  targetVersion: z.number().exactOptional(),
-  authors: z.array(z.string()).exactOptional(),
-  enforced: policies.optional(),
-  share: z.number().min(0).max(1),
-  authentication: z.enum(AUTHENTICATION_STAGES),
-  since: z.number(),
-  by: z.string(),
-});
-
-/** What applying policies has changed: the workloads whose target is another one now, and policies by name. */
-export interface AppliedPolicies {
-  readonly workloads: readonly SpiffeId[];
-  readonly created: readonly string[];
-  readonly changed: readonly string[];
-  readonly unchanged: readonly string[];
-}
-
-export interface MoveOrder {
-  /** 0 to 1, for a canary. */
-  readonly share?: number | undefined;
-  /** For the audit log. */
-  readonly why?: string | undefined;
-  /** Why it is moved though checks fail, and which do: for the audit log. */
-  readonly anyway?: { readonly reason: string; readonly missing: readonly string[] } | undefined;
-  /** The rollout that the decision was made on: where it is another one now, nothing is moved. */
-  readonly decidedOn?: WorkloadRollout | undefined;
-}
-
-/** Another target set, decided on by a person who has looked at what there was. */
-export interface RetargetOrder {
-  readonly target: readonly AccessPolicy[];
-  /** As `Move` says. */
-  readonly isLearned?: true | undefined;
-  /** The rollout that was looked at; undefined where there was none. */
-  readonly decidedOn: WorkloadRollout | undefined;
-  /** For the audit log. */
-  readonly act: string;
-  readonly details: { readonly [key: string]: Json };
-  /** Made together with it, or neither is. */
-  readonly also: readonly Change[];
-  /** Called once all of it is durable. */
-  readonly onKept: () => void;
-}
 
 export interface RolloutsOptions {
   readonly store: IdentityStore;
@@ -74,9 +25,10 @@ export interface RolloutsOptions {
   readonly timers: Timers;
   /**
    * `hasNewTarget`: what was seen of the old target says nothing of this one, and its room can be had. Whether it is shown
-   * does not depend on this call: flips carry the version of their target, which is kept with the rollout.
+   * does not depend on this call: flips carry the version of their target, which is kept with the rollout. `isOwn`: this
+   * control plane has changed it, and not another one.
    */
-  readonly onChange: (workload: SpiffeId, hasNewTarget: boolean) => void;
+  readonly onChange: (workload: SpiffeId, hasNewTarget: boolean, isOwn: boolean) => void;
   /** Something of another replica that cannot be followed. */
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
@@ -89,6 +41,7 @@ export class Rollouts {
   readonly #versions: Map<string, number>;
   /** Names of documents that cannot be read, each with the reason: they enforce nothing. */
   readonly unreadable: ReadonlyMap<string, string>;
+  readonly #following: Following;
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -101,17 +54,13 @@ export class Rollouts {
     this.#all = all;
     this.#versions = versions;
     this.unreadable = unreadable;
+    this.#following = new Following(options.timers, options.onFault ?? (() => {}));
   }
 
   static async open(options: RolloutsOptions): Promise<Rollouts> {
     const all = new Map<SpiffeId, WorkloadRollout>();
     const versions = new Map<string, number>();
     const unreadable = new Map<string, string>();
-    let made: Rollouts | undefined;
-    await options.store.watch(({ own, missed, touched }) => {
-      const concerns = missed === true || (!own && touched.some(({ kind }) => kind === 'rollout'));
-      if (concerns) made?.follow().catch(options.onFault ?? (() => {}));
-    });
     for (const { name, version, data } of await options.store.documents('rollout')) {
       versions.set(name, version);
       try {
@@ -121,22 +70,29 @@ export class Rollouts {
         unreadable.set(name, error instanceof Error ? error.message : String(error));
       }
     }
-    made = new Rollouts(options, all, versions, unreadable);
+    const made = new Rollouts(options, all, versions, unreadable);
+    // Own ones as well: one whose answer was lost may have been made after all.
+    made.#following.on(['rollout'], (names) => made.follow(names), { alsoOwn: true });
+    await made.#following.start(options.store);
     return made;
   }
 
-  /** Takes over what other replicas have changed. What cannot be read stays as it was. */
-  follow(): Promise<void> {
+  close(): void {
+    this.#following.stop();
+  }
+
+  /** Takes over what other replicas have changed, of these workloads or of all. What cannot be read stays as it was. */
+  follow(names?: readonly string[]): Promise<void> {
     return this.#inTurn(async () => {
       const { store, onChange, onFault } = this.#options;
-      for (const { name, version, data } of await store.documents('rollout')) {
+      for (const { name, version, data } of await store.documents('rollout', names)) {
         if (version === this.#versions.get(name)) continue;
         this.#versions.set(name, version);
         try {
           const rollout = rolloutOf(data);
           const before = this.#all.get(rollout.workload);
           this.#all.set(rollout.workload, rollout);
-          onChange(rollout.workload, before?.targetVersion !== rollout.targetVersion);
+          onChange(rollout.workload, before?.targetVersion !== rollout.targetVersion, false);
         } catch (error) {
           onFault?.(error);
         }
@@ -187,7 +143,7 @@ export class Rollouts {
         );
       }
       const added = next.filter(({ workload }) => !this.#all.has(workload)).length;
-      if (this.#all.size + added > MAX_WORKLOADS) throw tooMany();
+      if (this.#all.size + added > MAX_WORKLOADS) throw tooMany(MAX_WORKLOADS);
       const workloads = next.map(({ workload }) => workload);
       await this.#keep(who, 'policy.apply', next, { created, changed, workloads });
       return { workloads: next.map(({ workload }) => workload), created, changed, unchanged };
@@ -199,7 +155,7 @@ export class Rollouts {
     who: Actor,
     workload: SpiffeId,
     name: string,
-    { decidedOn }: Pick<MoveOrder, 'decidedOn'> = {},
+    { decidedOn }: DecidedOn = {},
   ): Promise<WorkloadRollout> {
     return this.#one(who, 'policy.remove', workload, (rollout) => {
       checkSame(rollout, decidedOn);
@@ -220,20 +176,34 @@ export class Rollouts {
       compile(target);
       const move = { ...this.#move(who), ...(isLearned === true ? { isLearned } : {}) };
       const next = before === undefined ? newRollout(workload, target, move) : retarget(before, target, move);
-      if (before === undefined && this.#all.size >= MAX_WORKLOADS) throw tooMany();
+      if (before === undefined && this.#all.size >= MAX_WORKLOADS) throw tooMany(MAX_WORKLOADS);
       await this.#keep(who, act, [next], { workload, ...details }, also);
       onKept();
       return next;
     });
   }
 
-  /** Moves the target to a stage. Throws `not_found`, `conflict`, `usage`. */
+  /**
+   * Moves the target to a stage; `guard` of the order judges in the same turn whether it may. Throws `not_found`,
+   * `conflict`, `usage`, and what the guard throws.
+   */
   move(who: Actor, workload: SpiffeId, to: Stage, order: MoveOrder = {}): Promise<WorkloadRollout> {
+    const { share, why, decidedOn, guard, note } = order;
+    const details: Record<string, Json> = { ...(why === undefined ? {} : { why }), ...note };
     const step = (rollout: WorkloadRollout) => {
-      checkSame(rollout, order.decidedOn);
-      return moveTo(rollout, to, this.#move(who), order.share);
+      checkSame(rollout, decidedOn);
+      const next = moveTo(rollout, to, { ...this.#move(who), why }, share);
+      Object.assign(details, guard?.(rollout));
+      return next;
     };
-    return this.#one(who, `rollout.${to}`, workload, step, order);
+    return this.#one(who, `rollout.${to}`, workload, step, details);
+  }
+
+  /** Keeps a workload from moving forward by itself, or lets it again where there is no reason. Throws `not_found`. */
+  hold(who: Actor, workload: SpiffeId, why: string | undefined): Promise<WorkloadRollout> {
+    const held = why === undefined ? undefined : { by: who, at: this.#options.timers.now(), why };
+    const act = held === undefined ? 'rollout.go-on' : 'rollout.hold';
+    return this.#one(who, act, workload, (rollout) => hold(rollout, held), why === undefined ? {} : { why });
   }
 
   /** Changes how a workload takes connections; it need not have a policy. */
@@ -241,14 +211,14 @@ export class Rollouts {
     who: Actor,
     workload: SpiffeId,
     stage: AuthenticationStage,
-    { decidedOn }: Pick<MoveOrder, 'decidedOn'> = {},
+    { decidedOn }: DecidedOn = {},
   ): Promise<WorkloadRollout> {
     const act = `authentication.${stage}`;
     const step = (rollout: WorkloadRollout) => {
       checkSame(rollout, decidedOn);
       return authenticate(rollout, stage, this.#move(who));
     };
-    return this.#one(who, act, workload, step, undefined, newRollout(workload, [], this.#move(who)));
+    return this.#one(who, act, workload, step, {}, newRollout(workload, [], this.#move(who)));
   }
 
   #one(
@@ -256,7 +226,7 @@ export class Rollouts {
     act: string,
     workload: SpiffeId,
     step: (rollout: WorkloadRollout) => WorkloadRollout,
-    { why, anyway }: Pick<MoveOrder, 'why' | 'anyway'> = {},
+    more: Details = {},
     instead?: WorkloadRollout,
   ): Promise<WorkloadRollout> {
     return this.#inTurn(async () => {
@@ -267,8 +237,7 @@ export class Rollouts {
         stage,
         share,
         authentication,
-        ...(why === undefined ? {} : { why }),
-        ...(anyway === undefined ? {} : { anyway: anyway.reason, missing: [...anyway.missing] }),
+        ...more,
       });
       return next;
     });
@@ -305,7 +274,7 @@ export class Rollouts {
       this.#all.set(rollout.workload, rollout);
       this.#versions.set(rollout.workload, (this.#versions.get(rollout.workload) ?? 0) + 1);
     }
-    for (const [workload, hasNewTarget] of changed) onChange(workload, hasNewTarget);
+    for (const [workload, hasNewTarget] of changed) onChange(workload, hasNewTarget, true);
   }
 
   #move(by: Actor) {
@@ -324,29 +293,4 @@ export class Rollouts {
       return new InterlockError('unavailable', 'database', text);
     });
   }
-}
-
-/** Throws `conflict` where a decision was made on another state of the rollout. */
-function checkSame(rollout: WorkloadRollout, decidedOn: WorkloadRollout | undefined): void {
-  if (decidedOn === undefined || rollout === decidedOn) return;
-  throw new InterlockError(
-    'conflict',
-    rollout.workload,
-    `${rollout.workload} was moved meanwhile: look again`,
-  );
-}
-
-function tooMany(): InterlockError {
-  return new InterlockError('limit', 'policies', `policies protect at most ${MAX_WORKLOADS} workloads`);
-}
-
-function rolloutOf(data: Json): WorkloadRollout {
-  const { enforced, ...rest } = schema.parse(data);
-  compile(rest.target);
-  if (enforced !== undefined) compile(enforced);
-  return { ...rest, ...(enforced === undefined ? {} : { enforced }) };
-}
-
-function isEqual(a: AccessPolicy, b: AccessPolicy): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -1,5 +1,5 @@
 import { type AccessGraph, buildGraph, graphSteps, InterlockError } from '../../access/index.ts';
-import { recordedOf, type Store } from '../../store/index.ts';
+import { recordedAt, type Store } from '../../store/index.ts';
 import type { EvidenceIntake } from '../enforcement/evidence/intake.ts';
 import type { Timers } from '../timers.ts';
 import { RecordedBook } from './book.ts';
@@ -21,7 +21,7 @@ export interface EstateState {
 export interface EstateOptions {
   readonly store: Store;
   readonly trustDomain: string;
-  readonly evidence: Pick<EvidenceIntake, 'onKept' | 'betweenWrites'>;
+  readonly evidence: Pick<EvidenceIntake, 'onKept' | 'onMissed' | 'betweenWrites'>;
   readonly timers: Timers;
   readonly onFault: (error: unknown) => void;
 }
@@ -38,6 +38,9 @@ export class Estate {
   #state: EstateState;
   /** Files that were taken in when it was read: their number only grows. */
   #files: number;
+  /** The last batch of live evidence that was in it, where other control planes keep some as well. */
+  #seq: number | undefined;
+  #hasMissed = false;
   /** When the newest graph was begun, and how long making it held the event loop in all, milliseconds. */
   #begunAt: number;
   #tookMs: number;
@@ -51,29 +54,41 @@ export class Estate {
   #cancelLook = () => {};
   readonly #unsubscribe: () => void;
 
-  private constructor(options: EstateOptions, book: RecordedBook, files: number) {
+  private constructor(
+    options: EstateOptions,
+    { recorded, files, seq }: Awaited<ReturnType<typeof recordedAt>>,
+  ) {
+    const book = new RecordedBook(recorded);
     this.#options = options;
     this.#slices = new Slices(options.timers);
     this.#book = book;
     this.#files = files;
+    this.#seq = seq;
     this.#begunAt = options.timers.now();
     this.#state = { version: 1, at: this.#begunAt, graph: buildGraph(book.recorded()) };
     this.#tookMs = options.timers.now() - this.#begunAt;
-    this.#unsubscribe = options.evidence.onKept((tallies) => {
+    const stopKept = options.evidence.onKept((tallies, batch) => {
+      if (batch !== undefined && batch <= (this.#seq ?? 0)) return;
       this.#book.add(tallies);
       this.#kept++;
       this.#due();
     });
+    const stopMissed = options.evidence.onMissed?.(() => {
+      this.#hasMissed = true;
+      this.#kept++;
+      this.#readAgain().catch(options.onFault);
+    });
+    this.#unsubscribe = () => {
+      stopKept();
+      stopMissed?.();
+    };
     this.#look();
   }
 
   /** Reads the estate of an open store, which it closes in the end. Throws `state`, `io`. */
   static async open(options: EstateOptions): Promise<Estate> {
     const { store, trustDomain, evidence } = options;
-    return evidence.betweenWrites(async () => {
-      const files = (await store.digests()).size;
-      return new Estate(options, new RecordedBook(await recordedOf(store, trustDomain)), files);
-    });
+    return evidence.betweenWrites(async () => new Estate(options, await recordedAt(store, trustDomain)));
   }
 
   get isClosed(): boolean {
@@ -189,13 +204,16 @@ export class Estate {
 
   async #readAgain(): Promise<void> {
     const { store, trustDomain, evidence } = this.#options;
-    if ((await store.digests()).size === this.#files || this.#isClosed) return;
+    const isNew = async () => this.#hasMissed || (await store.digests()).size !== this.#files;
+    if (!(await isNew()) || this.#isClosed) return;
     await evidence.betweenWrites(async () => {
-      const files = (await store.digests()).size;
       // Somebody else has asked at the same time.
-      if (files === this.#files) return;
-      this.#book = new RecordedBook(await recordedOf(store, trustDomain));
+      if (!(await isNew())) return;
+      const { recorded, files, seq } = await recordedAt(store, trustDomain);
+      this.#book = new RecordedBook(recorded);
       this.#files = files;
+      this.#seq = seq;
+      this.#hasMissed = false;
     });
     this.#due();
   }

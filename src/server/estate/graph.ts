@@ -52,6 +52,7 @@ export function graphOf(
     else known.add(text);
     return place;
   };
+  const newSince = newestHalf(judged, now);
   for (const access of judged.accesses) {
     const { from, to } = access;
     if (namespace !== undefined && spaceOf(from) !== namespace && spaceOf(to) !== namespace) continue;
@@ -62,7 +63,7 @@ export function graphOf(
       join(from);
       join(to);
     }
-    addTo(edge, access, now);
+    addTo(edge, access, newSince);
   }
   for (const id of judged.estate.graph.workloads.keys())
     if (namespace === undefined || spaceOf(id) === namespace) join(id);
@@ -125,7 +126,21 @@ function emptyEdge(from: string, to: string): Edge {
   };
 }
 
-function addTo(edge: Edge, { views, state, authentication, count, access }: JudgedAccess, now: number): void {
+/**
+ * When what is first seen counts as new: in the last day, and in the newer half of the time that was watched, where that is
+ * shorter. Of an estate that is seen for the first time everything would be new, and nothing would stand out.
+ */
+function newestHalf({ accesses }: Judged, now: number): number {
+  let start = now;
+  for (const { access } of accesses) start = Math.min(start, access?.evidence.firstSeen ?? start);
+  return Math.max(now - DAY_MS, start + (now - start) / 2);
+}
+
+function addTo(
+  edge: Edge,
+  { views, state, authentication, count, access }: JudgedAccess,
+  newSince: number,
+): void {
   edge.accesses++;
   edge.calls += count;
   for (const view of views) edge.views[view]++;
@@ -135,6 +150,6 @@ function addTo(edge: Edge, { views, state, authentication, count, access }: Judg
   if (authentication === 'plaintext') edge.plaintext++;
   if (access === undefined) return;
   const { firstSeen, lastSeen } = access.evidence;
-  if (firstSeen > now - DAY_MS && Number.isFinite(firstSeen)) edge.fresh++;
+  if (firstSeen > newSince && Number.isFinite(firstSeen)) edge.fresh++;
   if (Number.isFinite(lastSeen)) edge.lastSeen = Math.max(edge.lastSeen ?? 0, lastSeen);
 }

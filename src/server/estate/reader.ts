@@ -1,5 +1,5 @@
 import { type AccessGraph, InterlockError, type SpiffeId } from '../../access/index.ts';
-import { releaseAt, newRollout, type WorkloadRollout } from '../../rollout/index.ts';
+import { releaseAt, newRollout, rolloutAt, type WorkloadRollout } from '../../rollout/index.ts';
 import type { Enforcing } from '../enforcement/enforcing.ts';
 import type { Timers } from '../timers.ts';
 import type { Estate } from './estate.ts';
@@ -10,9 +10,6 @@ import { Slices } from './slices.ts';
 
 /** How old the number of doubts in lists may be, milliseconds. Proposals are always of now. */
 const DOUBTS_MS = 30_000;
-/** How old may be what readiness is judged by: in milliseconds where no proxy has reported since, else in times of what making it took. */
-const COVERAGE_MS = 1000;
-const REST_FACTOR = 8;
 
 /** Accesses of one workload, as its callee and as their caller. */
 export interface OfWorkload {
@@ -50,7 +47,6 @@ export class EstateReader {
   #doubts:
     | { readonly at: number; readonly version: number; readonly value: ReadonlyMap<SpiffeId, number> }
     | undefined;
-  #covered: { readonly at: number; readonly kept: number; readonly graph: Promise<AccessGraph> } | undefined;
 
   constructor({ estate, enforcing, timers, onDoubts, onFault }: EstateReaderOptions) {
     this.#estate = estate;
@@ -84,7 +80,11 @@ export class EstateReader {
   async #judge(): Promise<void> {
     const revision = this.#revision;
     const { current } = this.#estate;
-    const rollouts = new Map(this.#enforcing.rollouts.all);
+    const now = this.#timers.now();
+    // Rules that are over are as if they were not there; the next end is told as a change.
+    const rollouts = new Map(
+      [...this.#enforcing.rollouts.all].map(([id, each]) => [id, rolloutAt(each, now)]),
+    );
     const [texts, before] = [this.#texts, this.#judged];
     const judged = await this.#sliced(
       (function* () {
@@ -173,24 +173,6 @@ export class EstateReader {
     if (value === undefined) return;
     this.#doubts = { at: this.#timers.now(), version, value };
     this.#onDoubts();
-  }
-
-  /** The graph with what its recordings cover. */
-  covered(): Promise<AccessGraph> {
-    const now = this.#timers.now();
-    const { kept } = this.#estate;
-    const age = now - (this.#covered?.at ?? Number.NEGATIVE_INFINITY);
-    const isFresh = this.#covered?.kept === kept && age < COVERAGE_MS;
-    if (this.#covered === undefined || (!isFresh && age >= this.#estate.coverageMs * REST_FACTOR)) {
-      const graph = this.#estate.withCoverage();
-      const covered = { at: now, kept, graph };
-      this.#covered = covered;
-      // What failed is asked for anew by the next one.
-      graph.catch(() => {
-        if (this.#covered === covered) this.#covered = undefined;
-      });
-    }
-    return this.#covered.graph;
   }
 
   rolloutOf(workload: SpiffeId): WorkloadRollout | undefined {

@@ -6,11 +6,14 @@ import {
   type FederationRelationship,
   type FetchBundle,
   type PeerStatus,
+  startPeer,
 } from '../../identity/index.ts';
 import { z } from 'zod';
 import { InterlockError } from '../../access/index.ts';
 import type { IdentityStore, Json } from '../../store/index.ts';
 import type { Children } from '../identity/children.ts';
+import type { Following } from '../identity/following.ts';
+import type { Leadership } from '../identity/leadership.ts';
 import type { Actor, Recorder } from '../identity/recorder.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { Timers } from '../timers.ts';
@@ -21,6 +24,9 @@ export interface FederationParts {
   readonly store: IdentityStore;
   readonly children: Pick<Children, 'owners'>;
   readonly timers: Timers;
+  /** Where other control planes have the same state. */
+  readonly leadership?: Leadership;
+  readonly following?: Following;
   readonly fetchBundle: FetchBundle;
   readonly onEvent: (peer: string, message: string) => void;
   readonly onFault: (error: unknown) => void;
@@ -36,23 +42,50 @@ const schema = z.strictObject({
 /** The trust domains that this one federates with, their bundles kept fresh and pushed. */
 export class Federation {
   readonly #parts: FederationParts;
-  readonly #client: FederationClient;
+  /** At the control plane that leads: the bundles are fetched once. */
+  #client: FederationClient | undefined;
+  #isStopped = false;
+  readonly #undo: (() => void)[] = [];
   #relationships: ReadonlyMap<string, FederationRelationship>;
 
   private constructor(parts: FederationParts, relationships: readonly FederationRelationship[]) {
     this.#parts = parts;
     this.#relationships = byName(relationships);
-    this.#client = new FederationClient({
-      fetchBundle: parts.fetchBundle,
-      timers: parts.timers,
-      random: () => parts.timers.random(),
-      bundleOf: (trustDomain) => parts.registry.bundles.current.value.bundles.get(trustDomain),
-      onBundle: (trustDomain, bundle) => void this.#keep(trustDomain, bundle).catch(parts.onFault),
+    const { leadership, following } = parts;
+    this.#undo.push(
+      leadership?.onChange((isLeader) => this.#lead(isLeader)) ?? (() => {}),
+      following?.on(['peer'], () => this.#follow()) ?? (() => {}),
+    );
+    this.#lead(leadership?.isLeader ?? true);
+  }
+
+  #newClient(): FederationClient {
+    const { fetchBundle, timers, registry, onFault, onEvent } = this.#parts;
+    return new FederationClient({
+      fetchBundle,
+      timers,
+      random: () => timers.random(),
+      bundleOf: (trustDomain) => registry.bundles.current.value.bundles.get(trustDomain),
+      onBundle: (trustDomain, bundle) => void this.#keep(trustDomain, bundle).catch(onFault),
       onLook: ({ trustDomain, failures, lastFault }) => {
-        if (failures > 0 && lastFault !== undefined) parts.onEvent(trustDomain, lastFault.message);
+        if (failures > 0 && lastFault !== undefined) onEvent(trustDomain, lastFault.message);
       },
     });
-    this.#set(relationships);
+  }
+
+  #lead(isLeader: boolean): void {
+    this.#client?.stop();
+    this.#client = isLeader && !this.#isStopped ? this.#newClient() : undefined;
+    this.#set();
+  }
+
+  /** Another control plane has changed the relationships. */
+  async #follow(): Promise<void> {
+    const { store, registry, recorder } = this.#parts;
+    const kept = await recorder.within(store.documents('peer'));
+    const { trustDomain } = registry.domain;
+    this.#relationships = byName(kept.map(({ data }) => relationshipOf(data, trustDomain)));
+    this.#set();
   }
 
   /** Starts with the relationships that were kept. */
@@ -66,11 +99,26 @@ export class Federation {
   }
 
   status(): PeerStatus[] {
-    return this.#client.status();
+    if (this.#client !== undefined) return this.#client.status();
+    const { foreignBundles } = this.#parts.registry;
+    const names = [...this.#relationships.keys()].sort();
+    return names.flatMap((name) => {
+      const relationship = this.#relationships.get(name);
+      return relationship === undefined ? [] : [elsewhere(relationship, foreignBundles.get(name))];
+    });
   }
 
-  refresh(trustDomain: string): Promise<PeerStatus> {
-    return this.#client.refresh(trustDomain);
+  async refresh(trustDomain: string): Promise<PeerStatus> {
+    if (this.#client !== undefined) return this.#client.refresh(trustDomain);
+    // Once, for who asks: the one that leads goes on at its own times.
+    const relationship = this.#relationships.get(trustDomain);
+    const client = this.#newClient();
+    try {
+      if (relationship !== undefined) client.setRelationships([relationship], this.#known());
+      return await client.refresh(trustDomain);
+    } finally {
+      client.stop();
+    }
   }
 
   /**
@@ -96,9 +144,10 @@ export class Federation {
       recorder.entry(who, 'federation.put', trustDomain, { endpointUrl, profile: relationship.profile.name }),
     );
     this.#relationships = new Map([...this.#relationships, [trustDomain, relationship]]);
-    this.#set([...this.#relationships.values()]);
-    if (first !== undefined) this.#client.setBundle(first);
-    return this.#client.status().find((peer) => peer.trustDomain === trustDomain);
+    this.#set();
+    if (first !== undefined && this.#client === undefined) await this.#keep(trustDomain, first);
+    if (first !== undefined) this.#client?.setBundle(first);
+    return this.status().find((peer) => peer.trustDomain === trustDomain);
   }
 
   /** Ends a relationship; its bundle is withdrawn everywhere. Throws `not_found`. */
@@ -113,7 +162,7 @@ export class Federation {
     const left = new Map(this.#relationships);
     left.delete(trustDomain);
     this.#relationships = left;
-    this.#set([...left.values()]);
+    this.#set();
   }
 
   has(trustDomain: string): boolean {
@@ -121,7 +170,9 @@ export class Federation {
   }
 
   stop(): void {
-    this.#client.stop();
+    this.#isStopped = true;
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#client?.stop();
   }
 
   /** An https_spiffe endpoint of which no bundle is known could never be fetched from. */
@@ -141,11 +192,15 @@ export class Federation {
     );
   }
 
-  #set(relationships: readonly FederationRelationship[]): void {
+  #set(): void {
+    this.#client?.setRelationships([...this.#relationships.values()], this.#known());
+  }
+
+  #known(): ReadonlyMap<string, { readonly bundle: Bundle }> {
     const known = [...this.#parts.registry.foreignBundles]
       .filter(([name]) => this.#relationships.has(name))
       .map(([name, bundle]) => [name, { bundle }] as const);
-    this.#client.setRelationships(relationships, new Map(known));
+    return new Map(known);
   }
 
   async #keep(trustDomain: string, bundle: Bundle | undefined): Promise<void> {
@@ -170,6 +225,17 @@ function byName(
   relationships: readonly FederationRelationship[],
 ): ReadonlyMap<string, FederationRelationship> {
   return new Map(relationships.map((relationship) => [relationship.trustDomain, relationship]));
+}
+
+/** A peer whose bundle another control plane fetches: that one knows how it goes. */
+function elsewhere(relationship: FederationRelationship, bundle: Bundle | undefined): PeerStatus {
+  const { trustDomain } = relationship;
+  return {
+    ...startPeer(trustDomain, bundle === undefined ? {} : { bundle }, 0, () => 0),
+    relationship,
+    isStale: false,
+    isLooking: false,
+  };
 }
 
 function jsonOf({ trustDomain, endpointUrl, profile }: FederationRelationship): Json {

@@ -6,7 +6,7 @@ import {
   type NodeAttestor,
   readAgentAttributes,
 } from '../../identity/index.ts';
-import type { AgentRecord, Json } from '../../store/index.ts';
+import type { AgentRecord, IdentityStore, Json } from '../../store/index.ts';
 import type { AttestRequest, SignedCertificate } from '../agents/desk.ts';
 import type { Timers } from '../timers.ts';
 import type { Issuing } from './issuing.ts';
@@ -23,6 +23,7 @@ export const AGENT_TTL_MS = 24 * 3_600_000;
 export interface AgentsOptions {
   readonly registry: Registry;
   readonly recorder: Recorder;
+  readonly store: Pick<IdentityStore, 'agents'>;
   readonly issuing: Issuing;
   readonly revoking: Revoking;
   readonly timers: Timers;
@@ -43,6 +44,8 @@ export class Agents {
   readonly #options: AgentsOptions;
   readonly #known = new Map<string, Known>();
   readonly #fresh = new Set<string>();
+  /** Of reads that are under way: who was changed here meanwhile. */
+  readonly #changed = new Set<Set<string>>();
 
   constructor(options: AgentsOptions, records: readonly AgentRecord[]) {
     this.#options = options;
@@ -65,6 +68,46 @@ export class Agents {
     }
     if (known.record.banned) throw evicted(id);
     return known.attributes;
+  }
+
+  /** Whether the agent is known here; another control plane may have attested it a moment ago. */
+  knows(id: SpiffeId): boolean {
+    return this.#known.has(id);
+  }
+
+  /** Takes over what another control plane knows of these agents, or of all: new ones, and those that may act no more. */
+  async follow(ids?: readonly string[]): Promise<void> {
+    const { recorder, store } = this.#options;
+    const changedHere = new Set<string>();
+    this.#changed.add(changedHere);
+    let records: readonly AgentRecord[];
+    try {
+      records = await recorder.within(store.agents(ids));
+    } finally {
+      this.#changed.delete(changedHere);
+    }
+    const found = new Set(records.map(({ id }) => id));
+    for (const record of records) if (!changedHere.has(record.id)) this.#take(record);
+    for (const id of ids ?? [...this.#known.keys()]) {
+      if (!found.has(id) && !changedHere.has(id) && this.#known.delete(id))
+        this.#options.disconnect(parseSpiffeId(id), unknown(id));
+    }
+    if (changedHere.size > 0) await this.follow([...changedHere]);
+  }
+
+  #take(record: AgentRecord): void {
+    const { id } = record;
+    const before = this.#known.get(id)?.record;
+    // It may be something else now than when it last had all rules.
+    if (before?.attestedAt !== record.attestedAt) this.#fresh.add(id);
+    this.#known.set(id, { record, attributes: attributesOf(record) });
+    if (record.banned && before?.banned !== true) this.#options.disconnect(parseSpiffeId(id), evicted(id));
+  }
+
+  #set(id: string, known: Known | undefined): void {
+    if (known === undefined) this.#known.delete(id);
+    else this.#known.set(id, known);
+    for (const changed of this.#changed) changed.add(id);
   }
 
   /** Whether the agent was attested since this was last asked. */
@@ -101,7 +144,7 @@ export class Agents {
     if (known === undefined) throw unknown(id);
     const record = { ...known.record, banned: true };
     // From here on nothing is issued to it.
-    this.#known.set(id, { ...known, record });
+    this.#set(id, { ...known, record });
     const count = await this.#options.revoking.revokeAgent(who, id, reason, [
       { change: 'agent', agent: record },
     ]);
@@ -114,7 +157,7 @@ export class Agents {
     const { recorder } = this.#options;
     if (!this.#known.has(id)) throw unknown(id);
     await recorder.commit([{ change: 'forget-agent', id }], recorder.entry(who, 'agent.forget', id));
-    this.#known.delete(id);
+    this.#set(id, undefined);
     this.#options.disconnect(id, unknown(id));
     await this.#options.onForgotten(id);
   }
@@ -157,7 +200,7 @@ export class Agents {
       entry: ({ serial }) => recorder.entry(id, act, id, { serial, attestor: agent.agent.attestor }),
     });
     if (this.#known.get(id)?.record.banned === true) throw evicted(id);
-    if (record !== undefined) this.#known.set(id, { record, attributes: agent });
+    if (record !== undefined) this.#set(id, { record, attributes: agent });
     return signed;
   }
 }

@@ -1,4 +1,4 @@
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, isInterlockError } from '../../access/index.ts';
 import {
   activated,
   BACK_DATE_MS,
@@ -102,14 +102,22 @@ export class Authorities {
     this.#refusePrepared(name);
     // Outside the step: a superior that does not answer must not keep everything else waiting.
     const certified = await this.#certify(name);
+    const jwt = await this.#jwtKey(name);
     let made: Slot | undefined;
-    await this.#options.registry.step(async () => {
-      this.#refusePrepared(name);
-      const before = this.slots;
-      const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
-      made = await this.#slot(name, certified, isFirst);
-      return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.prepare', made) };
-    });
+    try {
+      await this.#options.registry.step(async () => {
+        this.#refusePrepared(name);
+        const before = this.slots;
+        const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
+        made = this.#slot(name, certified, jwt, isFirst);
+        return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.prepare', made) };
+      });
+    } catch (error) {
+      // Somebody else was first, and nothing will ever name these keys.
+      if (isInterlockError(error) && error.code === 'conflict')
+        await this.#forget(certified.keyId, jwt?.keyId);
+      throw error;
+    }
     return defined(made);
   }
 
@@ -129,13 +137,14 @@ export class Authorities {
     certified: { intermediates: readonly Certificate[]; root: Certificate },
     name: string = DEFAULT_AUTHORITY,
   ): Promise<Slot> {
+    const jwt = await this.#jwtKey(name);
     let made: Slot | undefined;
     await this.#options.registry.step(async () => {
       const before = this.slots;
       if (before.some(({ id }) => id === keyId))
         throw new InterlockError('conflict', keyId, `the authority ${keyId} was imported before`);
       const isFirst = !before.some((slot) => slot.name === name && slot.state === 'active');
-      made = await this.#slot(name, { keyId, ...certified }, isFirst);
+      made = this.#slot(name, { keyId, ...certified }, jwt, isFirst);
       return { step: { slots: [...before, made] }, entry: this.#entry(who, 'authority.import', made) };
     });
     return defined(made);
@@ -153,7 +162,9 @@ export class Authorities {
       await keys.of(slot);
       const now = timers.now();
       return activated(slots, slot.id, { now, confirmations: confirmations(), force }).map((each) =>
-        each.id === slot.id ? { ...each, activatedAt: now } : each,
+        each.id === slot.id
+          ? { ...each, activatedAt: now, ...(without.length === 0 ? {} : { unconfirmed: true as const }) }
+          : each,
       );
     });
   }
@@ -172,7 +183,9 @@ export class Authorities {
   async taint(who: Actor, id: string, overMs: number): Promise<Slot> {
     const { timers, confirmations, replace } = this.#options;
     const slot = await this.#move(who, id, 'authority.taint', { overMs }, async (slots, { id }) =>
-      tainted(slots, id, { now: timers.now(), confirmations: confirmations() }),
+      tainted(slots, id, { now: timers.now(), confirmations: confirmations() }).map((each) =>
+        each.id === id && each.taintOverMs === undefined ? { ...each, taintOverMs: overMs } : each,
+      ),
     );
     replace(slot.id, overMs);
     return slot;
@@ -277,20 +290,33 @@ export class Authorities {
     return { keyId, intermediates: [], root };
   }
 
-  async #slot(name: string, { keyId, intermediates, root }: CertifiedChain, isFirst: boolean): Promise<Slot> {
-    const { registry, keys, timers } = this.#options;
+  /** A new key for JWT-SVIDs, where the authorities of the name sign such. */
+  async #jwtKey(name: string): Promise<Slot['jwt']> {
+    const { registry, keys } = this.#options;
+    const { algorithm, prefixes } = registry.domain;
+    // Verifiers of tokens know no path prefixes: a limited authority would speak for the whole trust domain.
+    if (prefixes !== undefined || registry.abroad.joined.has(name)) return undefined;
+    const key = generateKey(KEY_ALGORITHMS[algorithm].jwt === undefined ? 'ec-p256' : algorithm);
+    return { keyId: await keys.vault.put(key), spki: spkiOf(key) };
+  }
+
+  async #forget(...keyIds: readonly (string | undefined)[]): Promise<void> {
+    for (const keyId of keyIds) if (keyId !== undefined) await this.#options.keys.vault.remove(keyId);
+  }
+
+  #slot(
+    name: string,
+    { keyId, intermediates, root }: CertifiedChain,
+    jwt: Slot['jwt'],
+    isFirst: boolean,
+  ): Slot {
+    const { registry, timers } = this.#options;
     const certificate = intermediates[0] ?? root;
     if (keyIdOf(certificate.spki) !== keyId)
       throw new InterlockError('untrusted', keyId, `the certificate is for another key than ${keyId}`);
-    const { algorithm, prefixes } = registry.domain;
+    const { algorithm } = registry.domain;
     const joined = registry.abroad.joined.get(name);
     const { trustDomain } = joined?.bundle ?? registry.domain;
-    let jwt: Slot['jwt'];
-    // Verifiers of tokens know no path prefixes: a limited authority would speak for the whole trust domain.
-    if (prefixes === undefined && joined === undefined) {
-      const jwtKey = generateKey(KEY_ALGORITHMS[algorithm].jwt === undefined ? 'ec-p256' : algorithm);
-      jwt = { keyId: await keys.vault.put(jwtKey), spki: spkiOf(jwtKey) };
-    }
     if (certificate.spiffeId !== `spiffe://${trustDomain}`)
       throw new InterlockError(
         'untrusted',

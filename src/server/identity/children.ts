@@ -50,19 +50,16 @@ export interface ChildrenOptions {
 /** Child authorities: intermediates of this trust domain, and trust domains that this one makes known. */
 export class Children {
   readonly #options: ChildrenOptions;
-  /** Which child has published the bundle of a trust domain. */
-  readonly #owners: Map<string, string>;
   /** When what a child says is taken next, by its agent ID and what it is. */
   readonly #pace = new Map<string, Pace>();
 
-  constructor(options: ChildrenOptions, owners: ReadonlyMap<string, string>) {
+  constructor(options: ChildrenOptions) {
     this.#options = options;
-    this.#owners = new Map(owners);
   }
 
   /** The trust domains that children have published, and who did. */
   get owners(): ReadonlyMap<string, string> {
-    return this.#owners;
+    return this.#options.registry.owners;
   }
 
   /** Certifies the key of a child authority. Throws `forbidden` where no rule lets the agent be one. */
@@ -98,7 +95,7 @@ export class Children {
     } as const;
     const details = { serial, prefixes: [...(given.prefixes ?? ['/'])], rule: given.rule };
     await recorder.commit(
-      [{ change: 'issue', svid }],
+      [...this.#options.issuing.required(given.spiffeId, id), { change: 'issue', svid }],
       recorder.entry(id, 'authority.sign-child', given.spiffeId, details),
     );
     return signed;
@@ -122,7 +119,7 @@ export class Children {
     const bundle = parseBundle(document, trustDomain);
     if (trustDomain === registry.domain.trustDomain) return this.#publishRegion(id, bundle);
     await registry.step(async () => {
-      const owner = this.#owners.get(trustDomain);
+      const owner = this.owners.get(trustDomain);
       if ((owner !== undefined && owner !== id) || isPeer(trustDomain)) {
         throw new InterlockError(
           'conflict',
@@ -140,6 +137,7 @@ export class Children {
       return {
         step: {
           foreign: new Map([...registry.foreignBundles, [trustDomain, bundle]]),
+          owners: new Map([...registry.owners, [trustDomain, id]]),
           changes: [{ change: 'put', kind: 'child', name: trustDomain, data: { agent: id } }],
         },
         entry: recorder.entry(id, 'bundle.publish', trustDomain, {
@@ -147,7 +145,6 @@ export class Children {
         }),
       };
     });
-    this.#owners.set(trustDomain, id);
     return registry.bundles.current.version;
   }
 
@@ -252,7 +249,7 @@ export class Children {
     const { prefixes, trustDomains } = rightsOf(registry, agent);
     const { id } = agent.agent;
     const domains = trustDomains.flatMap((name) => {
-      const bundle = this.#owners.get(name) === id ? registry.foreignBundles.get(name) : undefined;
+      const bundle = this.owners.get(name) === id ? registry.foreignBundles.get(name) : undefined;
       return bundle === undefined ? [] : [[name, bundle.x509Authorities] as const];
     });
     return {

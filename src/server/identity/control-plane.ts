@@ -5,25 +5,31 @@ import {
   type NodeAttestor,
   type UsedTokens,
 } from '../../identity/index.ts';
-import { type IdentityStore, openIdentityStore } from '../../store/index.ts';
+import type { IdentityStore } from '../../store/index.ts';
 import type { Replacement } from '../agents/desk.ts';
-import { KeyVault } from '../keys/key-vault.ts';
+import { type Place, placeOf } from '../place.ts';
 import type { Timers } from '../timers.ts';
 import { Agents } from './agents.ts';
 import { Authorities, type Superior } from './authorities.ts';
+import { confirmationsOf } from './confirmations.ts';
 import { Children } from './children.ts';
-import { cutoverFromJson, Cutovers } from './cutovers.ts';
+import { Cutovers } from './cutovers.ts';
 import { IdentityDesk } from './desk.ts';
+import { Following } from './following.ts';
 import { Issuing } from './issuing.ts';
 import { Recorder } from './recorder.ts';
-import { type Loaded, loadRegistry } from './load.ts';
+import { Leadership } from './leadership.ts';
+import { type Loaded, loadRegistry, readRegistry } from './load.ts';
 import { Registry } from './registry.ts';
+import { type AgentHere, Replicas } from './replicas.ts';
 import { Revoking } from './revoking.ts';
 import { SigningKeys } from './signing-keys.ts';
+import { takenOver } from './taken-over.ts';
 import { joinTokensOf, usedTokensOf } from './tokens.ts';
 
-/** What the control plane asks of the agents' service, once that is there. */
+/** What the control plane asks of the agents' service, once that is there: it speaks for the agents that are connected here. */
 export interface AgentLink {
+  agents(): readonly AgentHere[];
   /** The oldest version of the bundles that a connected agent has confirmed; undefined where none is connected. */
   oldestBundles(): number | undefined;
   /** Agents that have not confirmed the newest bundles. */
@@ -35,7 +41,8 @@ export interface AgentLink {
 }
 
 export interface ControlPlaneOptions {
-  readonly state: string;
+  /** A directory, or a place of another kind. */
+  readonly state: string | Place;
   readonly timers: Timers;
   /** Beside join tokens. */
   readonly attestors?:
@@ -62,17 +69,47 @@ export interface ControlPlane {
   readonly cutovers: Cutovers;
   readonly desk: IdentityDesk;
   readonly loaded: Loaded;
+  /** Of the agents at every control plane of this state. */
   readonly confirmations: () => Confirmations;
+  /** Other control planes may have the same state open. */
+  readonly isShared: boolean;
+  readonly leadership: Leadership;
+  readonly following: Following;
+  readonly replicas: Replicas;
   /** Set by the agents' service when it starts. */
   link: AgentLink;
   /** Something that a person has to look at; set by what writes the log. */
   onWarning: (about: string, message: string) => void;
+  /** What went wrong where nobody waits for it; set by what writes the log. */
+  onFault: (error: unknown) => void;
   /** Set by federation when it starts. */
   isPeer: (trustDomain: string) => boolean;
+  /** The agents here have come, gone, or confirmed something. */
+  agentsChanged(): void;
+  /** Something was changed at another control plane, or by its agents; set by what looks what is due. */
+  onElsewhere: () => void;
+  /** Where the state is shared: follows the others from now on, and stands for leader. */
+  join(): Promise<void>;
+  /** Leaves the others: who leads next, and whose agents come where, is up to them. */
+  leave(): Promise<void>;
   close(): Promise<void>;
 }
 
+/** What steps of the registry change. */
+const REGISTRY_KINDS = [
+  'authority',
+  'rule',
+  'bundle',
+  'child',
+  'below',
+  'joined',
+  'region',
+  'setting',
+  'revocation',
+] as const;
+
 const NOBODY: AgentLink = {
+  agents: () => [],
   oldestBundles: () => undefined,
   behind: () => [],
   withoutTargets: () => new Set(),
@@ -82,10 +119,11 @@ const NOBODY: AgentLink = {
 
 /** Opens the state of a control plane. Throws `not_found` where none was set up, `state`, `io`. */
 export async function openControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { state, timers } = options;
-  const store = options.store ?? (await openIdentityStore(state));
+  const { timers } = options;
+  const place = placeOf(options.state);
+  const store = options.store ?? (await place.openIdentity());
   try {
-    return await wire(options, store, await loadRegistry(store, state), timers);
+    return await wire(options, place, store, await loadRegistry(store, place.name), timers);
   } catch (error) {
     await store.close();
     throw error;
@@ -94,26 +132,31 @@ export async function openControlPlane(options: ControlPlaneOptions): Promise<Co
 
 async function wire(
   options: ControlPlaneOptions,
+  place: Place,
   store: IdentityStore,
   loaded: Loaded,
   timers: Timers,
 ): Promise<ControlPlane> {
   const since = timers.now();
   const recorder = new Recorder(store, timers);
-  const registry = new Registry(loaded, recorder, timers);
+  const registry = new Registry(loaded, recorder, timers, (known) =>
+    readRegistry(store, loaded.domain.trustDomain, known),
+  );
   const { domain } = registry;
-  const keys = new SigningKeys(new KeyVault(options.state), domain, () => timers.now());
-  // Asked for at every word of every agent, and looked at only while an authority waits for them: each is worked out
-  // when it is read.
-  const confirmations = (): Confirmations => ({
-    get oldest() {
-      return plane.link.oldestBundles();
-    },
-    get behind() {
-      return plane.link.behind(registry.bundles.current.version);
-    },
-    since,
+  const keys = new SigningKeys(await place.vault(store), domain, () => timers.now());
+  const leadership = new Leadership(place.isShared);
+  const onFault = (error: unknown) => plane.onFault(error);
+  const following = new Following(timers, onFault);
+  const replicas = new Replicas({
+    store,
+    timers,
+    agents: () => plane.link.agents(),
+    bundles: () => registry.bundles.current.version,
+    isLeader: () => leadership.isLeader,
+    onChange: () => plane.onElsewhere(),
+    onFault,
   });
+  const confirmations = () => confirmationsOf({ registry, link: plane.link, replicas, since });
   const superiors = new Map<string, Superior>();
   const authorities = new Authorities({
     registry,
@@ -126,28 +169,28 @@ async function wire(
     replace: (authority, overMs) => plane.link.replace({ authority, overMs }),
     liveCounts: () => recorder.within(store.liveCounts(timers.now())),
   });
-  const oldestBundles = () => plane.link.oldestBundles();
-  const kept = await store.documents('cutover');
-  const cutovers = new Cutovers(
-    {
-      registry,
-      authorities,
-      recorder,
-      store,
-      timers,
-      oldestBundles,
-      since,
-      withoutTargets: () => plane.link.withoutTargets(),
-      onWarning: (about, message) => plane.onWarning(about, message),
-    },
-    kept.flatMap(({ data }) => cutoverFromJson(data) ?? []),
-  );
+  const cutovers = new Cutovers({
+    registry,
+    authorities,
+    recorder,
+    store,
+    timers,
+    confirmations,
+    withoutTargets: () =>
+      new Set([
+        ...plane.link.withoutTargets(),
+        ...replicas.agents().flatMap(({ id, takesTargets }) => (takesTargets ? [] : [id])),
+      ]),
+    onWarning: (about, message) => plane.onWarning(about, message),
+  });
+  await cutovers.follow();
   const issuing = new Issuing({
     registry,
     authorities,
     recorder,
     timers,
     places: cutovers.places,
+    isShared: place.isShared,
   });
   const revoking = new Revoking({
     registry,
@@ -166,6 +209,7 @@ async function wire(
     {
       registry,
       recorder,
+      store,
       issuing,
       revoking,
       timers,
@@ -175,20 +219,26 @@ async function wire(
     },
     loaded.agents,
   );
-  const children = new Children(
-    {
-      registry,
-      authorities,
-      issuing,
-      store,
-      recorder,
-      timers,
-      agentOf: (id) => agents.agentOf(id),
-      isPeer: (name) => plane.isPeer(name),
-    },
-    await childOwners(store),
-  );
-  const desk = new IdentityDesk({ store, registry, issuing, agents, children, recorder, timers });
+  const children = new Children({
+    registry,
+    authorities,
+    issuing,
+    store,
+    recorder,
+    timers,
+    agentOf: (id) => agents.agentOf(id),
+    isPeer: (name) => plane.isPeer(name),
+  });
+  const desk = new IdentityDesk({
+    store,
+    registry,
+    issuing,
+    agents,
+    children,
+    recorder,
+    timers,
+    isShared: place.isShared,
+  });
   const plane: ControlPlane = {
     store,
     recorder,
@@ -205,18 +255,50 @@ async function wire(
     loaded,
     confirmations,
     link: NOBODY,
+    isShared: place.isShared,
+    leadership,
+    following,
+    replicas,
     onWarning: () => {},
+    onFault: () => {},
     isPeer: () => false,
+    agentsChanged: () => replicas.look(),
+    onElsewhere: () => {},
+    async join() {
+      if (!place.isShared) return;
+      await registry.remakeCrls();
+      registry.bundles.subscribe(() => replicas.look());
+      await following.start(store);
+      await replicas.start();
+      await leadership.start(store);
+    },
+    async leave() {
+      following.stop();
+      await replicas.stop();
+      await leadership.stop();
+    },
     close: () => store.close(),
   };
+  registry.onFault = onFault;
+  registry.onFollowed = (before) => takenOver(plane, before);
+  following.on(
+    REGISTRY_KINDS,
+    async () => {
+      await registry.follow();
+      keys.keepOnly(registry.slots.current.value);
+      plane.onElsewhere();
+    },
+    { alsoOwn: true },
+  );
+  following.on(['agent'], (ids) => agents.follow(ids));
+  following.on(
+    ['cutover'],
+    async () => {
+      await cutovers.follow();
+      plane.onElsewhere();
+    },
+    { alsoOwn: true },
+  );
+  following.on(['replica'], () => replicas.follow());
   return plane;
-}
-
-async function childOwners(store: IdentityStore): Promise<Map<string, string>> {
-  const owners = new Map<string, string>();
-  for (const { name, data } of await store.documents('child')) {
-    const agent = typeof data === 'object' && data !== null && 'agent' in data ? data['agent'] : undefined;
-    if (typeof agent === 'string') owners.set(name, agent);
-  }
-  return owners;
 }

@@ -1,5 +1,6 @@
-import { InterlockError, spiffeIdOf } from '../../access/index.ts';
+import { InterlockError, isInterlockError, spiffeIdOf } from '../../access/index.ts';
 import {
+  type Confirmations,
   type Cutover,
   CUTOVER_STATES,
   type CutoverProgress,
@@ -15,15 +16,13 @@ import {
   turnBack,
 } from '../../identity/index.ts';
 import { z } from 'zod';
-import type { Json } from '../../store/index.ts';
+import type { Change, Json } from '../../store/index.ts';
 import { Places, type PlacesOptions } from './places.ts';
 import type { Actor } from './recorder.ts';
 
 export interface CutoversOptions extends PlacesOptions {
-  /** The oldest version of the bundles that a connected agent has confirmed; undefined where none is connected. */
-  readonly oldestBundles: () => number | undefined;
-  /** Since when agents could connect: right after a start the first ones speak for nobody else. */
-  readonly since: number;
+  /** Of the agents at every control plane. */
+  readonly confirmations: () => Confirmations;
   /** Connected agents that take no ID of another trust domain. */
   readonly withoutTargets: () => ReadonlySet<string>;
 }
@@ -50,16 +49,31 @@ export class Cutovers {
   /** Where each ID is by them. */
   readonly places: Places;
   readonly #options: CutoversOptions;
-  readonly #cutovers: Map<string, Cutover>;
+  /** Each with the version of its document. */
+  #cutovers: ReadonlyMap<string, { readonly cutover: Cutover; readonly version: number }> = new Map();
+  #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(options: CutoversOptions, cutovers: readonly Cutover[]) {
+  constructor(options: CutoversOptions) {
     this.#options = options;
-    this.#cutovers = new Map(cutovers.map((cutover) => [cutover.id, cutover]));
     this.places = new Places(options, () => this.list());
   }
 
   list(): Cutover[] {
-    return [...this.#cutovers.values()];
+    return [...this.#cutovers.values()].map(({ cutover }) => cutover);
+  }
+
+  /** Reads them anew: at the start, and where another control plane has changed some. */
+  follow(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { store, recorder } = this.#options;
+      const documents = await recorder.within(store.documents('cutover'));
+      this.#cutovers = new Map(
+        documents.flatMap(({ version, data }) => {
+          const cutover = cutoverFromJson(data);
+          return cutover === undefined ? [] : [[cutover.id, { cutover, version }] as const];
+        }),
+      );
+    });
   }
 
   /** Starts to move workloads, or waits until every connected agent has the bundle for it. */
@@ -73,8 +87,9 @@ export class Cutovers {
         `no authority called "${order.to}" is active: prepare one first`,
       );
     if (this.places.foreignTo([order]).length === 0) {
-      const made = createCutover({ ...order, publishedIn: target.publishedIn }, this.list(), timers.now());
-      return this.#keep(who, 'cutover.start', this.#startable(made));
+      const made = () =>
+        createCutover({ ...order, publishedIn: target.publishedIn }, this.list(), timers.now());
+      return this.#keep(who, 'cutover.start', () => this.#startable(made()));
     }
     return this.#startAbroad(who, order);
   }
@@ -86,42 +101,48 @@ export class Cutovers {
   ): Promise<Cutover> {
     const { registry, recorder, timers } = this.#options;
     let cutover: Cutover | undefined;
-    await registry.step(async () => {
-      const publishedIn = registry.bundles.current.version + 1;
-      cutover = createCutover({ ...order, publishedIn }, this.list(), timers.now());
-      return {
-        step: {
-          abroad: { ...registry.abroad, targets: this.places.foreignTo([...this.list(), cutover]) },
-          changes: [{ change: 'put', kind: 'cutover', name: cutover.id, data: { ...cutover } }],
-        },
-        entry: recorder.entry(who, 'cutover.start', order.id, { share: order.share, state: cutover.state }),
-      };
+    await this.#changing(async () => {
+      await registry.step(async () => {
+        const publishedIn = registry.bundles.current.version + 1;
+        cutover = createCutover({ ...order, publishedIn }, this.list(), timers.now());
+        return {
+          step: {
+            abroad: { ...registry.abroad, targets: this.places.foreignTo([...this.list(), cutover]) },
+            changes: [this.#putOf(cutover)],
+          },
+          entry: recorder.entry(who, 'cutover.start', order.id, { share: order.share, state: cutover.state }),
+        };
+      });
+      if (cutover !== undefined) this.#set(cutover);
     });
     if (cutover === undefined) throw new TypeError('the step was not taken');
-    this.#cutovers.set(cutover.id, cutover);
-    const started = this.#startable(cutover);
-    return started === cutover ? cutover : this.#keep('system', 'cutover.begin', started);
+    const begun = cutover;
+    const isStarted = this.#startable(begun) !== begun;
+    return isStarted
+      ? this.#keep('system', 'cutover.begin', () => this.#startable(this.#get(order.id)))
+      : begun;
   }
 
   raise(who: Actor, id: string, share: number): Promise<Cutover> {
-    return this.#keep(who, 'cutover.raise', raiseShare(this.#get(id), share, this.#options.timers.now()));
+    const { timers } = this.#options;
+    return this.#keep(who, 'cutover.raise', () => raiseShare(this.#get(id), share, timers.now()));
   }
 
   pause(who: Actor, id: string): Promise<Cutover> {
-    return this.#keep(who, 'cutover.pause', pauseCutover(this.#get(id), this.#options.timers.now()));
+    const { timers } = this.#options;
+    return this.#keep(who, 'cutover.pause', () => pauseCutover(this.#get(id), timers.now()));
   }
 
   resume(who: Actor, id: string, share?: number): Promise<Cutover> {
-    const { timers, oldestBundles } = this.#options;
-    return this.#keep(
-      who,
-      'cutover.resume',
-      resumeCutover(this.#get(id), oldestBundles(), timers.now(), share),
+    const { timers, confirmations } = this.#options;
+    return this.#keep(who, 'cutover.resume', () =>
+      resumeCutover(this.#get(id), confirmations().oldest, timers.now(), share),
     );
   }
 
   back(who: Actor, id: string, share?: number): Promise<Cutover> {
-    return this.#keep(who, 'cutover.back', turnBack(this.#get(id), this.#options.timers.now(), share));
+    const { timers } = this.#options;
+    return this.#keep(who, 'cutover.back', () => turnBack(this.#get(id), timers.now(), share));
   }
 
   /** Ends a cutover whose workloads have all moved, or all returned: then it is forgotten, and undefined. */
@@ -129,19 +150,35 @@ export class Cutovers {
     const { recorder, registry, timers } = this.#options;
     const cutover = this.#get(id);
     const done = finishCutover(cutover, await this.progress(id), timers.now());
-    if (done !== undefined) return this.#keep(who, 'cutover.finish', done);
+    const expect = this.#cutovers.get(id)?.version ?? 0;
+    const assertSame = () => {
+      if (this.#get(id) === cutover) return;
+      throw new InterlockError(
+        'conflict',
+        id,
+        `somebody has changed the cutover "${id}" meanwhile: look again`,
+      );
+    };
+    if (done !== undefined)
+      return this.#keep(who, 'cutover.finish', () => {
+        assertSame();
+        return done;
+      });
     const entry = recorder.entry(who, 'cutover.undone', id);
-    const changes = [{ change: 'remove', kind: 'cutover', name: id }] as const;
-    if (this.places.foreignTo([cutover]).length === 0) await recorder.commit(changes, entry);
-    else {
-      const left = this.list().filter((each) => each.id !== id);
-      const targets = this.places.foreignTo(left);
-      await registry.step(async () => ({
-        step: { abroad: { ...registry.abroad, targets }, changes },
-        entry,
-      }));
-    }
-    this.#cutovers.delete(id);
+    const changes: Change[] = [{ change: 'remove', kind: 'cutover', name: id, expect }];
+    await this.#changing(async () => {
+      assertSame();
+      if (this.places.foreignTo([cutover]).length === 0) await recorder.commit(changes, entry);
+      else
+        await registry.step(async () => {
+          const left = this.list().filter((each) => each.id !== id);
+          return {
+            step: { abroad: { ...registry.abroad, targets: this.places.foreignTo(left) }, changes },
+            entry,
+          };
+        });
+      this.#cutovers = new Map([...this.#cutovers].filter(([each]) => each !== id));
+    });
     return undefined;
   }
 
@@ -149,8 +186,8 @@ export class Cutovers {
   async startWaiting(): Promise<void> {
     for (const cutover of this.list()) {
       if (cutover.state !== 'waiting') continue;
-      const started = this.#startable(cutover);
-      if (started !== cutover) await this.#keep('system', 'cutover.begin', started);
+      if (this.#startable(cutover) === cutover) continue;
+      await this.#keep('system', 'cutover.begin', () => this.#startable(this.#get(cutover.id)));
     }
   }
 
@@ -182,26 +219,58 @@ export class Cutovers {
   }
 
   #startable(cutover: Cutover): Cutover {
-    const { timers, oldestBundles, since } = this.#options;
-    const oldest = oldestBundles();
+    const { timers, confirmations } = this.#options;
+    const confirmed = confirmations();
     const { publishedIn } = cutover;
-    if (!isConfirmed({ publishedIn }, timers.now(), { oldest, behind: [], since })) return cutover;
-    return startCutover(cutover, oldest, timers.now());
+    if (!isConfirmed({ publishedIn }, timers.now(), confirmed)) return cutover;
+    return startCutover(cutover, confirmed.oldest, timers.now());
   }
 
-  async #keep(who: Actor, act: string, cutover: Cutover): Promise<Cutover> {
+  /** `make` is asked in the turn of the change: it sees what the change expects. */
+  async #keep(who: Actor, act: string, make: () => Cutover): Promise<Cutover> {
     const { recorder } = this.#options;
-    const data = { ...cutover };
-    await recorder.commit(
-      [{ change: 'put', kind: 'cutover', name: cutover.id, data }],
-      recorder.entry(who, act, cutover.id, { share: cutover.share, state: cutover.state }),
-    );
-    this.#cutovers.set(cutover.id, cutover);
-    return cutover;
+    let made: Cutover | undefined;
+    await this.#changing(async () => {
+      const cutover = make();
+      await recorder.commit(
+        [this.#putOf(cutover)],
+        recorder.entry(who, act, cutover.id, { share: cutover.share, state: cutover.state }),
+      );
+      this.#set(cutover);
+      made = cutover;
+    });
+    if (made === undefined) throw new TypeError('the change was not made');
+    return made;
+  }
+
+  #putOf(cutover: Cutover): Change {
+    const expect = this.#cutovers.get(cutover.id)?.version ?? 0;
+    return { change: 'put', kind: 'cutover', name: cutover.id, data: { ...cutover }, expect };
+  }
+
+  #set(cutover: Cutover): void {
+    const version = (this.#cutovers.get(cutover.id)?.version ?? 0) + 1;
+    this.#cutovers = new Map([...this.#cutovers, [cutover.id, { cutover, version }]]);
+  }
+
+  /** Where another control plane was first, what it has made of it is read before the caller hears of the conflict. */
+  async #changing(change: () => Promise<unknown>): Promise<void> {
+    try {
+      await this.#inTurn(change);
+    } catch (error) {
+      if (isInterlockError(error) && error.code === 'conflict') await this.follow();
+      throw error;
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work, work);
+    this.#turn = done.catch(() => undefined);
+    return done;
   }
 
   #get(id: string): Cutover {
-    const cutover = this.#cutovers.get(id);
+    const cutover = this.#cutovers.get(id)?.cutover;
     if (cutover !== undefined) return cutover;
     throw new InterlockError('not_found', id, `there is no cutover "${id}"`);
   }

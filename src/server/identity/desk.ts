@@ -31,6 +31,8 @@ export interface DeskParts {
   readonly children: Children;
   readonly recorder: Recorder;
   readonly timers: Timers;
+  /** Other control planes may have the same state open. */
+  readonly isShared?: boolean;
 }
 
 /** What agents may ask of the control plane. An agent that is evicted while it asks gets nothing. */
@@ -62,6 +64,17 @@ export class IdentityDesk implements AgentDesk {
 
   takeFresh(id: SpiffeId): boolean {
     return this.#parts.agents.takeFresh(id);
+  }
+
+  async meet(id: SpiffeId): Promise<void> {
+    const { agents } = this.#parts;
+    if (!agents.knows(id)) await agents.follow([id]);
+  }
+
+  knows(id: SpiffeId): boolean {
+    const { agents, isShared } = this.#parts;
+    // Of another one's making are only agents of a state that is shared: nobody else costs a question.
+    return isShared !== true || !id.includes('/interlock/agent/') || agents.knows(id);
   }
 
   agentOf(id: SpiffeId): AgentAttributes {

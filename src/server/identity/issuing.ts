@@ -35,6 +35,8 @@ export interface IssuingOptions {
   readonly timers: Timers;
   /** Say which of the named authorities signs for a workload, and as what. */
   readonly places: Pick<Places, 'placeOf' | 'tokenPlaceOf'>;
+  /** Other control planes may have the same state open: what is known here may be a moment old. */
+  readonly isShared?: boolean;
 }
 
 /** A leaf to be issued. */
@@ -136,6 +138,7 @@ export class Issuing {
     const signed = await this.#signJwt(authority, request);
     const { issuedAt, expiresAt } = signed;
     await recorder.commit([
+      ...this.required(spiffeId, agent),
       {
         change: 'issue',
         svid: {
@@ -198,6 +201,7 @@ export class Issuing {
     };
     await recorder.commit(
       [
+        ...this.required(spiffeId, agent, kind === 'agent'),
         replaces === undefined ? { change: 'issue', svid } : { change: 'issue', svid, replaces },
         ...(request.also?.(certificate) ?? []),
       ],
@@ -206,6 +210,12 @@ export class Issuing {
     this.refuseRevoked(spiffeId);
     this.#refuseWithdrawn(authority);
     return signed;
+  }
+
+  /** What has to hold when it is recorded: another control plane may have revoked or evicted it a moment ago. */
+  required(spiffeId: SpiffeId, agent: string, mayBeNew = false): Change[] {
+    if (this.#options.isShared !== true) return [];
+    return [{ change: 'require', spiffeId, ...(agent === '' ? {} : { agent, mayBeNew }) }];
   }
 
   /** Throws `forbidden` for an identity that is revoked. */

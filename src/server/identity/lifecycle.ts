@@ -1,9 +1,10 @@
-import { InterlockError, isInterlockError, parseSpiffeId } from '../../access/index.ts';
+import { isInterlockError, parseSpiffeId } from '../../access/index.ts';
 import { isConfirmed, nextSteps } from '../../identity/index.ts';
 import type { Timers } from '../timers.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { CRL_RENEWAL_MS } from './revoking.ts';
 import type { Slot } from './slots.ts';
+import { late } from './taken-over.ts';
 
 /** How often it is looked what is due, where nothing else asks for it; milliseconds. */
 const LOOK_MS = 10_000;
@@ -25,7 +26,7 @@ export interface LifecycleOptions {
   readonly onFault: (error: unknown) => void;
 }
 
-/** Does what is due by itself: authorities prepared and activated, cutovers started, CRLs signed anew. */
+/** Does what is due by itself, at the control plane that leads: authorities prepared and activated, cutovers started, CRLs signed anew. */
 export class Lifecycle {
   readonly #options: LifecycleOptions;
   readonly #warned = new Map<string, number>();
@@ -41,6 +42,8 @@ export class Lifecycle {
   constructor(options: LifecycleOptions) {
     this.#options = options;
     options.plane.onWarning = (about, message) => this.#warn(about, message);
+    options.plane.onElsewhere = () => void this.look();
+    options.plane.leadership.onChange(() => void this.look());
     const now = options.timers.now();
     this.#nextCrls = now;
     this.#nextPrune = now;
@@ -81,6 +84,7 @@ export class Lifecycle {
 
   async #once(): Promise<void> {
     const { plane, timers, onFault } = this.#options;
+    if (!plane.leadership.isLeader) return;
     const tasks = [
       () => this.#authorities(),
       () => plane.cutovers.startWaiting(),
@@ -135,18 +139,13 @@ export class Lifecycle {
 
   /** Agents have not confirmed an authority in time: it signs, and they have to come back as if they were new. */
   async #goOn(id: string): Promise<void> {
-    const { authorities, link } = this.#options.plane;
-    const without = link.behind(authorities.slot(id).publishedIn).map(parseSpiffeId);
+    const { authorities, link, replicas } = this.#options.plane;
+    const { publishedIn } = authorities.slot(id);
+    const elsewhere = replicas.agents().flatMap((agent) => (agent.bundles < publishedIn ? [agent.id] : []));
+    // Those at other control planes are told by these.
+    const without = [...new Set([...link.behind(publishedIn), ...elsewhere])].map(parseSpiffeId);
     await authorities.activate('system', id, true, without);
-    for (const agent of without)
-      link.disconnect(
-        agent,
-        new InterlockError(
-          'untrusted',
-          agent,
-          `${agent} has not confirmed authority ${id} in time: attest it anew`,
-        ),
-      );
+    for (const agent of without) link.disconnect(agent, late(agent, { id }));
     this.#warn(
       `${id} without`,
       `authority ${id} signs although ${without.length} agents have not confirmed it; they were told to attest anew: ${without.slice(0, 5).join(', ')}`,

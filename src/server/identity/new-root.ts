@@ -18,7 +18,7 @@ import {
   issueAuthority,
   signerOf,
 } from '../../identity/index.ts';
-import { KEYS_DIRECTORY, KeyVault } from '../keys/key-vault.ts';
+import { FileVault, KEYS_DIRECTORY } from '../keys/file-vault.ts';
 import type { Domain } from './domain.ts';
 import { ROOT_FILE, signWithRoot } from './offline-root.ts';
 import { random } from './signing-keys.ts';
@@ -43,7 +43,7 @@ export async function makeRoot(dir: string, domain: Domain, ttl: number, now: nu
       `there is a root in ${dir} already: choose another directory, or remove it if nothing uses it`,
     );
   const key = generateKey(domain.algorithm);
-  const vault = new KeyVault(dir);
+  const vault = new FileVault(dir);
   const made = missing([join(dir, KEYS_DIRECTORY), ...upwards(dir)]);
   let keyId: string | undefined;
   let isKept = false;

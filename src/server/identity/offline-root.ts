@@ -9,7 +9,7 @@ import {
   keyIdOf,
   signerOf,
 } from '../../identity/index.ts';
-import { KeyVault } from '../keys/key-vault.ts';
+import { FileVault } from '../keys/file-vault.ts';
 import { random } from './signing-keys.ts';
 
 /** The root's certificate inside its directory; the key is in `keys/` beside it. */
@@ -39,7 +39,7 @@ export async function signOffline(dir: string, order: OfflineOrder): Promise<Cer
   const [root] = certificatesFromPem(readFileSync(file, 'utf8'));
   if (root?.spiffeId === undefined)
     throw new InterlockError('invalid_certificate', file, `${file} holds no root`);
-  return signWithRoot(root, await new KeyVault(dir).get(keyIdOf(root.spki)), order);
+  return signWithRoot(root, await new FileVault(dir).get(keyIdOf(root.spki)), order);
 }
 
 /** Signs an authority with a root and its key; the new certificate, then the root. */

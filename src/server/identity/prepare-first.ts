@@ -1,5 +1,6 @@
 import { type Certificate, createRequest } from '../../identity/index.ts';
 import type { Timers } from '../timers.ts';
+import type { Place } from '../place.ts';
 import { openControlPlane } from './control-plane.ts';
 import { chainOf } from './certified-chain.ts';
 import type { Actor } from './recorder.ts';
@@ -8,7 +9,7 @@ import type { Slot } from './slots.ts';
 
 /** Makes the first authority of a state that was just set up; `sign` does it where the root is elsewhere. */
 export async function prepareFirst(
-  state: string,
+  state: string | Place,
   who: Actor,
   timers: Timers,
   sign?: (csr: Buffer) => Promise<readonly Certificate[]>,

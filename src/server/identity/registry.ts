@@ -1,18 +1,27 @@
-import { InterlockError } from '../../access/index.ts';
-import { type Bundle, type CompiledRule, type IdentityRule, type RuleSet } from '../../identity/index.ts';
+import { InterlockError, isInterlockError } from '../../access/index.ts';
+import type { Bundle, CompiledRule, RuleSet } from '../../identity/index.ts';
 import type { Change, NewAuditEntry, Revocation } from '../../store/index.ts';
 import type { BelowRevocations, BundleSet, RevocationSet } from '../agents/desk.ts';
-import { type Abroad, abroadChanges } from './abroad.ts';
-import { belowJson } from './below.ts';
-import { keptBundle } from './bundle-limits.ts';
+import type { Abroad } from './abroad.ts';
 import { Feed } from '../feed.ts';
 import type { Domain } from './domain.ts';
-import { type Loaded, VERSIONS_SETTING, type Versions } from './load.ts';
+import { type Loaded, type RegistryState, VERSIONS_SETTING, type Versions } from './load.ts';
 import { type Timers, within } from '../timers.ts';
 import { type Recorder, STORE_WAIT_MS } from './recorder.ts';
 import { RuleLog } from './rule-log.ts';
-import { type Slot, slotToJson } from './slots.ts';
-import { bundleSet, revocationSet, UPSTREAM_SETTING, type Upstream, upstreamJson } from './states.ts';
+import type { Slot } from './slots.ts';
+import { bundleSet, revocationSet, type Upstream } from './states.ts';
+import { changesOf } from './step-changes.ts';
+
+/** Makes CRLs (DER) by the key IDs of the authorities, with a number. */
+type MakeCrls = (
+  list: readonly Revocation[],
+  slots: readonly Slot[],
+  number: number,
+) => Promise<ReadonlyMap<string, Buffer>>;
+
+/** Most steps of others that one step gives way to, before it is for its caller to try again. */
+const MAX_TRIES = 20;
 
 /** What changes with one step; what is absent stays. Whole lists, not differences. */
 export interface Step {
@@ -23,6 +32,8 @@ export interface Step {
   readonly upstream?: Upstream;
   /** What others say that are not above. */
   readonly abroad?: Abroad;
+  /** Which child has published the bundle of a trust domain; `changes` hold what is new of it. */
+  readonly owners?: ReadonlyMap<string, string>;
   /** What child authorities have revoked, by their agent IDs. */
   readonly below?: ReadonlyMap<string, BelowRevocations>;
   readonly revocations?: { readonly list: readonly Revocation[]; readonly crls: ReadonlyMap<string, Buffer> };
@@ -32,7 +43,9 @@ export interface Step {
 
 /**
  * The single writer of what a trust domain's control plane knows: authorities, rules, bundles, revocations. A step is
- * stored with its audit entry first, then shown to readers, who get complete states. Steps never overlap.
+ * stored with its audit entry first, then shown to readers, who get complete states. Steps never overlap, also not with
+ * those of other control planes of the same state: each expects the state that it was planned on, and is planned anew on
+ * what another one has made of it.
  */
 export class Registry {
   readonly domain: Domain;
@@ -50,10 +63,36 @@ export class Registry {
   #abroad: Abroad;
   #below: ReadonlyMap<string, BelowRevocations>;
   #versions: Versions;
+  #owners: ReadonlyMap<string, string>;
+  #unreadable: ReadonlyMap<string, string>;
+  /** Version of the document that every step changes. */
+  #step: number;
+  /** What became of the last step is not known. */
+  #isUnsure = false;
+  readonly #read: ((known: RegistryState) => Promise<RegistryState>) | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(loaded: Loaded, recorder: Recorder, timers: Timers) {
+  /** Makes the lists of the own authorities with this number; set by what has their keys. */
+  makeCrls: MakeCrls = async () => new Map();
+
+  /** What another control plane has done was taken over; the authorities before that. */
+  onFollowed: (before: readonly Slot[]) => void = () => {};
+
+  /** What went wrong where nobody waits for it. */
+  onFault: (error: unknown) => void = () => {};
+
+  /** `read` reads what the store holds now. */
+  constructor(
+    loaded: Loaded,
+    recorder: Recorder,
+    timers: Timers,
+    read?: (known: RegistryState) => Promise<RegistryState>,
+  ) {
     this.#timers = timers;
+    this.#read = read;
+    this.#step = loaded.step;
+    this.#owners = loaded.owners;
+    this.#unreadable = loaded.unreadable;
     const { domain, slots, rules, foreign, revocations, upstream, abroad, below, versions } = loaded;
     this.domain = domain;
     this.#recorder = recorder;
@@ -91,6 +130,11 @@ export class Registry {
     return this.#below;
   }
 
+  /** Which child has published the bundle of a trust domain. */
+  get owners(): ReadonlyMap<string, string> {
+    return this.#owners;
+  }
+
   /** The CRLs of the own authorities, by their key IDs. Undefined for a moment after a start: they are made anew. */
   get ownCrls(): ReadonlyMap<string, Buffer> | undefined {
     const isMissing = this.slots.current.value.some(
@@ -125,18 +169,120 @@ export class Registry {
   /**
    * Takes one step: `plan` looks at the state and says what changes, or undefined for nothing. Resolves with whether
    * something did, once it is stored and shown. Throws `unavailable` where the store takes too long: the step then
-   * is taken later, since what is stored and what is shown must be the same.
+   * is taken later, since what is stored and what is shown must be the same. `plan` is asked again where another control
+   * plane has taken a step meanwhile.
    */
   step(plan: () => Promise<{ step: Step; entry: NewAuditEntry } | undefined>): Promise<boolean> {
-    const run = async () => {
-      const planned = await plan();
-      if (planned === undefined) return false;
-      await this.#take(planned.step, planned.entry);
-      return true;
-    };
+    const done = this.#inTurn(() => this.#tryTo(plan));
+    return within(done, STORE_WAIT_MS, this.#timers, late);
+  }
+
+  /** Takes over what other control planes of the same state have changed. */
+  follow(): Promise<void> {
+    return this.#inTurn(() => this.#catchUp());
+  }
+
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(run, run);
     this.#turn = done.catch(() => undefined);
-    return within(done, STORE_WAIT_MS, this.#timers, late);
+    return done;
+  }
+
+  async #tryTo(plan: () => Promise<{ step: Step; entry: NewAuditEntry } | undefined>): Promise<boolean> {
+    for (let tries = 1; ; tries++) {
+      if (this.#isUnsure) await this.#catchUp();
+      const planned = await plan();
+      if (planned === undefined) return false;
+      try {
+        await this.#take(planned.step, planned.entry);
+        return true;
+      } catch (error) {
+        const isConflict = isInterlockError(error) && error.code === 'conflict';
+        this.#isUnsure = !isConflict;
+        const before = this.#step;
+        if (!isConflict || this.#read === undefined || tries === MAX_TRIES) throw error;
+        await this.#catchUp();
+        // It is not that somebody else took a step: it is what the step itself expected.
+        if (this.#step === before) throw error;
+      }
+    }
+  }
+
+  async #catchUp(): Promise<void> {
+    const read = await this.#read?.(this.#state());
+    if (read !== undefined && read.step !== this.#step) await this.#show(read);
+    this.#isUnsure = false;
+  }
+
+  #state(): RegistryState {
+    return {
+      step: this.#step,
+      slots: this.slots.current.value,
+      rules: this.rules.current.value,
+      unreadable: this.#unreadable,
+      foreign: this.#foreign,
+      owners: this.#owners,
+      revocations: this.#revoked,
+      upstream: this.#upstream,
+      abroad: this.#abroad,
+      below: this.#below,
+      versions: this.#versions,
+    };
+  }
+
+  /** Shows what was read, in the order in which a step is shown. */
+  async #show(read: RegistryState): Promise<void> {
+    const { slots, foreign, upstream, abroad, below, versions, revocations: list } = read;
+    const before = this.#versions;
+    const isNew = (part: keyof Versions) => versions[part] !== before[part];
+    const set = bundleSet(this.domain, slots, foreign, upstream, abroad, versions.bundles);
+    const crls = isNew('revocations') ? await this.#crlsOf(read) : this.#crls;
+    const changed = isNew('rules') ? changedRules(this.rules.current.value, read.rules) : [];
+    this.#step = read.step;
+    this.#versions = versions;
+    this.#foreign = foreign;
+    this.#owners = read.owners;
+    this.#upstream = upstream;
+    this.#abroad = abroad;
+    this.#below = below;
+    this.#revoked = list;
+    this.#crls = crls;
+    this.#unreadable = read.unreadable;
+    const slotsBefore = this.slots.current.value;
+    if (isNew('bundles')) {
+      this.slots.publish(slots);
+      this.bundles.publish(set, versions.bundles);
+    }
+    if (isNew('revocations'))
+      this.revocations.publish(revocationSet(list, crls, upstream, abroad, below), versions.revocations);
+    if (isNew('rules')) {
+      // Of several steps at once it is known only what all of them have changed.
+      for (let version = before.rules + 1; version <= versions.rules; version++)
+        this.#ruleLog.add(version, changed);
+      this.rules.publish(read.rules, versions.rules);
+    }
+    if (isNew('bundles')) this.onFollowed(slotsBefore);
+  }
+
+  /** An authority whose key cannot be used keeps nothing else from being followed: its list is an old one then. */
+  async #crlsOf({ revocations, slots, versions }: RegistryState): Promise<ReadonlyMap<string, Buffer>> {
+    try {
+      return await this.makeCrls(revocations, slots, versions.revocations);
+    } catch (error) {
+      if (!isInterlockError(error) || error.code === 'unavailable') throw error;
+      this.onFault(error);
+      return this.#crls;
+    }
+  }
+
+  /** Makes the lists of a state that was just opened, with the number that they have where others serve it already. */
+  async remakeCrls(): Promise<void> {
+    const { revocations } = this.#versions;
+    this.#crls = await this.#crlsOf(this.#state());
+    this.revocations.publish(
+      revocationSet(this.#revoked, this.#crls, this.#upstream, this.#abroad, this.#below),
+      revocations,
+    );
   }
 
   async #take(step: Step, entry: NewAuditEntry): Promise<void> {
@@ -157,8 +303,13 @@ export class Registry {
     const crls = step.revocations?.crls ?? this.#crls;
     const set = bundleSet(this.domain, slots, foreign, upstream, abroad, versions.bundles);
     const ruleSet = step.rules && this.rules.current.value.with(step.rules.changed, step.rules.removed);
-    await this.#recorder.record([...this.#changesOf(step), ...versionChange(versions)], entry);
+    await this.#recorder.record(
+      [...changesOf(step, this.#state()), ...versionChange(versions, this.#step)],
+      entry,
+    );
+    this.#step++;
     this.#versions = versions;
+    this.#owners = step.owners ?? this.#owners;
     this.#foreign = foreign;
     this.#upstream = upstream;
     this.#abroad = abroad;
@@ -177,62 +328,21 @@ export class Registry {
       this.rules.publish(ruleSet, versions.rules);
     }
   }
-
-  #changesOf(step: Step): Change[] {
-    const changes: Change[] = [...(step.changes ?? [])];
-    if (step.slots !== undefined) changes.push(...slotChanges(this.slots.current.value, step.slots));
-    for (const { name, rule } of step.rules?.changed ?? []) {
-      changes.push({ change: 'put', kind: 'rule', name, data: ruleJson(rule) });
-    }
-    for (const name of step.rules?.removed ?? []) changes.push({ change: 'remove', kind: 'rule', name });
-    if (step.abroad !== undefined) changes.push(...abroadChanges(this.#abroad, step.abroad));
-    if (step.upstream !== undefined)
-      changes.push({
-        change: 'put',
-        kind: 'setting',
-        name: UPSTREAM_SETTING,
-        data: upstreamJson(step.upstream),
-      });
-    if (step.below !== undefined) {
-      for (const [name, said] of step.below) {
-        if (this.#below.get(name) !== said)
-          changes.push({ change: 'put', kind: 'below', name, data: belowJson(said) });
-      }
-      for (const name of this.#below.keys())
-        if (!step.below.has(name)) changes.push({ change: 'remove', kind: 'below', name });
-    }
-    if (step.foreign !== undefined) {
-      for (const [name, bundle] of step.foreign) {
-        if (this.#foreign.get(name) !== bundle)
-          changes.push({ change: 'put', kind: 'bundle', name, data: keptBundle(bundle) });
-      }
-      for (const name of this.#foreign.keys()) {
-        if (!step.foreign.has(name)) changes.push({ change: 'remove', kind: 'bundle', name });
-      }
-    }
-    return changes;
-  }
 }
 
 const isGiven = (part: unknown) => part !== undefined;
 
-function slotChanges(before: readonly Slot[], after: readonly Slot[]): Change[] {
-  const known = new Map(before.map((slot) => [slot.id, slot]));
-  const changes: Change[] = after
-    .filter((slot) => known.get(slot.id) !== slot)
-    .map((slot) => ({ change: 'put', kind: 'authority', name: slot.id, data: slotToJson(slot) }));
-  const kept = new Set(after.map(({ id }) => id));
-  for (const id of known.keys())
-    if (!kept.has(id)) changes.push({ change: 'remove', kind: 'authority', name: id });
-  return changes;
+function versionChange({ rules, bundles, revocations }: Versions, expect: number): Change[] {
+  const data = { rules, bundles, revocations };
+  return [{ change: 'put', kind: 'setting', name: VERSIONS_SETTING, data, expect }];
 }
 
-function versionChange({ rules, bundles, revocations }: Versions): Change[] {
-  return [{ change: 'put', kind: 'setting', name: VERSIONS_SETTING, data: { rules, bundles, revocations } }];
+/** Names of the rules that differ. */
+function changedRules(before: RuleSet, after: RuleSet): string[] {
+  const changed = after.rules.filter((rule) => before.get(rule.name) !== rule);
+  const removed = before.rules.filter(({ name }) => after.get(name) === undefined);
+  return [...changed, ...removed].map(({ name }) => name);
 }
-
-// A checked rule is plain JSON data.
-const ruleJson = (rule: IdentityRule) => structuredClone(rule) as never;
 
 function late(): InterlockError {
   return new InterlockError(

@@ -5,6 +5,7 @@ import type { Timers } from '../timers.ts';
 import type { Actor, Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
 import type { SigningKeys } from './signing-keys.ts';
+import type { Slot } from './slots.ts';
 
 /** How long a CRL is good for, and when it is made anew; milliseconds. */
 const CRL_LIFE_MS = 24 * 3_600_000;
@@ -28,6 +29,7 @@ export class Revoking {
 
   constructor(options: RevokingOptions) {
     this.#options = options;
+    options.registry.makeCrls = (list, slots, number) => this.#crlsOf(list, slots, number);
   }
 
   /** Nothing is issued for the ID until it is allowed again, and its certificates are on CRLs. Gives their number. */
@@ -168,16 +170,25 @@ export class Revoking {
     };
   }
 
-  async #crls(list: readonly Revocation[]): Promise<ReadonlyMap<string, Buffer>> {
-    const { registry, keys } = this.#options;
+  #crls(list: readonly Revocation[]): Promise<ReadonlyMap<string, Buffer>> {
+    const { slots, revocations } = this.#options.registry;
+    return this.#crlsOf(list, slots.current.value, revocations.current.version + 1);
+  }
+
+  async #crlsOf(
+    list: readonly Revocation[],
+    slots: readonly Slot[],
+    number: number,
+  ): Promise<ReadonlyMap<string, Buffer>> {
+    const { keys } = this.#options;
     const crls = new Map<string, Buffer>();
-    for (const slot of registry.slots.current.value) {
+    for (const slot of slots) {
       const revoked = list.filter((one) => isSerial(one) && one.authority === slot.id);
       if (revoked.length === 0 || slot.revokedAt !== undefined) continue;
       const { issuer } = await keys.of(slot);
       const crl = issuer.crl(
         revoked.map(({ value, at, reason }) => ({ serial: value, at, reason: crlReason(reason) })),
-        registry.revocations.current.version + 1,
+        number,
         CRL_LIFE_MS,
       );
       crls.set(slot.id, crl);

@@ -11,11 +11,19 @@ export interface Applied {
   readonly created: readonly string[];
   readonly changed: readonly string[];
   readonly unchanged: readonly string[];
+  /** Where some were to be taken away. */
+  readonly removed?: readonly string[];
   /** Sentences on those of them that give nothing, or less than they say, at an authority limited to prefixes. */
   readonly warnings: readonly string[];
 }
 
-/** Adds rules, or replaces those of the same names; all of them or none. Throws `invalid_document`. */
+/** What a sync does beside applying rules: rules that it takes away, and where it is from. */
+export interface RulesOrder {
+  readonly remove: readonly string[];
+  readonly source?: { readonly name: string; readonly commit?: string | undefined } | undefined;
+}
+
+/** Adds rules, or replaces those of the same names; all of them or none. Throws `invalid_document`, `not_found`. */
 export async function applyRules(
   who: Actor,
   rules: readonly IdentityRule[],
@@ -23,6 +31,7 @@ export async function applyRules(
   recorder: Recorder,
   /** Called when it is this change's turn: what it throws leaves everything as it is. */
   check: () => void = () => {},
+  { remove, source }: RulesOrder = { remove: [] },
 ): Promise<Applied> {
   const compiled = rules.map((rule) => compileRule(rule, registry.domain.trustDomain));
   const { prefixes } = registry.domain;
@@ -38,17 +47,27 @@ export async function applyRules(
       created: changed.flatMap(({ name }) => (known.get(name) === undefined ? [name] : [])),
       changed: changed.flatMap(({ name }) => (known.get(name) === undefined ? [] : [name])),
       unchanged: compiled.filter(isSame).map(({ name }) => name),
+      ...(remove.length === 0 ? {} : { removed: remove }),
       warnings,
     };
-    if (changed.length === 0) return undefined;
+    const gone = remove.find(
+      (name) => known.get(name) === undefined || compiled.some((rule) => rule.name === name),
+    );
+    if (gone !== undefined)
+      throw new InterlockError('not_found', gone, `there is no rule "${gone}" that is only to be taken away`);
+    if (changed.length === 0 && remove.length === 0) return undefined;
     if (known.rules.length + applied.created.length > MAX_RULES)
       throw new InterlockError('limit', 'identity rules', `a trust domain has at most ${MAX_RULES} rules`);
     const { created } = applied;
     return {
-      step: { rules: { changed, removed: [] } },
-      entry: recorder.entry(who, 'rules.apply', summary(changed.map(({ name }) => name)), {
+      step: { rules: { changed, removed: remove } },
+      entry: recorder.entry(who, 'rules.apply', summary([...changed.map(({ name }) => name), ...remove]), {
         created: [...created].slice(0, 100),
         changed: applied.changed.slice(0, 100),
+        ...(remove.length === 0 ? {} : { removed: remove.slice(0, 100) }),
+        ...(source === undefined
+          ? {}
+          : { source: source.name, ...(source.commit === undefined ? {} : { commit: source.commit }) }),
       }),
     };
   });

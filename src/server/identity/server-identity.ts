@@ -12,16 +12,21 @@ export function serverId(domain: Domain): SpiffeId {
   return parseSpiffeId(`spiffe://${domain.trustDomain}${ownPath(domain)}/server`);
 }
 
-/** A new SVID of the control plane itself, with a key that never leaves memory, and when half of its life is over. */
+/**
+ * A new SVID of the control plane itself, with a key that never leaves memory, and when half of its life is over.
+ * `replaces` is the serial number of the one before.
+ */
 export async function newServerIdentity(
-  { registry, issuing, authorities, recorder, store }: ControlPlane,
+  { registry, issuing, authorities, recorder, store, isShared }: ControlPlane,
   now: number,
-): Promise<{ identity: ServerIdentity; renewAt: number; authority: string }> {
+  replaces?: string,
+): Promise<{ identity: ServerIdentity; renewAt: number; authority: string; serial: string }> {
   const key = generateKey('ec-p256');
   const id = serverId(registry.domain);
-  // Also one of a process that was killed: its key is gone with it.
-  const before = await recorder.within(store.issued({ kind: 'server', liveAt: now }));
-  const serials = before.map(({ serial }) => serial);
+  // Also one of a process that was killed: its key is gone with it. Those of others that have the same state are theirs.
+  const before = isShared ? [] : await recorder.within(store.issued({ kind: 'server', liveAt: now }));
+  const known = replaces === undefined ? [] : [replaces];
+  const serials = isShared ? known : before.map(({ serial }) => serial);
   const signed = await issuing.leaf({
     kind: 'server',
     spiffeId: id,
@@ -41,5 +46,6 @@ export async function newServerIdentity(
     },
     renewAt: now + Math.floor((signed.notAfter - now) / 2),
     authority: signed.authority,
+    serial: signed.serial,
   };
 }

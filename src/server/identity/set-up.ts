@@ -1,4 +1,5 @@
 import type { Timers } from '../timers.ts';
+import type { Place } from '../place.ts';
 import type { Domain } from './domain.ts';
 import { initialise, refuseSetUp } from './initialise.ts';
 import { makeRoot } from './new-root.ts';
@@ -7,7 +8,7 @@ import type { Actor } from './recorder.ts';
 import type { Slot } from './slots.ts';
 
 export interface SetUpOptions {
-  readonly state: string;
+  readonly state: string | Place;
   readonly domain: Domain;
   readonly who: Actor;
   readonly timers: Timers;
@@ -43,7 +44,7 @@ export async function setUp({ state, domain, who, timers, offlineRoot }: SetUpOp
   }
 }
 
-async function isFree(state: string, domain: Domain): Promise<boolean> {
+async function isFree(state: string | Place, domain: Domain): Promise<boolean> {
   try {
     await refuseSetUp(state, domain);
     return true;

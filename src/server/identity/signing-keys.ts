@@ -51,6 +51,12 @@ export class SigningKeys {
     return authority;
   }
 
+  /** Forgets the keys of all other slots: another control plane has taken them away. */
+  keepOnly(slots: readonly Slot[]): void {
+    const kept = new Set(slots.map(({ id }) => id));
+    for (const id of this.#ready.keys()) if (!kept.has(id)) this.#ready.delete(id);
+  }
+
   /** Takes the keys of a slot that is gone away for good. */
   async destroy(slot: Slot): Promise<void> {
     this.#ready.delete(slot.id);

@@ -21,6 +21,10 @@ export interface Slot extends AuthoritySlot {
   readonly jwt: { readonly keyId: string; readonly spki: Buffer } | undefined;
   readonly preparedAt: number;
   readonly activatedAt?: number;
+  /** Over which time agents replace what it signed, milliseconds; where it is tainted. */
+  readonly taintOverMs?: number;
+  /** It signs although agents have not confirmed it: they attest anew. */
+  readonly unconfirmed?: true;
   /** Somebody asked for it: it takes over as soon as every agent has confirmed it. */
   readonly wanted?: true;
 }
@@ -63,6 +67,8 @@ const schema = z.strictObject({
   taintedAt: z.number().optional(),
   revokedAt: z.number().optional(),
   wanted: z.literal(true).optional(),
+  taintOverMs: z.number().optional(),
+  unconfirmed: z.literal(true).optional(),
 });
 
 /** The slot as it is kept. */
@@ -89,7 +95,7 @@ export function slotFromJson(data: Json): Slot {
   const parsed = schema.safeParse(data);
   if (!parsed.success)
     throw new InterlockError('state', 'authority', 'an authority in the identity database is not readable');
-  const { jwt, activatedAt, taintedAt, revokedAt, wanted, ...rest } = parsed.data;
+  const { jwt, activatedAt, taintedAt, revokedAt, wanted, taintOverMs, unconfirmed, ...rest } = parsed.data;
   const intermediates = rest.intermediates.map((der) => parseCertificate(Buffer.from(der, 'base64')));
   const root = parseCertificate(Buffer.from(rest.root, 'base64'));
   return {
@@ -102,5 +108,7 @@ export function slotFromJson(data: Json): Slot {
     ...(taintedAt === undefined ? {} : { taintedAt }),
     ...(revokedAt === undefined ? {} : { revokedAt }),
     ...(wanted === undefined ? {} : { wanted }),
+    ...(taintOverMs === undefined ? {} : { taintOverMs }),
+    ...(unconfirmed === undefined ? {} : { unconfirmed }),
   };
 }

@@ -63,7 +63,6 @@ export class Estate {
     this.a.plane.onWarning = (_, message) => this.warnings.push(message);
     this.joined = await JoinedAuthorities.open({
       plane: this.a.plane,
-      state: this.a.dir,
       timers: this.a.timers,
       version: 'test',
       log: {

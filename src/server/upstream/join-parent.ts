@@ -14,14 +14,14 @@ import {
   readJoinToken,
   spkiOf,
 } from '../../identity/index.ts';
-import { openIdentityStore } from '../../store/index.ts';
 import { meetControlPlane } from '../../workload/index.ts';
 import { chainOf } from '../identity/certified-chain.ts';
 import { openControlPlane } from '../identity/control-plane.ts';
 import { DEFAULT_AUTHORITY_TTL, DOMAIN_SETTING, type Domain } from '../identity/domain.ts';
 import { initialise } from '../identity/initialise.ts';
 import type { Actor } from '../identity/recorder.ts';
-import { KeyVault } from '../keys/key-vault.ts';
+import type { KeyVault } from '../keys/key-vault.ts';
+import { type Place, placeOf } from '../place.ts';
 import type { ServerLog } from '../serve.ts';
 import type { Timers } from '../timers.ts';
 import { type ChildState, childStateJson, ownPart, PARENT_SETTING, readChildState } from './child-state.ts';
@@ -29,7 +29,7 @@ import { ParentClient } from './parent-client.ts';
 
 /** Where the parent is, and the token for the first time. */
 export interface JoinOptions {
-  readonly state: string;
+  readonly state: string | Place;
   /** HOST:PORT. */
   readonly address: string;
   readonly joinToken?: string | (() => string) | undefined;
@@ -73,12 +73,14 @@ async function waited(ms: number, timers: Timers): Promise<void> {
  * to the parent. Does nothing where that was done before.
  */
 async function joinOnce(options: JoinOptions): Promise<void> {
-  const { state } = options;
-  const store = await openIdentityStore(state, { create: true });
+  const place = placeOf(options.state);
+  const store = await place.openIdentity({ create: true });
   let child: ChildState | undefined;
   try {
     const known = await readChildState(store);
-    child = known === undefined ? await attested(options) : await renewedOnce(known, options);
+    const vault = await place.vault(store);
+    child =
+      known === undefined ? await attested({ ...options, vault }) : await renewedOnce(known, vault, options);
     if (child !== known) {
       // At once: the token is used up.
       const data = childStateJson(child);
@@ -96,7 +98,7 @@ async function joinOnce(options: JoinOptions): Promise<void> {
  * A child that was away until its SVID for the parent ended is let in again by a token of the same name. Where that is
  * refused, or nobody answers, it goes on without its parent: its own agents need it.
  */
-async function renewedOnce(known: ChildState, options: JoinOptions): Promise<ChildState> {
+async function renewedOnce(known: ChildState, vault: KeyVault, options: JoinOptions): Promise<ChildState> {
   const { timers, log, address: parent, joinToken } = options;
   const [leaf] = known.chain;
   if (leaf !== undefined && parseCertificate(leaf).notAfter > timers.now()) return known;
@@ -105,7 +107,7 @@ async function renewedOnce(known: ChildState, options: JoinOptions): Promise<Chi
     return known;
   }
   try {
-    const fresh = await attested(options);
+    const fresh = await attested({ ...options, vault });
     if (fresh.parentId === known.parentId && fresh.spiffeId === known.spiffeId) return fresh;
     throw new InterlockError(
       'conflict',
@@ -120,9 +122,9 @@ async function renewedOnce(known: ChildState, options: JoinOptions): Promise<Chi
 
 /** Attests to another control plane by a join token; what is to be kept of it. Throws its refusal, `usage`, `untrusted`. */
 export async function attested(
-  options: Pick<JoinOptions, 'state' | 'address' | 'joinToken' | 'timers'>,
+  options: Pick<JoinOptions, 'address' | 'joinToken' | 'timers'> & { readonly vault: KeyVault },
 ): Promise<ChildState> {
-  const { state, address, timers } = options;
+  const { vault, address, timers } = options;
   if (options.joinToken === undefined) {
     throw new InterlockError(
       'usage',
@@ -136,7 +138,6 @@ export async function attested(
     throw new InterlockError('usage', '--join-token', 'the join token names no root: take it whole');
   const { id, bundles } = await meetControlPlane(address, pin, timers.now());
   const key = generateKey('ec-p256');
-  const vault = new KeyVault(state);
   const keyId = await vault.put(key);
   const client = new ParentClient({ address, id, bundles, crls: [], now: () => timers.now() });
   try {
@@ -167,12 +168,22 @@ function refused(error: unknown): unknown {
   return new InterlockError(code, subject, text, { cause });
 }
 
+/** The keys of a state that is opened and closed by others meanwhile. */
+async function vaultOf(place: Place): Promise<KeyVault> {
+  const store = await place.openIdentity();
+  try {
+    return await place.vault(store);
+  } finally {
+    await store.close();
+  }
+}
+
 /** The first intermediate says what this control plane is limited to: with it the trust domain is set up. */
 async function becomeAuthority(
   { state, address, who, timers }: JoinOptions,
   child: ChildState,
 ): Promise<void> {
-  const vault = new KeyVault(state);
+  const vault = await vaultOf(placeOf(state));
   const key = generateKey('ec-p256');
   const keyId = keyIdOf(spkiOf(key));
   const trustDomain = trustDomainOf(child.spiffeId);

@@ -15,8 +15,6 @@ import { joinedRole, joinedSetting } from './role.ts';
 
 export interface JoinedOptions {
   readonly plane: ControlPlane;
-  /** The state directory. */
-  readonly state: string;
   readonly timers: Timers;
   readonly log: ServerLog;
   readonly version: string;
@@ -44,6 +42,7 @@ export interface JoinedShown {
 export class JoinedAuthorities {
   readonly #options: JoinedOptions;
   readonly #followed = new Map<string, Parent>();
+  #unfollow = () => {};
 
   private constructor(options: JoinedOptions) {
     this.#options = options;
@@ -52,13 +51,34 @@ export class JoinedAuthorities {
   /** Follows those that were joined before. */
   static async open(options: JoinedOptions): Promise<JoinedAuthorities> {
     const all = new JoinedAuthorities(options);
-    for (const name of options.plane.registry.abroad.joined.keys()) {
-      const child = await readChildState(options.plane.store, joinedSetting(name));
+    await all.#align();
+    // After the registry knows of it.
+    all.#unfollow = options.plane.following.on(['joined'], async () => {
+      await options.plane.registry.follow();
+      await all.#align();
+    });
+    return all;
+  }
+
+  /** Follows those that are joined, and no others. */
+  async #align(): Promise<void> {
+    const { plane } = this.#options;
+    const { joined } = plane.registry.abroad;
+    for (const [name, { address }] of joined) {
+      if (this.#followed.get(name)?.address === address) continue;
+      const child = await readChildState(plane.store, joinedSetting(name));
       if (child === undefined)
         throw new InterlockError('state', name, `what is kept of the authority "${name}" is not whole`);
-      await all.#follow(name, child);
+      this.#followed.get(name)?.stop();
+      await this.#follow(name, child);
     }
-    return all;
+    for (const name of this.#followed.keys()) if (!joined.has(name)) this.#drop(name);
+  }
+
+  #drop(name: string): void {
+    this.#followed.get(name)?.stop();
+    this.#followed.delete(name);
+    this.#options.plane.superiors.delete(name);
   }
 
   list(): JoinedShown[] {
@@ -86,14 +106,14 @@ export class JoinedAuthorities {
   }
 
   async #attest(who: Actor, { name, address, joinToken }: JoinOrder): Promise<void> {
-    const { plane, state, timers } = this.#options;
+    const { plane, timers } = this.#options;
     const { registry, recorder, authorities } = plane;
     const refuseTaken = () => {
       if (!authorities.slots.some((slot) => slot.name === name) && !registry.abroad.joined.has(name)) return;
       throw new InterlockError('conflict', name, `there is an authority called "${name}": take another name`);
     };
     refuseTaken();
-    const child = await attested({ state, address, joinToken, timers });
+    const child = await attested({ vault: plane.keys.vault, address, joinToken, timers });
     const { local } = registry.bundles.current.value;
     const { parentBundle } = child;
     const bundle =
@@ -119,9 +139,9 @@ export class JoinedAuthorities {
   }
 
   async #attestAgain(who: Actor, { name, address, joinToken }: JoinOrder): Promise<void> {
-    const { plane, state, timers } = this.#options;
+    const { plane, timers } = this.#options;
     const before = await readChildState(plane.store, joinedSetting(name));
-    const child = await attested({ state, address, joinToken, timers });
+    const child = await attested({ vault: plane.keys.vault, address, joinToken, timers });
     if (before !== undefined && before.parentId !== child.parentId)
       throw new InterlockError(
         'conflict',
@@ -185,9 +205,7 @@ export class JoinedAuthorities {
         entry: recorder.entry(who, 'authority.leave', name),
       };
     });
-    this.#followed.get(name)?.stop();
-    this.#followed.delete(name);
-    plane.superiors.delete(name);
+    this.#drop(name);
     for (const slot of gone) await keys.destroy(slot);
   }
 
@@ -197,6 +215,7 @@ export class JoinedAuthorities {
   }
 
   stop(): void {
+    this.#unfollow();
     for (const followed of this.#followed.values()) followed.stop();
   }
 

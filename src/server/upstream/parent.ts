@@ -17,7 +17,7 @@ import { certificateOf, type Slot } from '../identity/slots.ts';
 import type { ServerLog } from '../serve.ts';
 import { Pace } from '../pace.ts';
 import type { Timers } from '../timers.ts';
-import { type ChildState, ownPart } from './child-state.ts';
+import { type ChildState, ownPart, readChildState } from './child-state.ts';
 import { assertSigns, checkedSvid } from './certified.ts';
 import { certifiedBy } from './join-parent.ts';
 import { type ChildSvid, ParentClient } from './parent-client.ts';
@@ -45,17 +45,22 @@ export interface ParentOptions {
   readonly role?: ((plane: ControlPlane) => Role) | undefined;
 }
 
+const NOT_YET = 'it has not connected yet';
+
 /** Another control plane that certifies authorities of this one, and whose states are followed: the parent, or one abroad. */
 export class Parent implements Superior {
   readonly #options: ParentOptions;
-  readonly #link: ParentLink;
-  readonly #revocations: Publication<BelowRevocations>;
-  readonly #drained: Drained;
+  /** The lasting stream: of the control plane that leads, where several have the same state. */
+  #link: ParentLink | undefined;
+  #revocations: Publication<BelowRevocations> | undefined;
+  #drained: Drained | undefined;
+  /** Of one that does not lead: for what it needs signed. */
+  #aside: ParentClient | undefined;
   /** JWT-SVIDs that the parent is asked for at once: it takes 64 calls. */
   readonly #jwts = new Turns(32, 4096);
   #plane: ControlPlane | undefined;
   #role: Role | undefined;
-  #fault: string | undefined = 'it has not connected yet';
+  #fault: string | undefined = NOT_YET;
   #state: ChildState;
   #svid: ChildSvid;
   /** Versions of the parent, and the version of our own that holds each. */
@@ -73,58 +78,120 @@ export class Parent implements Superior {
   #isTaking = false;
   #isStopped = false;
   #undo: (() => void)[] = [];
+  readonly #ends: (() => void)[] = [];
 
   constructor(state: ChildState, svid: ChildSvid, options: ParentOptions) {
     this.#state = state;
     this.#svid = svid;
     this.#options = options;
     this.#pace = new Pace({ timers: options.timers, ...PACE });
-    this.#link = new ParentLink({
-      timers: options.timers,
-      version: options.version,
-      client: () => this.#client(),
-      onMessage: (message) => this.#take(message),
-      onOnline: (error) => this.#online(error),
-    });
-    this.#drained = new Drained({
-      timers: options.timers,
-      plane: () => this.#running(),
-      tell: (serials) => this.#link.dropped(serials),
-    });
-    this.#revocations = new Publication({
-      timers: options.timers,
-      state: () => this.#link.client && this.#asRole().revoked(this.#state.parentBundle.trustDomain),
-      isSame: (one, other) => JSON.stringify(belowJson(one)) === JSON.stringify(belowJson(other)),
-      tell: (revoked) => this.#tellRevocations(revoked),
-      onFailed: (error) => options.log.warn({ error }, 'what is revoked could not be told to the parent'),
-    });
   }
 
-  /** Why it is not connected; undefined while it is. */
+  /** HOST:PORT. */
+  get address(): string {
+    return this.#options.address;
+  }
+
+  /** Why it is not connected; undefined while it is, or while another control plane of the same state leads. */
   get fault(): string | undefined {
     return this.#fault;
   }
 
-  /** Follows the parent from now on. */
+  /** Follows the parent from now on, while this control plane leads. */
   start(plane: ControlPlane): void {
     this.#plane = plane;
     this.#role = (this.#options.role ?? parentRole)(plane);
-    this.#link.start();
-    this.#armRenewal();
-    this.#undo.push(
-      plane.registry.slots.subscribe(({ value }) => this.#taintOld(value)),
-      plane.registry.bundles.subscribe(() => this.#publish()),
-      plane.registry.revocations.subscribe(() => this.#revocations.look()),
-      () => this.#revocations.stop(),
-      () => this.#drained.stop(),
+    this.#ends.push(
+      plane.leadership.onChange((isLeader) => this.#lead(isLeader)),
+      plane.following.on(['setting'], () => this.#readState()),
     );
+    if (plane.leadership.isLeader) this.#open(plane);
+    else this.#fault = undefined;
   }
 
   stop(): void {
     this.#isStopped = true;
+    for (const end of this.#ends.splice(0)) end();
+    this.#close();
+  }
+
+  #lead(isLeader: boolean): void {
+    this.#close();
+    if (!isLeader) return;
+    // What the one before has made of it: its SVID may be a newer one.
+    this.#readState()
+      .catch((error: unknown) =>
+        this.#options.log.error({ error }, 'what is kept of the parent cannot be read'),
+      )
+      .finally(() => {
+        const plane = this.#running();
+        if (plane.leadership.isLeader && !this.#isStopped && this.#link === undefined) this.#open(plane);
+      });
+  }
+
+  #open({ registry }: ControlPlane): void {
+    const { timers, version, log } = this.#options;
+    const link = new ParentLink({
+      timers,
+      version,
+      client: () => this.#client(),
+      onMessage: (message) => this.#take(message),
+      onOnline: (error) => this.#online(error),
+    });
+    const drained = new Drained({
+      timers,
+      plane: () => this.#running(),
+      tell: (serials) => link.dropped(serials),
+    });
+    const revocations = new Publication<BelowRevocations>({
+      timers,
+      state: () => link.client && this.#asRole().revoked(this.#state.parentBundle.trustDomain),
+      isSame: (one, other) => JSON.stringify(belowJson(one)) === JSON.stringify(belowJson(other)),
+      tell: (revoked) => this.#tellRevocations(revoked),
+      onFailed: (error) => log.warn({ error }, 'what is revoked could not be told to the parent'),
+    });
+    [this.#link, this.#drained, this.#revocations] = [link, drained, revocations];
+    this.#fault = NOT_YET;
+    link.start();
+    this.#armRenewal();
+    this.#undo.push(
+      registry.slots.subscribe(({ value }) => this.#taintOld(value)),
+      registry.bundles.subscribe(() => this.#publish()),
+      registry.revocations.subscribe(() => revocations.look()),
+      () => revocations.stop(),
+      () => drained.stop(),
+      () => link.close(),
+    );
+  }
+
+  #close(): void {
     for (const undo of this.#undo.splice(0)) undo();
     for (const undo of this.#retries.values()) undo();
-    this.#link.close();
+    this.#retries.clear();
+    this.#pending.clear();
+    this.#taints.clear();
+    [this.#link, this.#drained, this.#revocations] = [undefined, undefined, undefined];
+    this.#seen = { bundles: 0n, rules: 0n, revocations: 0n };
+    this.#confirmed = { bundles: 0n, rules: 0n, revocations: 0n };
+    this.#fault = undefined;
+    this.#dropAside();
+  }
+
+  #dropAside(): void {
+    this.#aside?.close();
+    this.#aside = undefined;
+  }
+
+  /** Takes over what another control plane of the same state has kept of the parent. */
+  async #readState(): Promise<void> {
+    const { store, keys } = this.#running();
+    const state = await readChildState(store, this.#asRole().setting);
+    if (state === undefined || this.#link !== undefined) return;
+    if (state.keyId !== this.#state.keyId) {
+      this.#svid = { key: await keys.vault.get(state.keyId), chain: state.chain };
+      this.#dropAside();
+    } else if (!sameAuthorities(state.parentBundle, this.#state.parentBundle)) this.#dropAside();
+    this.#state = state;
   }
 
   /** An agent below has confirmed something: what all of them have is confirmed to the parent. */
@@ -135,7 +202,7 @@ export class Parent implements Superior {
     const keys = ['bundles', 'rules', 'revocations'] as const;
     if (keys.every((key) => next[key] === this.#confirmed[key])) return;
     this.#confirmed = next;
-    this.#link.confirm(next);
+    this.#link?.confirm(next);
   }
 
   async sign(keyId: string): Promise<{ intermediates: readonly Certificate[]; root: Certificate }> {
@@ -159,7 +226,7 @@ export class Parent implements Superior {
   /** A JWT-SVID, signed by the parent or one above it. Throws `unavailable` while the parent is away, `forbidden`. */
   signJwt(order: JwtOrder): Promise<SignedToken> {
     return this.#jwts.take(() => {
-      const { client } = this.#link;
+      const client = this.#link === undefined ? (this.#aside ??= this.#client()) : this.#link.client;
       if (client !== undefined) return client.signJwt(order);
       const { address } = this.#options;
       throw new InterlockError(
@@ -171,7 +238,7 @@ export class Parent implements Superior {
   }
 
   async #tellRevocations(revoked: BelowRevocations): Promise<void> {
-    const { client } = this.#link;
+    const client = this.#link?.client;
     if (client === undefined)
       throw new InterlockError('unavailable', 'parent', 'the parent is not connected');
     const skipped = await client.publishRevocations(revoked);
@@ -195,11 +262,11 @@ export class Parent implements Superior {
     this.#fault = error?.message;
     this.#confirmed = { bundles: 0n, rules: 0n, revocations: 0n };
     this.#published = undefined;
-    this.#revocations.forget();
+    this.#revocations?.forget();
     if (error === undefined) {
       log.info({ parent: address }, 'connected to the parent');
       this.#publish();
-      this.#revocations.look();
+      this.#revocations?.look();
     } else log.warn({ parent: address, error }, 'not connected to the parent');
   }
 
@@ -310,7 +377,7 @@ export class Parent implements Superior {
         else if (slot.state === 'active') this.#taints.set(slot.id, overMs);
         else {
           if (slot.taintedAt === undefined) await authorities.taint('parent', slot.id, overMs);
-          this.#drained.watch(slot);
+          this.#drained?.watch(slot);
         }
       }
       for (const slot of authorities.slots)
@@ -335,7 +402,7 @@ export class Parent implements Superior {
       const overMs = this.#taints.get(id);
       if (overMs === undefined || state !== 'old') continue;
       this.#taints.delete(id);
-      this.#drained.watch(slot);
+      this.#drained?.watch(slot);
       this.#running()
         .authorities.taint('parent', id, overMs)
         .catch((error: unknown) => this.#options.log.error({ error }, 'an authority could not be tainted'));
@@ -388,14 +455,17 @@ export class Parent implements Superior {
 
   async #renew(): Promise<void> {
     const { store, keys } = this.#running();
-    const svid = checkedSvid(await this.#link.renew(), this.#state.spiffeId, this.#options.timers.now());
+    const link = this.#link;
+    // Another control plane leads by now, and renews it.
+    if (link === undefined) return;
+    const svid = checkedSvid(await link.renew(), this.#state.spiffeId, this.#options.timers.now());
     const keyId = await keys.vault.put(svid.key);
     const before = this.#state.keyId;
     this.#state = { ...this.#state, keyId, chain: svid.chain };
     await store.commit([this.#asRole().keep(this.#state)]);
     this.#svid = svid;
     await keys.vault.remove(before);
-    this.#link.reconnect();
+    link.reconnect();
   }
 
   #asRole(): Role {

@@ -36,7 +36,9 @@ const MAX_REVOCATION_BYTES = 1024 * 1024;
 export interface Role {
   /** The other one in log lines. */
   readonly who: string;
-  /** Keeps what is needed to be known to it. */
+  /** Name of the setting that holds what is needed to be known to it. */
+  readonly setting: string;
+  /** Keeps that. */
   keep(state: ChildState): Change;
   /** Whether it is the one that certifies the authorities of this name. */
   certifies(name: string): boolean;
@@ -64,6 +66,7 @@ export function parentRole(plane: ControlPlane): Role {
   const { domain } = registry;
   return {
     who: 'parent',
+    setting: PARENT_SETTING,
     keep: (state) => ({ change: 'put', kind: 'setting', name: PARENT_SETTING, data: childStateJson(state) }),
     certifies: (name) => !registry.abroad.joined.has(name),
     crls: () => registry.upstream.crls,
@@ -131,6 +134,7 @@ export function joinedRole(plane: ControlPlane, name: string, onLost: (why: stri
   });
   return {
     who: name,
+    setting: joinedSetting(name),
     keep: (state) => ({
       change: 'put',
       kind: 'setting',

@@ -60,6 +60,11 @@ describe('the URL of a database', () => {
     ['postgres://me:s3cret@db/x?options=-c%20fsync=off', 'is not one of'],
     ['postgres://me:s3cret@db/x?schema=a;drop', 'schema'],
     ['postgres://me:s3cret%@db/x', 'hexadecimal'],
+    // What is not escaped in a password ends the host, and a part of it is a port, a path or a fragment.
+    ['postgres://me:12s3cret#x@host/db', 'write # as %23'],
+    ['postgres://me:12#s3cret@host/db', 'write # as %23'],
+    ['postgres://me:12/s3cret@host/db', '/ as %2F'],
+    ['postgres://me:12/34#s3cret@host/db', '/ as %2F'],
     // A "?" that was not written as %3F ends the host, and the rest of the password is a parameter.
     ['postgres://me:12?s3cret@db/x', 'is not one of'],
   ])('is refused without its password being said: %s', (url, said) => {

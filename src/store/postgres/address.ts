@@ -8,6 +8,8 @@ import { InterlockError } from '../../access/index.ts';
 const DEFAULT_SCHEMA = 'interlock';
 /** Identifiers that need no quotes, and leave room in PostgreSQL's 63 bytes for what is made of them. */
 const SCHEMA = /^[a-z_][a-z0-9_]{0,39}$/;
+const ESCAPES =
+  'in its user and password write # as %23, / as %2F, ? as %3F and @ as %40, or give the password in a file that PGPASSFILE names';
 const PARAMETERS = new Set(['host', 'schema', 'sslmode', 'sslrootcert', 'sslcert', 'sslkey']);
 const MAX_PASSFILE = 1_000_000;
 
@@ -35,7 +37,10 @@ export function parseAddress(text: string, environment: NodeJS.ProcessEnv = proc
   const whole = text.replace(/^(postgres(?:ql)?:\/\/[^/?#]*@)(?=[/:?]|$)/, '$1localhost');
   const url = URL.canParse(whole) ? new URL(whole) : undefined;
   if (url === undefined || !/^postgres(ql)?:$/.test(url.protocol))
-    throw misused('a database is named as postgres://USER@HOST/DATABASE; this is not such a URL');
+    throw misused(`a database is named as postgres://USER@HOST/DATABASE; this is not such a URL: ${ESCAPES}`);
+  // Of a password that is not escaped a part would be taken for a host, a database or nothing at all, and be shown as such.
+  if (url.hash !== '' || url.pathname.includes('@'))
+    throw misused(`the database URL cannot be taken apart: ${ESCAPES}`);
   for (const [key] of url.searchParams) {
     if (!PARAMETERS.has(key) || url.searchParams.getAll(key).length > 1)
       throw misused(

@@ -9,7 +9,7 @@ import { columnTypes } from './values.ts';
 
 /** Times in milliseconds. */
 export interface DatabaseOptions {
-  /** Most connections of this process; one more hears of changes. 8 where absent. */
+  /** Most connections of this process; a few more hear of changes. 8 where absent. */
   readonly connections?: number;
   /** How long one statement may take; 30,000 where absent. */
   readonly statementTimeout?: number;
@@ -31,6 +31,9 @@ const CONNECT_TIMEOUT = 5000;
 const KEEPALIVE = 5000;
 const UNDEFINED_TABLE = '42P01';
 
+/** How long the end of a connection is waited for: of one that is cut off it would never come. */
+const END_WAIT = 1000;
+
 /** One who writes: a row of the table `writer`, used by one transaction at a time. */
 interface Lane {
   readonly id: string;
@@ -38,7 +41,7 @@ interface Lane {
 }
 
 /**
- * The connections of one process to one database. Statements of the store never ask the database's clock: every time in
+ * The connections of one process to one database. But for the leases of the board, statements never ask its clock: every time in
  * the tables came with the call that wrote it, and waits are measured by each side's own monotonic timers.
  */
 export class Database {
@@ -144,9 +147,11 @@ export class Database {
     return { client, session: new Session(client) };
   }
 
-  /** A pause of at most `ms` milliseconds, or until the database is closed. */
-  async pause(ms: number): Promise<void> {
-    await pause(ms, undefined, { signal: this.#closing.signal }).catch(() => {});
+  /** A pause of at most `ms` milliseconds, or until the database is closed or `sooner` says so. */
+  async pause(ms: number, sooner?: AbortSignal): Promise<void> {
+    const closing = this.#closing.signal;
+    const signal = sooner === undefined ? closing : AbortSignal.any([closing, sooner]);
+    await pause(ms, undefined, { signal }).catch(() => {});
   }
 
   /** Ends the connections once what is under way is done. */
@@ -225,6 +230,13 @@ export class Database {
       await this.pause(wait);
     }
   }
+}
+
+/** Ends a connection of {@link Database.listener}. */
+export async function endOf(client: Client | undefined): Promise<void> {
+  if (client === undefined) return;
+  const ended = client.end().catch(() => {});
+  await Promise.race([ended, pause(END_WAIT, undefined, { ref: false })]);
 }
 
 /** Weaker settings than the default are put right: what a promise stands for survives a power cut. Stronger ones stay. */

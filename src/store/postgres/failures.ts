@@ -30,6 +30,8 @@ export type FailureKind =
 /** SQLSTATEs (PostgreSQL's manual, appendix A), by their beginnings; the first that fits. */
 const KINDS: readonly (readonly [RegExp, FailureKind])[] = [
   [/^(08|57P0[1235]|25P0[34]|53300|25006)/, 'connection'],
+  // Errors of the socket: EPIPE has the length of an SQLSTATE, and no class of those begins with E.
+  [/^E[A-Z]+$/, 'connection'],
   [/^(40001|40P01)/, 'again'],
   [/^(57014|55P03)/, 'slow'],
   [/^(53100|53200)/, 'full'],

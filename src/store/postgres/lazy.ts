@@ -8,3 +8,11 @@ export async function openPostgresStores(
   const { openPostgresStores: open } = await import('./open.ts');
   return open(url, options);
 }
+
+/** As {@link file://./open.ts} says. */
+export async function lookAtPostgres(
+  url: string,
+): Promise<{ readonly name: string; readonly version: number; readonly newest: number }> {
+  const { lookAtPostgres: look } = await import('./open.ts');
+  return look(url);
+}

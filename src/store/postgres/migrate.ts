@@ -32,6 +32,13 @@ export async function migrate(
   }
 }
 
+/** How old the tables are: `newest` where they are this program's, 0 where there are none. Changes nothing. Errors as of {@link migrate}. */
+export async function tablesOf(database: Database): Promise<{ version: number; newest: number }> {
+  const version = (await database.read((session) => versionOf(session, database))) ?? 0;
+  if (version > POSTGRES_SCHEMA_VERSION) throw newer(database.name, version, POSTGRES_SCHEMA_VERSION);
+  return { version, newest: POSTGRES_SCHEMA_VERSION };
+}
+
 async function step(
   session: Session,
   database: Database,

@@ -1,5 +1,5 @@
 /** Version of the tables below, kept in the table `interlock_schema`. A newer one is refused, never guessed at. */
-export const POSTGRES_SCHEMA_VERSION = 1;
+export const POSTGRES_SCHEMA_VERSION = 2;
 
 /**
  * What the control plane keeps: documents, credentials, the audit log and what was committed. Texts compare byte by byte
@@ -121,5 +121,29 @@ const EVIDENCE = `
   create index live_sighting_by_callee on live_sighting (kind, callee);
 `;
 
+/**
+ * What replicas tell each other. `live_batch` is what each transaction of live evidence added, as the replica that made it
+ * saw it, numbered without a gap in the order of the commits: the others add the same to what they hold in memory. `replica`
+ * and `notice` hold what is true only while a replica runs; they are not logged, and empty after a crash of the server.
+ */
+const REPLICAS = `
+  create table live_head (
+    only_row boolean primary key default true check (only_row), seq bigint not null
+  );
+  insert into live_head (seq) values (0);
+  create table live_batch (seq bigint primary key, id uuid not null, news json not null);
+  create unlogged table replica (
+    id uuid primary key, seq bigint not null, floor bigint not null, seen timestamptz not null
+  );
+  create unlogged table notice (
+    replica uuid not null, kind text collate "C" not null, name text collate "C" not null, seq bigint not null, data json,
+    primary key (replica, kind, name)
+  );
+  create index notice_by_seq on notice (replica, seq);
+`;
+
 /** By the version that is left (0: there are no tables): what makes the next one of it. */
-export const POSTGRES_MIGRATIONS: ReadonlyMap<number, string> = new Map([[0, IDENTITY + EVIDENCE]]);
+export const POSTGRES_MIGRATIONS: ReadonlyMap<number, string> = new Map([
+  [0, IDENTITY + EVIDENCE],
+  [1, REPLICAS],
+]);

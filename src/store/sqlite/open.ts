@@ -1,6 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { assertHere } from '../elsewhere.ts';
 import { InterlockError } from '../../access/index.ts';
 import type { Store } from '../store.ts';
 import { damaged, stateFailure } from './failures.ts';
@@ -29,6 +30,7 @@ export function openSqliteStore(dir: string, options: SqliteOptions = {}): Store
   const file = join(dir, STATE_FILE);
   let db: DatabaseSync | undefined;
   try {
+    assertHere(dir);
     if (options.create) createFile(dir, file);
     else if (!existsSync(file)) {
       throw new InterlockError(

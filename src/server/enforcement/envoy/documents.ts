@@ -1,8 +1,10 @@
-import { InterlockError, parseSpiffeId, type SpiffeId } from '../../../access/index.ts';
+import { InterlockError, parseSpiffeId, type SpiffeId, spiffeIdOf } from '../../../access/index.ts';
 import { checkEnvoyRoutes } from '../../../engines/envoy/resources/index.ts';
 import { type ProxyDocument, readProxyDocument } from '../../../proxy/document/index.ts';
-import type { IdentityStore } from '../../../store/index.ts';
+import type { IdentityStore, Json } from '../../../store/index.ts';
+import { Following } from '../../identity/following.ts';
 import type { Actor, Recorder } from '../../identity/recorder.ts';
+import type { Timers } from '../../timers.ts';
 
 /** A Proxy document of a workload that an Envoy serves. */
 export interface EnvoyDocument {
@@ -12,35 +14,70 @@ export interface EnvoyDocument {
   readonly text: string;
 }
 
+export interface EnvoyDocumentsOptions {
+  readonly store: IdentityStore;
+  readonly recorder: Recorder;
+  readonly timers: Timers;
+  readonly onFault: (error: unknown) => void;
+}
+
 /** Which ports Envoys listen on for each workload, and whom they call: the documents that our own proxy reads from a file. */
 export class EnvoyDocuments {
   readonly #recorder: Recorder;
+  readonly #store: Pick<IdentityStore, 'documents'>;
+  readonly #versions = new Map<string, number>();
+  readonly #following: Following;
+  #last: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(workload: SpiffeId) => void>();
-  readonly #all: Map<SpiffeId, EnvoyDocument>;
-  readonly unreadable: ReadonlyMap<string, string>;
+  readonly #all = new Map<SpiffeId, EnvoyDocument>();
+  readonly unreadable = new Map<string, string>();
 
-  private constructor(
-    recorder: Recorder,
-    all: Map<SpiffeId, EnvoyDocument>,
-    unreadable: ReadonlyMap<string, string>,
-  ) {
+  private constructor(store: Pick<IdentityStore, 'documents'>, recorder: Recorder, following: Following) {
+    this.#store = store;
     this.#recorder = recorder;
-    this.#all = all;
-    this.unreadable = unreadable;
+    this.#following = following;
   }
 
-  static async open(store: IdentityStore, recorder: Recorder): Promise<EnvoyDocuments> {
-    const all = new Map<SpiffeId, EnvoyDocument>();
-    const unreadable = new Map<string, string>();
-    for (const { name, data } of await store.documents('proxy')) {
-      try {
-        const workload = parseSpiffeId(name);
-        all.set(workload, read(typeof data === 'string' ? data : '', name));
-      } catch (error) {
-        unreadable.set(name, error instanceof Error ? error.message : String(error));
+  static async open({ store, recorder, timers, onFault }: EnvoyDocumentsOptions): Promise<EnvoyDocuments> {
+    const following = new Following(timers, onFault);
+    const made = new EnvoyDocuments(store, recorder, following);
+    await made.follow();
+    following.on(['proxy'], () => made.follow(), { alsoOwn: true });
+    await following.start(store);
+    return made;
+  }
+
+  close(): void {
+    this.#following.stop();
+  }
+
+  /** Takes over what other control planes have applied and removed. Throws what the store throws. */
+  follow(): Promise<void> {
+    return this.#inTurn(async () => {
+      const documents = await this.#store.documents('proxy');
+      const names = new Set(documents.map(({ name }) => name));
+      for (const { name, version, data } of documents)
+        if (this.#versions.get(name) !== version) this.#take(name, version, data);
+      for (const name of this.#versions.keys()) {
+        if (names.has(name)) continue;
+        this.#versions.delete(name);
+        this.unreadable.delete(name);
+        const workload = spiffeIdOf(name);
+        if (workload !== undefined && this.#all.delete(workload)) this.#changed(workload);
       }
+    });
+  }
+
+  #take(name: string, version: number, data: Json): void {
+    this.#versions.set(name, version);
+    try {
+      const workload = parseSpiffeId(name);
+      this.#all.set(workload, read(typeof data === 'string' ? data : '', name));
+      this.unreadable.delete(name);
+      this.#changed(workload);
+    } catch (error) {
+      this.unreadable.set(name, error instanceof Error ? error.message : String(error));
     }
-    return new EnvoyDocuments(recorder, all, unreadable);
   }
 
   get all(): ReadonlyMap<SpiffeId, EnvoyDocument> {
@@ -52,26 +89,40 @@ export class EnvoyDocuments {
     const made = read(text, file);
     checkEnvoyRoutes(made.workload, made.document);
     const recorder = this.#recorder;
-    await recorder.commit(
-      [{ change: 'put', kind: 'proxy', name: made.workload, data: text }],
-      recorder.entry(who, 'proxy.apply', made.workload),
-    );
-    this.#all.set(made.workload, made);
-    this.#changed(made.workload);
+    await this.#inTurn(async () => {
+      const expect = this.#versions.get(made.workload) ?? 0;
+      await recorder.commit(
+        [{ change: 'put', kind: 'proxy', name: made.workload, data: text, expect }],
+        recorder.entry(who, 'proxy.apply', made.workload),
+      );
+      this.#versions.set(made.workload, expect + 1);
+      this.#all.set(made.workload, made);
+      this.#changed(made.workload);
+    });
     return made;
   }
 
   /** Takes the document of a workload away: its Envoys listen no more. Throws `not_found`. */
   async remove(who: Actor, workload: SpiffeId): Promise<void> {
-    if (!this.#all.has(workload))
-      throw new InterlockError('not_found', workload, `there is no Proxy of ${workload}`);
     const recorder = this.#recorder;
-    await recorder.commit(
-      [{ change: 'remove', kind: 'proxy', name: workload }],
-      recorder.entry(who, 'proxy.remove', workload),
-    );
-    this.#all.delete(workload);
-    this.#changed(workload);
+    await this.#inTurn(async () => {
+      if (!this.#all.has(workload))
+        throw new InterlockError('not_found', workload, `there is no Proxy of ${workload}`);
+      const expect = this.#versions.get(workload) ?? 0;
+      await recorder.commit(
+        [{ change: 'remove', kind: 'proxy', name: workload, expect }],
+        recorder.entry(who, 'proxy.remove', workload),
+      );
+      this.#versions.delete(workload);
+      this.#all.delete(workload);
+      this.#changed(workload);
+    });
+  }
+
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(step);
+    this.#last = done.catch(() => {});
+    return done;
   }
 
   /** Calls `listener` with each workload whose document has changed, until the function it gives back is called. */

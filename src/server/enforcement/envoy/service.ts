@@ -30,6 +30,7 @@ export function addEnvoyService(options: EnvoyServiceOptions, server: Server): E
   const snapshots = new EnvoySnapshots({
     hub,
     documents,
+    timers,
     mayServe: (identity, workload) => enforcing.mayServe(identity, workload),
     trustDomains: () => [...plane.registry.bundles.current.value.bundles.keys()],
     onFault: (key, error) => onPointEvent('fault', key, error),

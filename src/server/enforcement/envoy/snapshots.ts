@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { InterlockError, type SpiffeId } from '../../../access/index.ts';
 import { NO_CLUSTER, parseNodeId } from '../../../engines/envoy/index.ts';
 import { CONTROL_PLANE_CLUSTER, envoyResources, messageOf } from '../../../engines/envoy/resources/index.ts';
-import { enforcementVersion } from '../../../rollout/index.ts';
+import { type Enforcement, enforcementNow, enforcementVersion } from '../../../rollout/index.ts';
 import {
   type ProxyNode,
   type Resource,
@@ -10,6 +11,7 @@ import {
   snapshotOf,
   type SnapshotSource,
 } from '../../../xds/index.ts';
+import type { Timers } from '../../timers.ts';
 import type { Hub, PointLink, PointState } from '../hub.ts';
 import type { Point } from '../points.ts';
 import type { EnvoyDocuments } from './documents.ts';
@@ -20,6 +22,8 @@ const KEPT = 8;
 export interface SnapshotsOptions {
   readonly hub: Hub;
   readonly documents: EnvoyDocuments;
+  /** What rules end by. */
+  readonly timers: Pick<Timers, 'now'>;
   /** Whether an identity may enforce for a workload. */
   readonly mayServe: (identity: SpiffeId, workload: SpiffeId) => boolean;
   /** The own trust domain, and those it federates with. */
@@ -104,14 +108,16 @@ export class EnvoySnapshots implements SnapshotSource {
     if (state === undefined || document === undefined) return [];
     let made = this.#made.get(workload);
     if (made === undefined) this.#made.set(workload, (made = new Map()));
-    const key = state.digest;
+    // Of the policies as they are now: rules that are over are not rendered.
+    const enforcement = enforcementNow(state.enforcement, this.#options.timers.now());
+    const key = enforcement === state.enforcement ? state.digest : digestOf(enforcement);
     const known = made.get(key);
     if (known !== undefined) return known;
     const { resources } = envoyResources({
       workload,
       trustDomains: this.#options.trustDomains(),
-      enforcement: state.enforcement,
-      version: enforcementVersion(state.enforcement.targetVersion, key),
+      enforcement,
+      version: enforcementVersion(enforcement.targetVersion, key),
       inbound: document.inbound,
       outbound: document.outbound,
       accessLogCluster: CONTROL_PLANE_CLUSTER,
@@ -122,4 +128,17 @@ export class EnvoySnapshots implements SnapshotSource {
     made.set(key, encoded);
     return encoded;
   }
+}
+
+const digests = new WeakMap<Enforcement, string>();
+
+/** Names the content, as the hub does: once for all Envoys that have the same. */
+function digestOf(enforcement: Enforcement): string {
+  let digest = digests.get(enforcement);
+  if (digest === undefined) digests.set(enforcement, (digest = hashOf(enforcement)));
+  return digest;
+}
+
+function hashOf(enforcement: Enforcement): string {
+  return createHash('sha256').update(JSON.stringify(enforcement)).digest('hex').slice(0, 16);
 }

@@ -1,6 +1,6 @@
 import type { Action, InterlockError, Outcome, Principal, SpiffeId, Tally } from '../../../access/index.ts';
 import type { Report } from '../../../proto/proxy/index.ts';
-import type { PlaintextCaller, SeenFlip, UnreachedCalls } from '../../../store/index.ts';
+import type { PlaintextCaller, SeenFlip, SeenHandshakes, UnreachedCalls } from '../../../store/index.ts';
 import type { Point } from '../points.ts';
 
 export type { PlaintextCaller, SeenFlip, UnreachedCalls } from '../../../store/index.ts';
@@ -22,6 +22,8 @@ export interface ReportedAccess {
   readonly lastSeen: number;
   /** Names the caller's instance; empty where it is not known. */
   readonly instance: string;
+  /** The group of the TLS handshake, where the point said. */
+  readonly group?: string;
 }
 
 /** What a point reported, checked and in our own shape. */
@@ -64,16 +66,26 @@ export interface EvidenceIntake {
   plaintextCallers(to: SpiffeId, since: number): readonly PlaintextCaller[];
   /** Calls that never arrived (those of one workload where it is named) seen since a time, the newest first. */
   unreached(filter: { readonly from?: SpiffeId; readonly since?: number }): readonly UnreachedCalls[];
+  /** In which groups the keys of connections were agreed, by pair. */
+  readonly handshakes: Iterable<SeenHandshakes>;
   /** Calls `listener` with what each report adds (counts are of the report), until the function given back is called. */
   onFlip(listener: (flip: SeenFlip, reporter: Reporter) => void): () => void;
-  /** Calls `listener` with the accesses that were kept for good, until the function given back is called. */
-  onKept(listener: (tallies: readonly Tally[]) => void): () => void;
+  /**
+   * Calls `listener` with the accesses that were kept for good, until the function given back is called. `seq` is the number of
+   * the batch where another control plane has kept it: who has read the store up to a later one has them already.
+   */
+  onKept(listener: (tallies: readonly Tally[], seq?: number) => void): () => void;
+  /** Calls `listener` where batches of others were missed: the store has to be read anew. */
+  onMissed?(listener: () => void): () => void;
   /** Does something while nothing is being kept: what it reads of the store is all that `onKept` has told. */
   betweenWrites<T>(work: () => Promise<T>): Promise<T>;
   /** Notes that points of these workloads could have reported in this hour: an hour without a call was watched as well. */
   watched(reporters: Iterable<Pick<Reporter, 'kind' | 'workloads'>>): void;
-  /** Forgets the flips of a workload up to now: it has another target, so they say nothing any more. */
-  settle(to: SpiffeId): void;
+  /**
+   * Forgets the flips of a workload up to now: it has another target, so they say nothing any more; `target` is its version.
+   * Whoever gave it that target takes them out of the store as well: nobody else, who may be late.
+   */
+  settle(to: SpiffeId, by?: { readonly isOwn: boolean; readonly target?: number | undefined }): void;
   /** Why nothing is being kept now; undefined where all is well. */
   readonly fault: InterlockError | undefined;
   /** Entries that wait to be kept. */

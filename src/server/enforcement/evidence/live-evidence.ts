@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   type Action,
   HOUR_MS,
@@ -7,12 +8,20 @@ import {
   type Tally,
 } from '../../../access/index.ts';
 import type { Report } from '../../../proto/proxy/index.ts';
-import { flipKey, type LiveState, type LiveStore, type ReportMark } from '../../../store/index.ts';
+import {
+  flipKey,
+  type KeptEvidence,
+  type LiveNews,
+  type LiveState,
+  type LiveStore,
+  type ReportMark,
+} from '../../../store/index.ts';
 import type { Timers } from '../../timers.ts';
 import { AccessBook } from './access-book.ts';
 import { Batches } from './batches.ts';
 import { flipBook, plaintextBook, sumOfFlips, unreachedBook } from './books.ts';
 import { CoverageBook } from './coverage-book.ts';
+import { handshakeBook, handshakesOf } from './handshakes.ts';
 import type {
   EvidenceIntake,
   PlaintextCaller,
@@ -24,6 +33,7 @@ import type {
 } from './intake.ts';
 import { Rates } from './rates.ts';
 import { markKey, Marks } from './marks.ts';
+import { type BatchNews, newsOf, readNews, type Shown, shownOf } from './news.ts';
 import { readReport } from './read-report.ts';
 import { sizeOf } from './report-size.ts';
 import { callsOf, type Lost, loseUnnamed, sumOf, talliesOf } from './tallies.ts';
@@ -37,7 +47,7 @@ const MOST_OF_ONE = MOST_WAITING / 2;
 const PRUNE_MS = 3_600_000;
 
 /** Where evidence is kept for good. */
-export type EvidenceSink = Pick<LiveStore, 'addLive' | 'close'>;
+export type EvidenceSink = Pick<LiveStore, 'addLive' | 'follow' | 'close'>;
 
 export interface LiveEvidenceOptions {
   readonly sink: EvidenceSink;
@@ -46,6 +56,8 @@ export interface LiveEvidenceOptions {
   readonly known?: AccessBook;
   /** Whether a flip was judged by the target set of today; all are where absent. */
   readonly isCurrent?: (flip: SeenFlip) => boolean;
+  /** Takes over what others have made of targets: a flip was reported there that was judged by another one than is known here. */
+  readonly catchUp?: () => Promise<void>;
   readonly timers: Timers;
   readonly onFault: (error: unknown) => void;
 }
@@ -62,10 +74,11 @@ interface Item {
 /** Evidence as it comes in: kept by the sink first, then in memory what rollouts ask for. */
 export class LiveEvidence implements EvidenceIntake {
   readonly #options: LiveEvidenceOptions;
-  readonly #known: AccessBook;
-  readonly #flips;
-  readonly #plaintext;
-  readonly #unreached;
+  #known: AccessBook;
+  #flips;
+  #plaintext;
+  #unreached;
+  #handshakes;
   readonly #rates = new Rates();
   readonly #batches: Batches<Item>;
   readonly #listeners = new Set<(flip: SeenFlip, reporter: Reporter) => void>();
@@ -76,7 +89,7 @@ export class LiveEvidence implements EvidenceIntake {
   /** The sizes of what waits, by who reported it. */
   readonly #waitingOf = new Map<SpiffeId, number>();
   /** For the next batch. */
-  readonly #settled = new Set<SpiffeId>();
+  readonly #settled = new Map<SpiffeId, number | undefined>();
   readonly #forgotten = new Set<string>();
   /** What found no room, by who reported it. */
   readonly #lost = new Map<SpiffeId, { readonly kind: Reporter['kind']; readonly n: number }>();
@@ -84,7 +97,10 @@ export class LiveEvidence implements EvidenceIntake {
   #coverage = new CoverageBook();
   /** By workload and kind of points, the last hour that was noted as watched. */
   readonly #watchedIn = new Map<string, number>();
-  readonly #keptListeners = new Set<(tallies: readonly Tally[]) => void>();
+  readonly #keptListeners = new Set<(tallies: readonly Tally[], seq?: number) => void>();
+  readonly #missedListeners = new Set<() => void>();
+  /** Own batches that are shown, until they are heard of. */
+  readonly #shownHere = new Set<string>();
   /** The write that is under way, and what has to end before the next one. */
   #writing: Promise<unknown> = Promise.resolve();
   #quiet: Promise<unknown> = Promise.resolve();
@@ -98,6 +114,7 @@ export class LiveEvidence implements EvidenceIntake {
     this.#flips = flipBook(kept?.flips.filter(isCurrent));
     this.#plaintext = plaintextBook(kept?.plaintext);
     this.#unreached = unreachedBook(kept?.unreached);
+    this.#handshakes = handshakeBook(kept?.handshakes);
     for (const mark of kept?.marks ?? []) this.#marks.keep(mark);
     this.#batches = new Batches({
       timers,
@@ -119,6 +136,11 @@ export class LiveEvidence implements EvidenceIntake {
     this.#forget(stale.map(flipKey));
     if (stale.length > 0) this.#batches.poke();
     this.#prune();
+    options.sink.follow?.({
+      batch: (seq, news) => this.betweenWrites(() => this.#take(seq, news)),
+      missed: (_seq, state) => this.betweenWrites(() => this.#readAnew(state)),
+      fault: onFault,
+    });
   }
 
   get fault(): InterlockError | undefined {
@@ -196,14 +218,23 @@ export class LiveEvidence implements EvidenceIntake {
       .sort((a, b) => b.lastSeen - a.lastSeen);
   }
 
+  get handshakes() {
+    return this.#handshakes.all;
+  }
+
   onFlip(listener: (flip: SeenFlip, reporter: Reporter) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  onKept(listener: (tallies: readonly Tally[]) => void): () => void {
+  onKept(listener: (tallies: readonly Tally[], seq?: number) => void): () => void {
     this.#keptListeners.add(listener);
     return () => this.#keptListeners.delete(listener);
+  }
+
+  onMissed(listener: () => void): () => void {
+    this.#missedListeners.add(listener);
+    return () => this.#missedListeners.delete(listener);
   }
 
   betweenWrites<T>(work: () => Promise<T>): Promise<T> {
@@ -212,10 +243,16 @@ export class LiveEvidence implements EvidenceIntake {
     return done;
   }
 
-  settle(to: SpiffeId): void {
-    this.#flips.settle(to);
-    for (const item of this.#items) item.flips = item.flips.filter((flip) => flip.to !== to);
-    this.#settled.add(to);
+  settle(
+    to: SpiffeId,
+    { isOwn, target }: { readonly isOwn: boolean; readonly target?: number | undefined } = { isOwn: true },
+  ): void {
+    // Of the new target others may have told already.
+    const isOld = (flip: SeenFlip) => isOwn || !this.#isCurrent(flip);
+    this.#flips.settle(to, isOld);
+    for (const item of this.#items) item.flips = item.flips.filter((flip) => flip.to !== to || !isOld(flip));
+    if (!isOwn) return;
+    this.#settled.set(to, target);
     this.#batches.poke();
   }
 
@@ -264,7 +301,10 @@ export class LiveEvidence implements EvidenceIntake {
   async #write(items: readonly Item[]): Promise<void> {
     let left = items;
     while (left.length > 0 || this.#hasMore) {
-      const settled = [...this.#settled];
+      const settled = new Map(this.#settled);
+      const targets = new Map(
+        [...settled].flatMap(([to, target]) => (target === undefined ? [] : [[to, target]])),
+      );
       const forgotten = [...this.#forgotten];
       const lost = [...this.#lost];
       const coverage = new CoverageBook();
@@ -274,54 +314,126 @@ export class LiveEvidence implements EvidenceIntake {
       const flips = this.#flips.gathered(this.#current(left.flatMap((item) => item.flips)));
       const plaintext = this.#plaintext.gathered(left.flatMap(({ reported }) => reported.plaintext));
       const unreached = this.#unreached.gathered(left.flatMap(({ reported }) => reported.unreached ?? []));
+      const handshakes = this.#handshakes.gathered(
+        left.flatMap(({ reported }) => handshakesOf(reported.accesses)),
+      );
       const marks = left.flatMap(({ mark }) => mark ?? []);
       const at = this.#options.timers.now();
       // Taken away first: what is settled from here on is for the next batch.
       this.#settled.clear();
       this.#coverage = new CoverageBook();
+      const shown = left.map(({ reporter, reported, mark, flips: own }) =>
+        shownOf(reporter, reported, own, mark),
+      );
+      const sightings = { flips, plaintext, unreached, handshakes };
+      const news = this.#isShared
+        ? { id: randomUUID(), data: newsOf({ ...sightings, shown, tallies }) }
+        : undefined;
       let known: readonly ReportMark[];
       try {
         known = await this.#options.sink.addLive(
-          { at, marks, flips, plaintext, unreached, coverage: coverage.all, settled, forgotten },
+          {
+            at,
+            marks,
+            ...sightings,
+            coverage: coverage.all,
+            settled: [...settled.keys()],
+            targets,
+            forgotten,
+            ...(news === undefined ? {} : { news }),
+          },
           tallies,
         );
       } catch (error) {
-        for (const workload of settled) this.#settled.add(workload);
+        for (const [workload, target] of settled) this.#settled.set(workload, target);
         this.#coverage.addAll(pending);
         throw error;
       }
       if (known.length > 0) {
-        for (const workload of settled) this.#settled.add(workload);
+        for (const [workload, target] of settled) this.#settled.set(workload, target);
         this.#coverage.addAll(pending);
         const keys = new Set(known.map(markKey));
         const isKept = ({ mark }: Item) => mark !== undefined && keys.has(markKey(mark));
         const before = left.filter(isKept);
-        for (const item of before) this.#show(item);
-        this.#tellKept(talliesOf(before, [], new CoverageBook(), this.#known));
+        // Where others keep evidence as well, what was kept before is heard of: from them, or as the own former attempt.
+        if (!this.#isShared) {
+          for (const { reporter, reported, mark, flips: own } of before)
+            this.#show(shownOf(reporter, reported, own, mark));
+          this.#tellKept(talliesOf(before, [], new CoverageBook(), this.#known));
+        }
         left = left.filter((item) => !isKept(item));
         continue;
       }
+      if (news !== undefined) this.#shownHere.add(news.id);
       for (const key of forgotten) this.#forgotten.delete(key);
       for (const each of lost) this.#takeLost(each);
       const isCurrent = (flip: SeenFlip) => !this.#settled.has(flip.to) && this.#isCurrent(flip);
       for (const flip of flips.filter(isCurrent)) this.#forget(this.#flips.add(flip));
       for (const caller of plaintext) this.#forget(this.#plaintext.add(caller));
       for (const calls of unreached) this.#forget(this.#unreached.add(calls));
-      for (const item of left) this.#show(item);
+      for (const seen of handshakes) this.#forget(this.#handshakes.add(seen));
+      for (const each of shown) this.#show(each);
       this.#tellKept(tallies);
       left = [];
     }
   }
 
-  #show({ reporter, reported, mark, flips }: Item): void {
-    if (mark !== undefined) this.#marks.keep(mark);
-    for (const { from, to, action, outcomes, firstSeen } of reported.accesses) {
-      const kept = this.#known.kept(from, to, action);
-      if (kept !== undefined) this.#known.note(kept.from, to, kept.action, outcomes.ok > 0);
-      this.#rates.add(`${reporter.key} ${to}`, firstSeen, { requests: sumOf(outcomes), lost: 0 });
+  /** Evidence is kept by several control planes: each hears of all batches. */
+  get #isShared(): boolean {
+    return this.#options.sink.follow !== undefined;
+  }
+
+  /** A batch that another control plane has kept, or a former attempt of this one whose answer was lost. Does not fail. */
+  async #take(seq: number, { id, data }: LiveNews): Promise<void> {
+    if (this.#shownHere.delete(id)) return;
+    try {
+      await this.#takeNews(seq, readNews(data));
+    } catch (error) {
+      this.#options.onFault(error);
+      this.#tellMissed();
     }
-    if (reported.lost > 0) {
-      const seen = { requests: 0, lost: reported.lost };
+  }
+
+  async #takeNews(seq: number, news: BatchNews | undefined): Promise<void> {
+    // A newer version has written it, and this one is about to be replaced: the store has it.
+    if (news === undefined) return this.#tellMissed();
+    const isOther = (flip: SeenFlip) => !this.#isCurrent(flip);
+    // Without the database all stays as it is; the flips come again with the next report.
+    if (news.flips.some(isOther)) await this.#options.catchUp?.().catch(() => {});
+    // What has to make room for them is taken out of the store by who has added them.
+    for (const flip of this.#current(news.flips)) this.#flips.add(flip);
+    for (const caller of news.plaintext) this.#plaintext.add(caller);
+    for (const calls of news.unreached) this.#unreached.add(calls);
+    for (const seen of news.handshakes) this.#handshakes.add(seen);
+    for (const shown of news.shown) this.#show(shown);
+    this.#tellKept(news.tallies, seq);
+  }
+
+  /** Batches of others are not known any more: what is kept by now takes the place of what is in memory. */
+  async #readAnew({ kept, seen }: KeptEvidence): Promise<void> {
+    this.#shownHere.clear();
+    this.#known = new AccessBook(seen);
+    this.#flips = flipBook(this.#current(kept.flips));
+    this.#plaintext = plaintextBook(kept.plaintext);
+    this.#unreached = unreachedBook(kept.unreached);
+    this.#handshakes = handshakeBook(kept.handshakes);
+    for (const mark of kept.marks) this.#marks.keep(mark);
+    this.#tellMissed();
+  }
+
+  #tellMissed(): void {
+    for (const listener of this.#missedListeners) listener();
+  }
+
+  #show({ reporter, mark, calls, lost, flips }: Shown): void {
+    if (mark !== undefined) this.#marks.keep(mark);
+    for (const { from, to, action, isGood, requests, firstSeen } of calls) {
+      const kept = this.#known.kept(from, to, action);
+      if (kept !== undefined) this.#known.note(kept.from, to, kept.action, isGood);
+      this.#rates.add(`${reporter.key} ${to}`, firstSeen, { requests, lost: 0 });
+    }
+    if (lost > 0) {
+      const seen = { requests: 0, lost };
       for (const to of reporter.workloads)
         this.#rates.add(`${reporter.key} ${to}`, this.#options.timers.now(), seen);
     }
@@ -338,10 +450,10 @@ export class LiveEvidence implements EvidenceIntake {
     }
   }
 
-  #tellKept(tallies: readonly Tally[]): void {
+  #tellKept(tallies: readonly Tally[], seq?: number): void {
     for (const listener of this.#keptListeners) {
       try {
-        listener(tallies);
+        listener(tallies, seq);
       } catch (error) {
         this.#options.onFault(error);
       }

@@ -1,4 +1,4 @@
-import { openLiveStore } from '../../../store/index.ts';
+import { type Place, placeOf } from '../../place.ts';
 import type { Timers } from '../../timers.ts';
 import { AccessBook } from './access-book.ts';
 import type { EvidenceIntake, SeenFlip } from './intake.ts';
@@ -6,11 +6,13 @@ import { LiveEvidence } from './live-evidence.ts';
 
 export interface EvidenceOptions {
   /** Where the state is: the evidence is in the same one that `interlock observe` writes. */
-  readonly state: string;
+  readonly state: string | Place;
   readonly trustDomain: string;
   readonly timers: Timers;
   /** Whether a flip was judged by the target set of today; all are where absent. */
   readonly isCurrent?: ((flip: SeenFlip) => boolean) | undefined;
+  /** As of {@link LiveEvidence}. */
+  readonly catchUp?: (() => Promise<void>) | undefined;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -20,14 +22,16 @@ export async function openEvidence({
   trustDomain,
   timers,
   isCurrent = () => true,
+  catchUp = async () => {},
   onFault,
 }: EvidenceOptions): Promise<EvidenceIntake> {
-  const store = await openLiveStore(state, { trustDomain });
+  const store = await placeOf(state).openLive({ trustDomain });
   return new LiveEvidence({
     sink: store,
     kept: store.kept,
     known: new AccessBook(store.seen),
     isCurrent,
+    catchUp,
     timers,
     onFault,
   });

@@ -40,6 +40,8 @@ const MAX_DETAIL = 500;
 /** Most of anything in one entry: no proxy serves as much between two reports. Sums of them stay whole numbers. */
 const MAX_COUNT = 1_000_000_000;
 const MAX_EPOCH_BYTES = 32;
+/** Names of groups, as TLS libraries have them; what is none says nothing. */
+const GROUP = /^[A-Za-z0-9_.:-]{1,40}$/;
 /**
  * How far a proxy's clock may be ahead: nothing it saw can have been later than now, so times up to here are taken for
  * now. What lies beyond says nothing of the hour it happened in: it is left out, and counted as lost.
@@ -127,6 +129,7 @@ function readAccess(access: Accesses, now: number): ReportedAccess {
     mutual,
     plaintext: Math.min(countOf(access.plaintext), calls - mutual),
     instance: textOf(access.instance, 'instance', MAX_INSTANCE),
+    ...(GROUP.test(access.group) ? { group: access.group } : {}),
     // Calls are counted in the hour of the last of them.
     firstSeen: Math.max(times.firstSeen, times.lastSeen - (times.lastSeen % HOUR_MS)),
     lastSeen: times.lastSeen,

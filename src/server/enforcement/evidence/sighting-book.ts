@@ -73,10 +73,10 @@ export class SightingBook<T extends Sighting> {
     return this.#all.size > most ? this.#drop(Math.ceil(most / 100), () => true) : [];
   }
 
-  /** Forgets all of a workload. */
-  settle(to: SpiffeId): void {
-    if (this.#ofOne.has(to))
-      this.#drop(Number.POSITIVE_INFINITY, (each) => this.#options.workloadOf(each) === to);
+  /** Forgets those of a workload that fit: all of them where nothing is said. */
+  settle(to: SpiffeId, fits: (sighting: T) => boolean = () => true): void {
+    const isOf = (each: T) => this.#options.workloadOf(each) === to && fits(each);
+    if (this.#ofOne.has(to)) this.#drop(Number.POSITIVE_INFINITY, isOf);
   }
 
   #drop(count: number, fits: (sighting: T) => boolean): string[] {

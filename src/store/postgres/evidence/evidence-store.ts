@@ -7,7 +7,7 @@ import {
   type Tally,
 } from '../../../access/index.ts';
 import type { LiveBatch, LiveState, ReportMark } from '../../live.ts';
-import type { NewRecording, Recording, Store } from '../../store.ts';
+import type { NewRecording, Recording, Store, StoreMoment } from '../../store.ts';
 import type { Database } from '../database.ts';
 import { damagedDatabase } from '../failures.ts';
 import { lockOf } from '../migrate.ts';
@@ -60,10 +60,7 @@ export class PostgresEvidenceStore implements Store {
   }
 
   digests(): Promise<Set<string>> {
-    return this.#read(async (session) => {
-      const rows = await session.rows('select digest from file');
-      return new Set(rows.map(([digest]) => String(digest)));
-    });
+    return this.#read(loadDigests);
   }
 
   coverage(): Promise<RecordedCoverage[]> {
@@ -79,10 +76,7 @@ export class PostgresEvidenceStore implements Store {
   }
 
   facts(): Promise<Fact[]> {
-    // JSON of facts, written by content.ts.
-    return this.#read(async (session) =>
-      (await session.rows('select data from fact order by key')).map(([data]) => data as Fact),
-    );
+    return this.#read(loadFacts);
   }
 
   carry(format: string): Promise<unknown> {
@@ -110,7 +104,7 @@ export class PostgresEvidenceStore implements Store {
     const lock = lockOf(this.#database.schema, 'live');
     try {
       const ids = await this.#database.transaction((session) =>
-        writeLive(session, batch, tallies, this.#interner, lock),
+        writeLive(session, batch, tallies, this.#interner, lock, liveChannel(this.#database)),
       );
       this.#interner.keep(ids.endpoints);
       this.#interner.keep(ids.actions);
@@ -123,6 +117,13 @@ export class PostgresEvidenceStore implements Store {
 
   live(): Promise<LiveState> {
     return this.#read(loadLive);
+  }
+
+  moment<T>(read: (then: StoreMoment, seq: number) => Promise<T>): Promise<T> {
+    return this.#read(async (session) => {
+      const row = await session.row('select seq from live_head');
+      return read(momentOf(session), Number(row?.[0] ?? 0));
+    });
   }
 
   async close(): Promise<void> {
@@ -147,4 +148,31 @@ export class PostgresEvidenceStore implements Store {
     if (this.#closed)
       throw new InterlockError('state', this.#database.name, `the database ${this.#database.name} is closed`);
   }
+}
+
+async function loadDigests(session: Session): Promise<Set<string>> {
+  const rows = await session.rows('select digest from file');
+  return new Set(rows.map(([digest]) => String(digest)));
+}
+
+async function loadFacts(session: Session): Promise<Fact[]> {
+  // JSON of facts, written by content.ts.
+  return (await session.rows('select data from fact order by key')).map(([data]) => data as Fact);
+}
+
+function momentOf(session: Session): StoreMoment {
+  return {
+    recordings: () => loadRecordings(session),
+    digests: () => loadDigests(session),
+    coverage: () => loadCoverage(session),
+    accesses: () => loadAccesses(session),
+    blindSpots: () => loadBlindSpots(session),
+    facts: () => loadFacts(session),
+    live: () => loadLive(session),
+  };
+}
+
+/** Told of every batch of live evidence. */
+export function liveChannel({ schema }: Database): string {
+  return `${schema}_live`;
 }

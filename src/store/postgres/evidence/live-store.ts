@@ -1,26 +1,36 @@
 import { InterlockError, type Tally } from '../../../access/index.ts';
-import type { LiveBatch, LiveState, LiveStore, ReportMark, SeenAccesses } from '../../live.ts';
-import { seenAccesses } from '../../seen.ts';
+import type {
+  KeptEvidence,
+  LiveBatch,
+  LiveReader,
+  LiveState,
+  LiveStore,
+  ReportMark,
+  SeenAccesses,
+} from '../../live.ts';
 import { TRUST_DOMAIN_SETTING } from '../../settings.ts';
 import type { Store } from '../../store.ts';
+import type { Database } from '../database.ts';
+import { LiveFeed, type Moment } from './live-feed.ts';
 
 /** How long the end waits for a database that hangs, in milliseconds. */
 const CLOSE_MS = 5000;
 
 /**
- * Live evidence in a database: what a replica adds, others find when they start. Marks are judged in the database, so a
- * report that reaches two replicas is kept once.
+ * Live evidence in a database: what a replica adds, the others are told, and find when they start. Marks are judged in the
+ * database, so a report that reaches two replicas is kept once.
  */
 export async function openPostgresLive(
   store: Store,
-  name: string,
+  database: Database,
   trustDomain: string,
+  readMoment: Moment,
   onClose: () => Promise<void>,
 ): Promise<LiveStore> {
   if ((await store.setting(TRUST_DOMAIN_SETTING)) !== trustDomain)
     await store.setSetting(TRUST_DOMAIN_SETTING, trustDomain);
-  const kept = await store.live();
-  return new PostgresLiveStore(store, name, kept, await seenAccesses(store, trustDomain), onClose);
+  const { seq, state } = await readMoment();
+  return new PostgresLiveStore(store, new LiveFeed(database, seq, readMoment), database.name, state, onClose);
 }
 
 /** One call after the other: whoever adds gathers what comes meanwhile into the next batch. */
@@ -28,6 +38,7 @@ class PostgresLiveStore implements LiveStore {
   readonly kept: LiveState;
   readonly seen: readonly SeenAccesses[];
   readonly #store: Store;
+  readonly #feed: LiveFeed;
   readonly #name: string;
   readonly #onClose: () => Promise<void>;
   #last: Promise<unknown> = Promise.resolve();
@@ -35,16 +46,21 @@ class PostgresLiveStore implements LiveStore {
 
   constructor(
     store: Store,
+    feed: LiveFeed,
     name: string,
-    kept: LiveState,
-    seen: readonly SeenAccesses[],
+    { kept, seen }: KeptEvidence,
     onClose: () => Promise<void>,
   ) {
     this.#store = store;
+    this.#feed = feed;
     this.#name = name;
     this.kept = kept;
     this.seen = seen;
     this.#onClose = onClose;
+  }
+
+  follow(reader: LiveReader): void {
+    this.#feed.follow(reader);
   }
 
   addLive(batch: LiveBatch, tallies: readonly Tally[]): Promise<readonly ReportMark[]> {
@@ -64,6 +80,7 @@ class PostgresLiveStore implements LiveStore {
     clearTimeout(timer);
     if (this.#closed) return;
     this.#closed = true;
+    await this.#feed.close();
     await this.#onClose();
   }
 }

@@ -6,6 +6,7 @@ import {
   plaintextKey,
   type ReportMark,
   unreachedKey,
+  handshakeKey,
   type WorkloadCoverage,
 } from '../../live.ts';
 import { all, type Session } from '../session.ts';
@@ -18,6 +19,13 @@ const DAY_MS = 86_400_000;
 /** Epochs of one reporter that are remembered: a proxy of ours makes a new one when it starts. */
 const MAX_EPOCHS = 32;
 
+/**
+ * Batches that are remembered for replicas that were away, and how often the older ones are forgotten. Some megabytes each at
+ * the most: who was away for longer reads what is kept.
+ */
+const REMEMBERED_BATCHES = 256;
+const PRUNE_EVERY = 16;
+
 /** Undoes a batch in which a mark was kept before. */
 export class KnownMarks extends Error {
   readonly marks: readonly ReportMark[];
@@ -28,13 +36,14 @@ export class KnownMarks extends Error {
   }
 }
 
-/** Adds a batch inside a transaction. `lock` is held while flips and plaintext callers are written. Throws {@link KnownMarks}. */
+/** Adds a batch inside a transaction. `lock` is held while flips and plaintext callers are written, `channel` told. Throws {@link KnownMarks}. */
 export async function writeLive(
   session: Session,
   batch: LiveBatch,
   tallies: readonly Tally[],
   interner: Interner,
   lock: string,
+  channel: string,
 ): Promise<{ endpoints: Ids; actions: Ids }> {
   await takeMarks(session, batch);
   const ids = await new Content(tallies).write(session, interner);
@@ -43,7 +52,24 @@ export async function writeLive(
   // By source, and last: all replicas add to one row for each source and day.
   for (const tally of tallies.toSorted((a, b) => (a.source < b.source ? -1 : a.source > b.source ? 1 : 0)))
     await addToDay(session, tally, batch.at);
+  await tellBatch(session, batch, channel);
   return ids;
+}
+
+// The row of `live_head` is locked from here to the commit: numbers are in the order of the commits.
+const NUMBER_BATCH = 'update live_head set seq = seq + 1 returning seq';
+const TELL_BATCH = 'insert into live_batch (seq, id, news) select seq, $1, $2 from live_head';
+
+/** A batch of which nobody told anything leaves a gap: whoever follows then reads everything anew. */
+async function tellBatch(session: Session, { news }: LiveBatch, channel: string): Promise<void> {
+  const [row] = await all<unknown>([
+    session.row(NUMBER_BATCH),
+    ...(news === undefined ? [] : [session.changes(TELL_BATCH, news.id, new JsonValue(news.data))]),
+    session.rows(`select pg_notify($1, '')`, channel),
+  ]);
+  const [seq] = row as [number];
+  if (seq % PRUNE_EVERY === 0)
+    await session.changes('delete from live_batch where seq <= $1', seq - REMEMBERED_BATCHES);
 }
 
 const ADD_MARKS = `insert into live_mark (digest, reporter_digest, reporter, epoch, sequence, at)
@@ -152,13 +178,18 @@ const ADD_SIGHTINGS = `insert into live_sighting (digest, kind, callee, data, co
     first_seen = least(live_sighting.first_seen, excluded.first_seen), last_seen = greatest(live_sighting.last_seen, excluded.last_seen)`;
 
 interface Sighting {
-  readonly kind: 'flip' | 'plaintext' | 'unreached';
+  readonly kind: 'flip' | 'plaintext' | 'unreached' | 'handshake';
   readonly callee: string;
   readonly data: object;
   readonly count: number;
   readonly firstSeen: number;
   readonly lastSeen: number;
 }
+
+/** What another replica has kept of the new target by now stays. */
+const SETTLE = `delete from live_sighting using unnest($1::text[], $2::bigint[]) as given (callee, target)
+  where kind = 'flip' and live_sighting.callee = given.callee
+    and (given.target is null or (data ->> 'targetVersion')::numeric is distinct from given.target)`;
 
 const digestOfKey = (key: string) => digestOf(JSON.stringify(key));
 
@@ -173,8 +204,9 @@ async function writeSightings(session: Session, batch: LiveBatch, lock: string):
       ? []
       : [
           session.changes(
-            `delete from live_sighting where kind = 'flip' and callee = any($1::text[])`,
+            SETTLE,
             settled,
+            settled.map((workload) => batch.targets?.get(workload) ?? null),
           ),
         ]),
     ...(forgotten.length === 0
@@ -202,7 +234,7 @@ async function writeSightings(session: Session, batch: LiveBatch, lock: string):
   ]);
 }
 
-function sightingsOf({ flips, plaintext, unreached = [] }: LiveBatch): [Buffer, Sighting][] {
+function sightingsOf({ flips, plaintext, unreached = [], handshakes = [] }: LiveBatch): [Buffer, Sighting][] {
   const sums = new Map<string, Sighting>();
   const add = (key: string, sighting: Sighting) => {
     const known = sums.get(key);
@@ -221,6 +253,10 @@ function sightingsOf({ flips, plaintext, unreached = [] }: LiveBatch): [Buffer, 
   for (const calls of unreached) {
     const { count, firstSeen, lastSeen, ...data } = calls;
     add(unreachedKey(calls), { kind: 'unreached', callee: calls.from, data, count, firstSeen, lastSeen });
+  }
+  for (const seen of handshakes) {
+    const { count, firstSeen, lastSeen, ...data } = seen;
+    add(handshakeKey(seen), { kind: 'handshake', callee: seen.to, data, count, firstSeen, lastSeen });
   }
   for (const caller of plaintext) {
     const { connections, firstSeen, lastSeen, ...data } = caller;

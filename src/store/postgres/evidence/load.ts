@@ -8,7 +8,7 @@ import {
   type RecordedCoverage,
   type Side,
 } from '../../../access/index.ts';
-import type { LiveState, PlaintextCaller, SeenFlip, UnreachedCalls } from '../../live.ts';
+import type { LiveState, PlaintextCaller, SeenFlip, SeenHandshakes, UnreachedCalls } from '../../live.ts';
 import type { Recording } from '../../store.ts';
 import type { Row, Session } from '../session.ts';
 import { fromUtf16 } from '../values.ts';
@@ -193,15 +193,24 @@ export async function loadLive(session: Session): Promise<LiveState> {
   const flips: SeenFlip[] = [];
   const plaintext: PlaintextCaller[] = [];
   const unreached: UnreachedCalls[] = [];
+  const handshakes: SeenHandshakes[] = [];
   const sql = 'select kind, data, count, first_seen, last_seen from live_sighting order by last_seen, digest';
   for (const [kind, data, count, firstSeen, lastSeen] of await session.rows(sql)) {
     const times = { firstSeen: firstSeen as number, lastSeen: lastSeen as number };
     if (kind === 'flip') flips.push({ ...(data as SeenFlip), count: count as number, ...times });
     else if (kind === 'unreached')
       unreached.push({ ...(data as UnreachedCalls), count: count as number, ...times });
+    else if (kind === 'handshake')
+      handshakes.push({ ...(data as SeenHandshakes), count: count as number, ...times });
     else plaintext.push({ ...(data as PlaintextCaller), connections: count as number, ...times });
   }
-  return { marks, flips, plaintext, ...(unreached.length === 0 ? {} : { unreached }) };
+  return {
+    marks,
+    flips,
+    plaintext,
+    ...(unreached.length === 0 ? {} : { unreached }),
+    ...(handshakes.length === 0 ? {} : { handshakes }),
+  };
 }
 
 function pick<T>(values: ReadonlyMap<number, T>, id: unknown): T {

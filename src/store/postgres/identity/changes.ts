@@ -1,5 +1,5 @@
 import { InterlockError } from '../../../access/index.ts';
-import { type Change, type IssuedSvid, versionConflict } from '../../identity-store.ts';
+import { type Change, type IssuedSvid, notAllowed, versionConflict } from '../../identity-store.ts';
 import type { Session } from '../session.ts';
 import { JsonValue } from '../values.ts';
 
@@ -69,6 +69,8 @@ export function sendChange(session: Session, change: Change): Sent[] {
       return [
         session.changes('delete from revocation where what = $1 and value = $2', change.what, change.value),
       ];
+    case 'require':
+      return [required(session, change)];
   }
 }
 
@@ -80,6 +82,20 @@ function expected(session: Session, change: Extract<Change, { change: 'put' | 'r
     if (version !== expect) throw versionConflict(change, version);
   };
   return [check()];
+}
+
+const REQUIRED = `select exists (select from revocation where what = 'id' and value = $1), banned
+  from (values (1)) as one (n) left join agent on agent.id = $2`;
+
+async function required(
+  session: Session,
+  { spiffeId, agent, mayBeNew = false }: Extract<Change, { change: 'require' }>,
+): Promise<void> {
+  const [revoked, banned] = (await session.row(REQUIRED, spiffeId ?? null, agent ?? null)) ?? [];
+  if (spiffeId !== undefined && revoked === true) throw notAllowed(spiffeId, 'is revoked');
+  if (agent === undefined) return;
+  if (banned === null && !mayBeNew) throw notAllowed(agent, 'is no agent (any more)');
+  if (banned === true) throw notAllowed(agent, 'was evicted');
 }
 
 /** `conflict` where a statement did not add its one row. */

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { type Committed, type OnCommit, type Touched, Watchers } from '../../commits.ts';
-import type { Database } from '../database.ts';
+import { type Database, endOf } from '../database.ts';
 import { DatabaseFailure, databaseError } from '../failures.ts';
 import type { Session } from '../session.ts';
 
@@ -71,7 +71,7 @@ export class Follower {
       await this.#comeBack(session);
       if (this.#closed) throw new DatabaseFailure(new Error('the store is closed'));
     } catch (error) {
-      await client.end().catch(() => {});
+      await endOf(client);
       throw error;
     }
     [this.#client, this.#session] = [client, session];
@@ -156,6 +156,6 @@ export class Follower {
     clearInterval(this.#heartbeat);
     const client = this.#client;
     [this.#client, this.#session] = [undefined, undefined];
-    await client?.end().catch(() => {});
+    await endOf(client);
   }
 }

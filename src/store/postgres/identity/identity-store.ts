@@ -11,6 +11,7 @@ import {
   type IssuedSvid,
   type LiveCount,
   ISSUED_KINDS,
+  type OnLead,
   type Revocation,
   type StoredDocument,
   type StoredJoinToken,
@@ -20,6 +21,7 @@ import { all, type Session } from '../session.ts';
 import { auditFault } from './audit-chain.ts';
 import { Committer } from './committer.ts';
 import { Follower } from './follower.ts';
+import { Leader } from './leader.ts';
 import {
   AGENT_COLUMNS,
   AUDIT_COLUMNS,
@@ -54,6 +56,7 @@ export class PostgresIdentityStore implements IdentityStore {
   readonly #committer: Committer;
   readonly #follower: Follower;
   readonly #onClose: () => Promise<void>;
+  #leader: Leader | undefined;
   #closed = false;
 
   constructor(database: Database, patience: number, onClose: () => Promise<void>) {
@@ -72,9 +75,11 @@ export class PostgresIdentityStore implements IdentityStore {
     if (changes.length > 0 || entry !== undefined) await this.#committer.commit(changes, entry);
   }
 
-  async documents(kind: DocumentKind): Promise<StoredDocument[]> {
-    const sql = 'select name, version, data from document where kind = $1 order by name';
-    return (await this.#read((session) => session.rows(sql, kind))).map(documentOf);
+  async documents(kind: DocumentKind, names?: readonly string[]): Promise<StoredDocument[]> {
+    const some = names === undefined ? '' : 'and name = any($2::text[])';
+    const sql = `select name, version, data from document where kind = $1 ${some} order by name`;
+    const values = names === undefined ? [kind] : [kind, names];
+    return (await this.#read((session) => session.rows(sql, ...values))).map(documentOf);
   }
 
   async takeJoinToken(hash: string): Promise<StoredJoinToken | undefined> {
@@ -99,9 +104,11 @@ export class PostgresIdentityStore implements IdentityStore {
     return (await this.#write((session) => session.changes(sql, hash, until, now))) === 1;
   }
 
-  async agents(): Promise<AgentRecord[]> {
-    const sql = `select ${AGENT_COLUMNS} from agent order by id`;
-    return (await this.#read((session) => session.rows(sql))).map(agentOf);
+  async agents(ids?: readonly string[]): Promise<AgentRecord[]> {
+    const some = ids === undefined ? '' : 'where id = any($1::text[])';
+    const sql = `select ${AGENT_COLUMNS} from agent ${some} order by id`;
+    const values = ids === undefined ? [] : [ids];
+    return (await this.#read((session) => session.rows(sql, ...values))).map(agentOf);
   }
 
   async issued(filter: IssuedFilter): Promise<IssuedSvid[]> {
@@ -149,9 +156,16 @@ export class PostgresIdentityStore implements IdentityStore {
     return this.#follower.watch(onCommit, this.#patience);
   }
 
+  async lead(onLead: OnLead): Promise<() => Promise<void>> {
+    this.#checkOpen();
+    this.#leader ??= new Leader(this.#database);
+    return this.#leader.add(onLead);
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.#leader?.stop();
     await all([this.#committer.idle(), this.#follower.close()]);
     await this.#onClose();
   }

@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { InterlockError } from '../../../access/index.ts';
 import { chained, type NewAuditEntry } from '../../audit.ts';
-import { type Change, type IssuedSvid, versionConflict } from '../../identity-store.ts';
+import { type Change, type IssuedSvid, notAllowed, versionConflict } from '../../identity-store.ts';
 
 /** Makes changes inside a transaction that the caller opened and ends. */
 export class ChangeWriter {
@@ -76,6 +76,9 @@ export class ChangeWriter {
       case 'allow':
         this.#run('DELETE FROM revocation WHERE what = ? AND value = ?', [change.what, change.value]);
         break;
+      case 'require':
+        this.#require(change);
+        break;
     }
   }
 
@@ -110,6 +113,16 @@ export class ChangeWriter {
     );
     const version = Number(row?.['version'] ?? 0);
     if (version !== change.expect) throw versionConflict(change, version);
+  }
+
+  #require({ spiffeId, agent, mayBeNew = false }: Extract<Change, { change: 'require' }>): void {
+    const revoked = "SELECT 1 FROM revocation WHERE what = 'id' AND value = ?";
+    if (spiffeId !== undefined && this.#prepared(revoked).get(spiffeId) !== undefined)
+      throw notAllowed(spiffeId, 'is revoked');
+    if (agent === undefined) return;
+    const row = this.#prepared('SELECT banned FROM agent WHERE id = ?').get(agent);
+    if (row === undefined && !mayBeNew) throw notAllowed(agent, 'is no agent (any more)');
+    if (row?.['banned'] === 1) throw notAllowed(agent, 'was evicted');
   }
 
   #issue(svid: IssuedSvid, replaces: string | undefined): void {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { InterlockError } from '../../../access/index.ts';
 import { type OnCommit, Watchers } from '../../commits.ts';
-import type { IdentityStore } from '../../identity-store.ts';
+import type { IdentityStore, OnLead } from '../../identity-store.ts';
 import type { FromThread, Outcome, SentError, Start, ToThread } from './messages.ts';
 import type { IdentityStoreOptions } from './open.ts';
 import type { Call, NewCommit, Operation } from './operations.ts';
@@ -73,6 +73,13 @@ class SqliteIdentityStore implements IdentityStore {
   async watch(onCommit: OnCommit): Promise<() => void> {
     if (this.#broken !== undefined) throw this.#broken;
     return this.#watchers.add(onCommit);
+  }
+
+  /** This process alone has the database. */
+  async lead(onLead: OnLead): Promise<() => Promise<void>> {
+    if (this.#broken !== undefined) throw this.#broken;
+    onLead(true);
+    return async () => {};
   }
 
   /** Ends after what was asked before is done. */

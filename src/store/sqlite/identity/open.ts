@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { InterlockError, isInterlockError } from '../../../access/index.ts';
+import { assertHere } from '../../elsewhere.ts';
 import { stateFailure } from '../failures.ts';
 import { IDENTITY_APPLICATION_ID, IDENTITY_MIGRATIONS, IDENTITY_SCHEMA_VERSION } from './schema.ts';
 
@@ -25,6 +26,7 @@ export function openIdentityDatabase(dir: string, options: IdentityStoreOptions)
   const file = join(dir, IDENTITY_FILE);
   let db: DatabaseSync | undefined;
   try {
+    assertHere(dir);
     if (options.create) createFile(dir, file);
     else if (!existsSync(file)) {
       throw new InterlockError(

@@ -13,7 +13,7 @@ import { ChangeWriter } from './changes.ts';
 import { agentOf, auditOf, issuedOf, joinTokenOf, jsonOf, LIVE, revocationOf, whereOf } from './rows.ts';
 
 /** Every method of the store that asks the database something, as a call that can be sent to the thread that holds the database. */
-export type Operation = Exclude<keyof IdentityStore, 'watch' | 'close'>;
+export type Operation = Exclude<keyof IdentityStore, 'watch' | 'lead' | 'close'>;
 export interface Call<Name extends Operation = Operation> {
   readonly operation: Name;
   readonly args: Parameters<IdentityStore[Name]>;
@@ -44,10 +44,12 @@ export function operationsOn(db: DatabaseSync): Operations {
       const touched = touchedBy(changes, audit);
       return touched.length === 0 ? undefined : { seq: writer.nextSeq(), touched };
     },
-    documents: (kind: DocumentKind) =>
+    documents: (kind: DocumentKind, names?: readonly string[]) =>
       db
-        .prepare('SELECT name, version, data FROM document WHERE kind = ? ORDER BY name')
-        .all(kind)
+        .prepare(
+          `SELECT name, version, data FROM document WHERE kind = ? ${among('name', names)} ORDER BY name`,
+        )
+        .all(kind, ...listed(names))
         .map((row) => ({
           name: String(row['name']),
           version: Number(row['version']),
@@ -66,7 +68,11 @@ export function operationsOn(db: DatabaseSync): Operations {
         .run(hash, until);
       return done.changes === 1;
     },
-    agents: () => db.prepare('SELECT * FROM agent ORDER BY id').all().map(agentOf),
+    agents: (ids?: readonly string[]) =>
+      db
+        .prepare(`SELECT * FROM agent WHERE true ${among('id', ids)} ORDER BY id`)
+        .all(...listed(ids))
+        .map(agentOf),
     issued(filter: IssuedFilter) {
       const { sql, values } = whereOf(filter);
       const limit = Math.min(filter.limit ?? 1000, MAX_ROWS);
@@ -97,6 +103,12 @@ export function operationsOn(db: DatabaseSync): Operations {
     },
   };
 }
+
+/** One value however many there are: the same statement for all of them. */
+const among = (column: string, values: readonly string[] | undefined) =>
+  values === undefined ? '' : `AND ${column} IN (SELECT value FROM json_each(?))`;
+const listed = (values: readonly string[] | undefined) =>
+  values === undefined ? [] : [JSON.stringify(values)];
 
 function liveCounts(db: DatabaseSync, now: number): LiveCount[] {
   const sql = `SELECT authority, kind, count(*) AS n FROM issued WHERE ${LIVE} GROUP BY authority, kind ORDER BY authority, kind`;

@@ -11,6 +11,8 @@ import {
   type SeenFlip,
   type UnreachedCalls,
   unreachedKey,
+  handshakeKey,
+  type SeenHandshakes,
 } from '../../live.ts';
 import { Interner, rowsOf, valueOf } from '../rows.ts';
 import { writeContent, writeSummary } from '../write.ts';
@@ -49,6 +51,10 @@ export function writeLive(db: DatabaseSync, batch: LiveBatch, tallies: readonly 
   for (const calls of batch.unreached ?? []) {
     const { count, firstSeen, lastSeen, ...data } = calls;
     add.run(unreachedKey(calls), 'unreached', calls.from, JSON.stringify(data), count, firstSeen, lastSeen);
+  }
+  for (const seen of batch.handshakes ?? []) {
+    const { count, firstSeen, lastSeen, ...data } = seen;
+    add.run(handshakeKey(seen), 'handshake', seen.to, JSON.stringify(data), count, firstSeen, lastSeen);
   }
   for (const caller of batch.plaintext) {
     const { connections, firstSeen, lastSeen, ...data } = caller;
@@ -153,6 +159,7 @@ export function loadLive(db: DatabaseSync): LiveState {
   const flips: SeenFlip[] = [];
   const plaintext: PlaintextCaller[] = [];
   const unreached: UnreachedCalls[] = [];
+  const handshakes: SeenHandshakes[] = [];
   const sql = 'SELECT kind, data, count, first_seen, last_seen FROM live_sighting ORDER BY last_seen';
   for (const [kind, json, count, firstSeen, lastSeen] of rowsOf(db, sql)) {
     const data: unknown = JSON.parse(String(json));
@@ -161,7 +168,15 @@ export function loadLive(db: DatabaseSync): LiveState {
     if (kind === 'flip') flips.push({ ...(data as SeenFlip), count: Number(count), ...times });
     else if (kind === 'unreached')
       unreached.push({ ...(data as UnreachedCalls), count: Number(count), ...times });
+    else if (kind === 'handshake')
+      handshakes.push({ ...(data as SeenHandshakes), count: Number(count), ...times });
     else plaintext.push({ ...(data as PlaintextCaller), connections: Number(count), ...times });
   }
-  return { marks, flips, plaintext, ...(unreached.length === 0 ? {} : { unreached }) };
+  return {
+    marks,
+    flips,
+    plaintext,
+    ...(unreached.length === 0 ? {} : { unreached }),
+    ...(handshakes.length === 0 ? {} : { handshakes }),
+  };
 }

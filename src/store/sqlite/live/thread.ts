@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 import { absorbTally, isInterlockError, Tally } from '../../../access/index.ts';
 import { TRUST_DOMAIN_SETTING } from '../../settings.ts';
@@ -38,9 +40,19 @@ try {
   });
   const kept = load ? await store.live() : { marks: [], flips: [], plaintext: [] };
   post({ kind: 'ready', kept, seen: load ? await seenAccesses(store, trustDomain) : [] });
+  // What was read to be handed over is as much as the estate, and a thread that has little to do would keep it for ever.
+  if (load) setImmediate(collect);
 } catch (error) {
   post({ kind: 'failed', error: sent(error) });
   port.close();
+}
+
+/** Node has no call for a collection; V8 gives its own to a context that is made while this flag is set. */
+function collect(): void {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void; // Is that, by V8's documentation of the flag.
+  setFlagsFromString('--no-expose-gc');
+  gc();
 }
 
 function sent(error: unknown): SentError {

@@ -1,0 +1,39 @@
+import type { IdentityStore } from '../../store/index.ts';
+
+/** Whether this control plane is the one, among those of one state, that does what is to be done once. */
+export class Leadership {
+  readonly #listeners = new Set<(isLeader: boolean) => void>();
+  #isLeader: boolean;
+  #stop = async () => {};
+
+  /** Where nobody else has the same state it leads from the beginning. */
+  constructor(isShared: boolean) {
+    this.#isLeader = !isShared;
+  }
+
+  get isLeader(): boolean {
+    return this.#isLeader;
+  }
+
+  /** Stands for leader. Throws what the store throws. */
+  async start(store: IdentityStore): Promise<void> {
+    this.#stop = await store.lead((isLeader) => this.#tell(isLeader));
+  }
+
+  /** Calls `listener` when it comes to lead, and when it does no more, until the function it gives back is called. */
+  onChange(listener: (isLeader: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async stop(): Promise<void> {
+    await this.#stop();
+    this.#stop = async () => {};
+  }
+
+  #tell(isLeader: boolean): void {
+    if (isLeader === this.#isLeader) return;
+    this.#isLeader = isLeader;
+    for (const listener of this.#listeners) listener(isLeader);
+  }
+}
