@@ -56,6 +56,8 @@ export function canaryStep(
       why: `${count(seen.deniedGood, 'request')} of known-good accesses refused${what}`,
     };
   }
+  const { held } = rollout;
+  if (held !== undefined) return { kind: 'wait', why: `held by ${held.by}: ${held.why}` };
   if (seen.allPoints === 0) return { kind: 'wait', why: 'no proxy of the workload is connected' };
   if (seen.released !== undefined) return { kind: 'wait', why: seen.released };
   if (seen.points === 0) return onward(rollout, plan);

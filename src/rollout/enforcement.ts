@@ -49,6 +49,17 @@ export interface WorkloadRollout {
   /** Milliseconds since 1970 UTC, and by whom, of the last move. */
   readonly since: number;
   readonly by: string;
+  /** Since when the target is judged in shadow; absent in draft, and of a rollout that an earlier program kept. */
+  readonly shadowSince?: number;
+  /** It moves forward by itself no more until a person moves it or says so: who has said that, when, and why. */
+  readonly held?: Held;
+}
+
+/** Why a workload does not move forward by itself. `at` is milliseconds since 1970 UTC. */
+export interface Held {
+  readonly by: string;
+  readonly at: number;
+  readonly why: string;
 }
 
 /** An enforcement point: one proxy, and one of the workloads that it serves. */

@@ -156,6 +156,16 @@ describe('gates from a document', () => {
     });
   });
 
+  test('may ask for no bound on surprises: what is recorded too shortly for one passes as well', () => {
+    const gates = gatesFrom({ experimental: { surprises: 'any' } }, 'gates.yaml');
+    const short = { ...BEST, ...bound(Number.POSITIVE_INFINITY) };
+    expect(judge(short, 'experimental', gates).gates[0]).toMatchObject({
+      state: 'passed',
+      need: 'any number',
+    });
+    expect(judge(short, 'standard', gates).gates[0]).toMatchObject({ state: 'missing' });
+  });
+
   test.each<[string, unknown]>([
     ['no object', 7],
     ['an unknown tier', { gold: {} }],

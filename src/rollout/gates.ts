@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { durationOf, InterlockError } from '../access/index.ts';
 import { TIERS, type Tier } from '../policy/index.ts';
 import { type CanaryPlan, DEFAULT_CANARY } from './canary.ts';
-import { BLIND_SPOT_RULES, DEFAULT_GATES, DOUBT_RULES, type TierGates } from './tier-gates.ts';
+import { ANY_SURPRISES, BLIND_SPOT_RULES, DEFAULT_GATES, DOUBT_RULES, type TierGates } from './tier-gates.ts';
 
 export * from './tier-gates.ts';
 
@@ -11,7 +11,7 @@ const MAX_STEPS = 100;
 const MAX_STEP_MS = 30 * 86_400_000;
 
 const tierGatesSchema = z.strictObject({
-  surprises: z.number().min(0),
+  surprises: z.union([z.number().min(0), z.literal('any').transform(() => ANY_SURPRISES)]),
   days: z.number().min(0).max(366),
   hoursOfWeek: z.int().min(0).max(168),
   monthEnd: z.boolean(),

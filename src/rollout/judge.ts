@@ -1,5 +1,7 @@
 import type { Tier } from '../policy/index.ts';
-import { DEFAULT_GATES, type TierGates } from './tier-gates.ts';
+import { PROMOTION_GATES, type PromotionFacts } from './promotion-gates.ts';
+import { count } from './promotion-words.ts';
+import { ANY_SURPRISES, DEFAULT_GATES, type TierGates } from './tier-gates.ts';
 
 /** The gates in the order in which they are shown. */
 export const GATES = [
@@ -26,6 +28,10 @@ export interface GateFacts {
   readonly blindSpots: readonly { readonly acknowledged: boolean }[];
   readonly doubts: readonly { readonly decidedBy?: 'owner' | 'other' }[];
   readonly events: { readonly lostShare: number };
+  /** Accesses that only an exception allows which ends within the first week: surprises that are known. */
+  readonly ending?: readonly { readonly policy: string; readonly rule: string; readonly until: string }[];
+  /** What the control plane knows of the promotion; absent where none is asked. */
+  readonly promotion?: PromotionFacts;
 }
 
 interface Checked {
@@ -45,14 +51,14 @@ export interface MissingGate extends Checked {
   readonly state: 'missing';
   readonly what: string;
 }
-/** A gate that opens only once the policy is in shadow: nothing is known of it yet, and it is not passed. */
+/** A gate of which nothing is known yet: the policy is not in shadow, or no control plane was asked. It is not passed. */
 export interface LaterGate extends Checked {
   readonly state: 'later';
   readonly what: string;
 }
 export type GateResult = PassedGate | MissingGate | LaterGate;
 
-/** The gates of one tier. `ready` speaks of the evidence only: no gate is missing, though some come later. */
+/** The gates of one tier. `ready`: no gate is missing, though some may come later. */
 export interface TierVerdict {
   readonly tier: Tier;
   readonly ready: boolean;
@@ -63,11 +69,20 @@ type Check = (facts: GateFacts, need: TierGates) => { have: string; need: string
 
 /** The evidence gates: each says what there is, what is needed, and what to do where that is not the same. */
 const EVIDENCE_CHECKS: Readonly<Record<Exclude<GateName, 'shadow' | 'approvals' | 'drill'>, Check>> = {
-  surprises: ({ surprises: { bound } }, need) => ({
-    have: Number.isFinite(bound) ? `at most ${boundText(bound)}` : 'no bound',
-    need: `at most ${need.surprises}`,
-    ...unless(bound <= need.surprises, whenQuiet(need.surprises)),
-  }),
+  surprises: ({ surprises: { bound }, ending = [] }, need) => {
+    // What ends is no guess: each is denied within the week, whatever the bound on the unseen says.
+    const all = bound + ending.length;
+    const isAny = need.surprises === ANY_SURPRISES;
+    const known = ending.length === 0 ? '' : `, ${ending.length} of them by exceptions that end`;
+    return {
+      have: Number.isFinite(all) ? `at most ${boundText(all)}${known}` : 'no bound',
+      need: isAny ? 'any number' : `at most ${need.surprises}`,
+      ...unless(
+        isAny || all <= need.surprises,
+        bound <= need.surprises ? renew(ending) : whenQuiet(need.surprises),
+      ),
+    };
+  },
   calendar: ({ calendar }, need) => ({
     have: calendarText(calendar.days, calendar.hoursOfWeek, calendar.monthEnd),
     need: calendarText(need.days, need.hoursOfWeek, need.monthEnd),
@@ -114,29 +129,6 @@ const EVIDENCE_CHECKS: Readonly<Record<Exclude<GateName, 'shadow' | 'approvals' 
   }),
 };
 
-const LATER_CHECKS: Readonly<
-  Record<'shadow' | 'approvals' | 'drill', (need: TierGates) => { need: string; what: string } | undefined>
-> = {
-  shadow: ({ shadowHours }) =>
-    shadowHours === 0
-      ? undefined
-      : { need: `${hoursText(shadowHours)} without a flip`, what: 'begins once the policy is in shadow' },
-  approvals: ({ approvals }) =>
-    approvals === 0
-      ? undefined
-      : {
-          need: approvals === 1 ? 'one' : `${approvals} people, none the author`,
-          what: 'asked for when the promotion is requested',
-        },
-  drill: ({ drillDays }) =>
-    drillDays === 0
-      ? undefined
-      : {
-          need: `passed within ${drillDays} days`,
-          what: 'a drill proves the release button; it needs a control plane',
-        },
-};
-
 /** Judges one workload's evidence against the gates of one tier; every gate is listed, in the order of {@link GATES}. */
 export function judge(
   facts: GateFacts,
@@ -148,12 +140,8 @@ export function judge(
 }
 
 function resultOf(gate: GateName, facts: GateFacts, tier: Tier, needs: TierGates): GateResult {
-  if (gate === 'shadow' || gate === 'approvals' || gate === 'drill') {
-    const later = LATER_CHECKS[gate](needs);
-    return later === undefined
-      ? { gate, tier, state: 'passed', have: 'none', need: 'none' }
-      : { gate, tier, state: 'later', have: 'not started', ...later };
-  }
+  if (gate === 'shadow' || gate === 'approvals' || gate === 'drill')
+    return { gate, tier, ...PROMOTION_GATES[gate](needs, facts.promotion) };
   const { missing, ...checked } = EVIDENCE_CHECKS[gate](facts, needs);
   return missing === undefined
     ? { gate, tier, state: 'passed', ...checked }
@@ -162,6 +150,13 @@ function resultOf(gate: GateName, facts: GateFacts, tier: Tier, needs: TierGates
 
 function unless(passed: boolean, what: string): { missing?: string } {
   return passed ? {} : { missing: what };
+}
+
+/** Names the first few exceptions that end. */
+function renew(ending: NonNullable<GateFacts['ending']>): string {
+  const names = [...new Set(ending.map(({ policy, rule, until }) => `${policy}/${rule} (${until})`))];
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  return `renew or replace what ends within a week: ${names.slice(0, 3).join(', ')}${more}`;
 }
 
 /**
@@ -196,17 +191,9 @@ function boundText(bound: number): string {
   return String(Math.ceil(bound * unit - 1e-9) / unit);
 }
 
-function hoursText(hours: number): string {
-  return hours > 24 && hours % 24 === 0 ? count(hours / 24, 'day') : count(hours, 'hour');
-}
-
 /** Two figures, rounded up for the reason that {@link boundText} gives. */
 function percent(share: number): string {
   if (share <= 0) return '0 %';
   const unit = 10 ** (Math.floor(Math.log10(share * 100)) - 1);
   return `${Number((Math.ceil((share * 100) / unit - 1e-9) * unit).toPrecision(2))} %`;
-}
-
-function count(n: number, one: string): string {
-  return `${Number(n.toFixed(1))} ${one}${n === 1 ? '' : 's'}`;
 }

@@ -6,6 +6,7 @@ import {
   type Difference,
   diffPolicies,
   type Grant,
+  policiesAt,
   type Rule,
 } from '../policy/index.ts';
 import { replay } from './rehearse.ts';
@@ -23,6 +24,8 @@ export interface ProposedRules {
 export interface ChangesInput {
   readonly workload: SpiffeId;
   readonly target: readonly AccessPolicy[];
+  /** What an exception of the target allows at this time (milliseconds since 1970 UTC) is not proposed; all are over where absent. */
+  readonly now?: number;
   readonly proposed: ProposedRules;
   /** The accesses of the graph to the workload. */
   readonly accesses: readonly Access[];
@@ -57,7 +60,7 @@ export function changesOf(input: ChangesInput): Change[] {
     ),
   ];
   if (wanted.length === 0) return [];
-  const missing = missingGrants(workload, target, wanted);
+  const missing = missingGrants(workload, policiesAt(target, input.now ?? Number.POSITIVE_INFINITY), wanted);
   const open = withEvidence(workload, missing, input.accesses).filter(
     ({ key, evidence }) => !isRejected(input.rejected.get(key), evidence),
   );
@@ -147,7 +150,8 @@ function widenedBy(own: Rule, target: readonly AccessPolicy[]): Change['of'] {
 }
 
 function isSameButMethods(rule: Rule, own: Rule): boolean {
-  if (rule.to.length !== 1 || (rule.when ?? '').trim() !== '') return false;
+  // What was widened would end with an exception.
+  if (rule.to.length !== 1 || (rule.when ?? '').trim() !== '' || rule.until !== undefined) return false;
   return shape(rule) === shape(own);
 }
 

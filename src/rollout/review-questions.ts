@@ -29,9 +29,7 @@ export function questionKey(from: Principal, action: FlipSeen['action']): string
  * with the change that would allow it, and the rule that would deny it on purpose.
  */
 export function questionsOf({ workload, flips, changes, rejected, digest }: QuestionsInput): Question[] {
-  const asked = flips.filter(
-    (flip) => flip.to === workload && flip.before.allowed && !flip.after.allowed && !isDeniedOnPurpose(flip),
-  );
+  const asked = flips.filter((flip) => isAsked(flip, workload));
   const groups = Map.groupBy(asked, ({ from, action }) => questionKey(from, action));
   const grants = grantsOf(workload, changes);
   const rules = grants.map(({ grant }, i) => ({
@@ -50,6 +48,24 @@ export function questionsOf({ workload, flips, changes, rejected, digest }: Ques
     return [found === undefined ? question : withChange(question, found)];
   });
   return questions.sort((a, b) => b.count - a.count || (a.id < b.id ? -1 : 1)).slice(0, MOST_QUESTIONS);
+}
+
+function isAsked(flip: FlipSeen, workload: SpiffeId): boolean {
+  return flip.to === workload && flip.before.allowed && !flip.after.allowed && !isDeniedOnPurpose(flip);
+}
+
+/** The flips behind {@link questionsOf}: accesses that the target would deny and that nobody has decided. */
+export function undecidedFlips<Flip extends FlipSeen>(
+  flips: readonly Flip[],
+  workload: SpiffeId,
+  rejected: ReadonlyMap<string, Rejection>,
+): Flip[] {
+  const asked = flips.filter((flip) => isAsked(flip, workload));
+  const groups = Map.groupBy(asked, ({ from, action }) => questionKey(from, action));
+  return [...groups].flatMap(([key, own]) => {
+    const [first] = own;
+    return first === undefined || isClosed(rejected.get(key), asQuestion('', first, own)) ? [] : own;
+  });
 }
 
 function asQuestion(id: string, { from, action, after }: FlipSeen, own: readonly FlipSeen[]): Question {

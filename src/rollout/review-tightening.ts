@@ -1,5 +1,5 @@
 import { type Access, HOUR_MS, type SpiffeId } from '../access/index.ts';
-import { type AccessPolicy, compile, type Rule } from '../policy/index.ts';
+import { type AccessPolicy, compile, isOver, policiesAt, type Rule } from '../policy/index.ts';
 import { replay } from './rehearse.ts';
 import { reviewEvidence } from './review-evidence.ts';
 import type { Change, Digest, Rejection } from './review-types.ts';
@@ -37,7 +37,7 @@ export function unusedRules(input: TighteningInput): Change[] {
   const { workload, target, accesses, since, days, now, rejected, digest } = input;
   const start = now - days * DAY_MS;
   if (target.length === 0 || !isCovered(input.covered, start, now)) return [];
-  const own = accessesByRule(workload, target, accesses);
+  const own = accessesByRule(workload, policiesAt(target, now), accesses);
   return target.flatMap(({ metadata, spec }) =>
     spec.rules.flatMap((rule) => {
       const key = ruleKey(metadata.name, rule);
@@ -47,6 +47,8 @@ export function unusedRules(input: TighteningInput): Change[] {
       const isOld = noted <= start && answered <= start;
       if (!isOld || (rule.when ?? '').trim() !== '' || used.some((access) => isUsedSince(access, start)))
         return [];
+      // One that has ended allows nothing: there is nothing to tighten.
+      if (isOver(rule, now)) return [];
       const { evidence: _, ...plain } = rule;
       return [
         {

@@ -1,6 +1,7 @@
 import { InterlockError, type SpiffeId } from '../access/index.ts';
 import type { AccessPolicy, Stage } from '../policy/index.ts';
 import type { AuthenticationStage, WorkloadRollout } from './enforcement.ts';
+import { heldAfter, without } from './held.ts';
 import { nextTargetVersion } from './target-version.ts';
 
 /** Who moves something, and when: milliseconds since 1970 UTC. */
@@ -9,6 +10,8 @@ export interface Move {
   readonly now: number;
   /** What is new in the target comes from evidence, and not from who moves it. */
   readonly isLearned?: true;
+  /** Why, where it is said. */
+  readonly why?: string | undefined;
 }
 
 /** Stages from which each stage is reached: one step forward, or back to shadow or draft from everywhere. */
@@ -57,13 +60,15 @@ export function retarget(
   const { stage, authors = [] } = rollout;
   // Of a target in force nobody is to be asked any more who wrote it.
   const before = stage === 'enforced' ? [] : authors;
+  const isDraft = stage === 'draft';
   return {
-    ...rollout,
+    ...without(rollout, 'shadowSince'),
     tier: strictestTier(target),
     target,
     targetVersion: nextTargetVersion(rollout, now),
     authors: isLearned === true ? before : [...new Set([...before, by])],
-    stage: stage === 'draft' ? 'draft' : 'shadow',
+    stage: isDraft ? 'draft' : 'shadow',
+    ...(isDraft ? {} : { shadowSince: now }),
     share: 0,
     since: now,
     by,
@@ -86,11 +91,14 @@ export function moveTo(rollout: WorkloadRollout, to: Stage, move: Move, share?: 
   }
   if (target.length === 0)
     throw new InterlockError('conflict', workload, `no policy protects ${workload}: apply one first`);
-  if (to === 'draft' || stage === 'enforced') return { ...disarm(rollout, move), stage: to };
-  const moved = { ...rollout, stage: to, since: move.now, by: move.by };
-  if (to === 'canary') return { ...moved, share: checkedShare(workload, share) };
-  if (to === 'enforced') return { ...moved, enforced: target, share: 1 };
-  return { ...moved, share: 0 };
+  const wanted = to === 'canary' ? checkedShare(workload, share) : to === 'enforced' ? 1 : 0;
+  const held = heldAfter(rollout, to, wanted, move);
+  const kept = { ...without(rollout, 'held', 'shadowSince'), ...(held === undefined ? {} : { held }) };
+  const shadowSince = shadowSinceAfter(rollout, to, move.now);
+  const since = shadowSince === undefined ? {} : { shadowSince };
+  if (to === 'draft' || stage === 'enforced') return { ...disarm(kept, move), ...since, stage: to };
+  const moved = { ...kept, ...since, stage: to, share: wanted, since: move.now, by: move.by };
+  return to === 'enforced' ? { ...moved, enforced: target } : moved;
 }
 
 /** The step that comes first where one to `to` is not to be had: everything but the last one goes through shadow. */
@@ -122,8 +130,19 @@ function checkedShare(workload: SpiffeId, share: number | undefined): number {
   );
 }
 
+/** Back in shadow the target has to prove itself anew. */
+function shadowSinceAfter(
+  { stage, shadowSince, since }: WorkloadRollout,
+  to: Stage,
+  now: number,
+): number | undefined {
+  if (to === 'draft') return undefined;
+  if (to === 'shadow' && stage !== 'shadow') return now;
+  return shadowSince ?? since;
+}
+
 /** Of several policies the strictest tier counts: a critical rule is not promoted as an experiment. */
-function strictestTier(policies: readonly AccessPolicy[]): WorkloadRollout['tier'] {
+export function strictestTier(policies: readonly AccessPolicy[]): WorkloadRollout['tier'] {
   const tiers = new Set(policies.map(({ spec }) => spec.tier));
   return tiers.has('critical')
     ? 'critical'

@@ -6,9 +6,12 @@ export const BLIND_SPOT_RULES = ['listed', 'acknowledged', 'none'] as const;
 /** How doubts are dealt with before enforcement, from lax to strict. */
 export const DOUBT_RULES = ['any', 'decided', 'decided-by-owner'] as const;
 
+/** As `surprises`: however many, also where the recording is too short for a bound. A number, since JSON has no infinity. */
+export const ANY_SURPRISES = Number.MAX_SAFE_INTEGER;
+
 /** What a promotion to `enforced` needs for one tier. */
 export interface TierGates {
-  /** Highest upper 95 % bound on first-week surprises, in accesses. */
+  /** Highest upper 95 % bound on first-week surprises, in accesses; or {@link ANY_SURPRISES}. */
   readonly surprises: number;
   /** Least days recorded, least hours of the 168 of the week, and whether a month's end must be among them. */
   readonly days: number;

@@ -44,7 +44,7 @@ describe.skipIf(alone !== undefined)('one service that is enforced, and one that
     (await fetch(`http://127.0.0.1:${caller.outbound[0]}${path}`, { signal: AbortSignal.timeout(20_000) }))
       .status;
   const move = (to: Stage, share?: number) =>
-    plane.api.call('rollouts.move', { params: { workload }, body: { to, share } });
+    plane.api.call('rollouts.move', { params: { workload }, body: { to, share, anyway: 'a test' } });
   const statusOf = ({ socketPath }: RunningProxy) =>
     new Promise<Status>((resolve, reject) => {
       request({ socketPath, path: '/v1/state' }, (response) => {

@@ -108,7 +108,7 @@ describe.skipIf(alone !== undefined)('an attacker', () => {
       await estate.plane.api.call('rollouts.move', { params: { workload }, body: { to: 'shadow' } });
       await estate.plane.api.call('rollouts.move', {
         params: { workload },
-        body: { to: 'canary', share: 1 },
+        body: { to: 'canary', share: 1, anyway: 'a test' },
       });
       await estate.run(0, 'promote', workload, '--to', 'enforced', '--anyway', 'a test');
       await estate.run(0, 'authentication', workload, 'strict');

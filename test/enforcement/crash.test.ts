@@ -107,7 +107,7 @@ describe.skipIf(alone !== undefined)('a control plane that is killed at each cha
 
   const move = (to: string, share?: number) => ({
     path: pathOf('rollouts.move', { workload }),
-    body: { to, ...(share === undefined ? {} : { share }) },
+    body: { to, anyway: 'a test', ...(share === undefined ? {} : { share }) },
   });
   const CHANGES: readonly {
     readonly what: string;

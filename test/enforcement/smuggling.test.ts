@@ -105,7 +105,10 @@ describe.skipIf(alone !== undefined)('requests that two programs could read diff
     const workload = idOf('catalogue');
     await estate.plane.api.post('/v1/policies', { yaml });
     for (const move of [{ to: 'shadow' }, { to: 'canary', share: 1 }, { to: 'enforced' }] as const)
-      await estate.plane.api.call('rollouts.move', { params: { workload }, body: move });
+      await estate.plane.api.call('rollouts.move', {
+        params: { workload },
+        body: { ...move, anyway: 'a test' },
+      });
     await estate.run(0, 'authentication', workload, 'strict');
   });
 

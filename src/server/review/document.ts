@@ -37,6 +37,17 @@ const schema = z.strictObject({
       isAccepted: z.boolean(),
     }),
   ),
+  acknowledged: z
+    .array(
+      z.strictObject({
+        id: z.string(),
+        who: z.string(),
+        at: z.number(),
+        as: z.enum(['owner', 'other']),
+        reason: z.string(),
+      }),
+    )
+    .exactOptional(),
   since: z.array(z.tuple([z.string(), z.number()])),
   last: z.strictObject({ who: z.string(), at: z.number(), what: z.string() }).exactOptional(),
 });
@@ -68,6 +79,15 @@ export interface DecidedDoubt {
   readonly isAccepted: boolean;
 }
 
+/** What cannot be mended or ruled, and that somebody has said is known: a blind spot, or a doubt without a rule. */
+export interface Acknowledged {
+  readonly id: string;
+  readonly who: string;
+  readonly at: number;
+  readonly as: 'owner' | 'other';
+  readonly reason: string;
+}
+
 /** What is kept of the review of one workload. Which changes are proposed is worked out anew each time; decisions are kept. */
 export interface ReviewDocument {
   readonly workload: SpiffeId;
@@ -77,6 +97,8 @@ export interface ReviewDocument {
   /** Who has approved exactly this target set. */
   readonly approved?: { readonly target: string; readonly by: readonly Approval[] };
   readonly decided: readonly DecidedDoubt[];
+  /** Absent of what an earlier program kept. */
+  readonly acknowledged?: readonly Acknowledged[];
   /** Since when each rule is known to be in the target: `ruleKey` and a time. */
   readonly since: readonly (readonly [string, number])[];
   /** The last decision, for who comes too late. */

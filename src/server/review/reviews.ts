@@ -1,30 +1,35 @@
-import { type AccessGraph, InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import { type AccessGraph, isInterlockError, type SpiffeId } from '../../access/index.ts';
 import { readPolicies, type Tier } from '../../policy/index.ts';
 import {
   type Approval,
   approvalState,
   type ApprovalState,
+  isApproved,
   isOwner,
   NO_OWNERS,
   OWNER_MARK,
   type OwnersFile,
   ownersOf,
+  type Rejection,
   type TierGates,
 } from '../../rollout/index.ts';
-import type { Change as StoreChange, IdentityStore } from '../../store/index.ts';
+import type { IdentityStore } from '../../store/index.ts';
 import type { EvidenceIntake } from '../enforcement/evidence/intake.ts';
 import type { Rollouts } from '../enforcement/rollouts.ts';
 import type { Estate } from '../estate/index.ts';
 import type { Actor, Recorder } from '../identity/recorder.ts';
 import type { Timers } from '../timers.ts';
+import { acknowledge } from './acknowledge.ts';
 import { approve, ask, type Deciding, type Decision, deny, edit, reject } from './decisions.ts';
-import { newReview, type OpenItem, reviewJson, type ReviewDocument, reviewOf } from './document.ts';
+import type { ReviewDocument } from './document.ts';
+import { changedMeanwhile, countKinds, openItems } from './items.ts';
+import { RecordedHours } from './recorded-hours.ts';
+import { KeyedTurns } from './keyed-turns.ts';
+import { ReviewShelf } from './shelf.ts';
 import { targetHash } from './target-hash.ts';
-import { type AccessIndex, accessIndex, type ReviewView, rulesSince, viewOf } from './view.ts';
+import { type AccessIndex, accessIndex, type ReviewView, rulesSince, tierOfView, viewOf } from './view.ts';
 
 const DAY_MS = 86_400_000;
-/** How old the hours that are recorded may be, milliseconds: rules are unused for days. */
-const COVERAGE_MS = 300_000;
 
 export interface ReviewsOptions {
   readonly store: IdentityStore;
@@ -38,12 +43,6 @@ export interface ReviewsOptions {
   readonly onFault: (error: unknown) => void;
 }
 
-/** A review as the store has it. */
-interface Kept {
-  readonly version: number;
-  readonly review: ReviewDocument;
-}
-
 /**
  * What waits for a person's decision, workload by workload, and what was decided: the single writer of that. What is
  * proposed is worked out from the evidence and the target of now; decisions are kept, each in one commit with the target
@@ -52,47 +51,44 @@ interface Kept {
  */
 export class Reviews {
   readonly #options: ReviewsOptions;
-  readonly #kept = new Map<SpiffeId, Kept>();
-  /** Names of documents that cannot be read, each with the reason. */
-  readonly unreadable = new Map<string, string>();
-  readonly #listeners = new Set<(workload: SpiffeId) => void>();
-  readonly #turns = new Map<SpiffeId, Promise<unknown>>();
+  readonly #shelf: ReviewShelf;
+  readonly #hours: RecordedHours;
+  readonly #turns = new KeyedTurns<SpiffeId>();
   #index: { readonly of: AccessGraph; readonly value: AccessIndex } | undefined;
-  #coverage: { readonly at: number; readonly read: ReturnType<Estate['withCoverage']> } | undefined;
-  #unwatch = () => {};
 
   private constructor(options: ReviewsOptions) {
     this.#options = options;
+    this.#shelf = new ReviewShelf(options.store);
+    this.#hours = new RecordedHours(options.estate, options.timers);
   }
 
   /** Throws what the store throws. */
   static async open(options: ReviewsOptions): Promise<Reviews> {
     const reviews = new Reviews(options);
-    reviews.#unwatch = await options.store.watch(({ own, missed, touched }) => {
-      if (missed === true || (!own && touched.some(({ kind }) => kind === 'review')))
-        reviews.#load().catch(options.onFault);
-    });
-    await reviews.#load();
+    await reviews.#shelf.open(options.timers, options.onFault);
     return reviews;
   }
 
   close(): void {
-    this.#unwatch();
-    this.#listeners.clear();
+    this.#shelf.close();
+  }
+
+  /** Names of documents that cannot be read, each with the reason. */
+  get unreadable(): ReadonlyMap<string, string> {
+    return this.#shelf.unreadable;
   }
 
   /** Calls `listener` with each workload whose review has changed, until the function it gives back is called. */
   onChange(listener: (workload: SpiffeId) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#shelf.onChange(listener);
   }
 
   get all(): Iterable<ReviewDocument> {
-    return [...this.#kept.values()].map(({ review }) => review);
+    return this.#shelf.all;
   }
 
   reviewOf(workload: SpiffeId): ReviewDocument {
-    return this.#kept.get(workload)?.review ?? newReview(workload);
+    return this.#shelf.of(workload);
   }
 
   /** Who has approved exactly this target set of a workload, whether it is its target now or not. */
@@ -107,13 +103,39 @@ export class Reviews {
     const rollout = rollouts.all.get(workload);
     const target = targetHash(rollout?.target ?? []);
     const approvals = this.approvalsOf(workload, target);
-    const need = gates[rollout?.tier ?? 'standard'];
-    return { target, ...approvalState(approvals, rollout?.authors ?? [], need) };
+    return { target, ...approvalState(approvals, rollout?.authors ?? [], gates[this.tierOf(workload)]) };
+  }
+
+  /** The tier by whose gates a workload is promoted. */
+  tierOf(workload: SpiffeId): Tier {
+    const { rollouts, estate } = this.#options;
+    return tierOfView({ workload, rollout: rollouts.all.get(workload), graph: estate.current.graph });
   }
 
   /** The doubts of a workload that were decided, by their IDs: whether an owner has, or somebody else. */
   decidedDoubts(workload: SpiffeId): ReadonlyMap<string, 'owner' | 'other'> {
     return new Map(this.reviewOf(workload).decided.map(({ doubt, as }) => [doubt, as]));
+  }
+
+  /**
+   * Who has decided what the target itself says: whoever has approved it. What was seen once and is written into a target by
+   * hand is decided with it. Undefined where it is not approved yet.
+   */
+  decidedByTarget(workload: SpiffeId): 'owner' | 'other' | undefined {
+    const state = this.approvalState(workload);
+    const owners = this.ownersOf(workload);
+    if (state.by.some(({ who }) => isOwner(who, owners, this.#options.owners ?? NO_OWNERS))) return 'owner';
+    return isApproved(state) ? 'other' : undefined;
+  }
+
+  /** What somebody has said no to, by its key. */
+  rejected(workload: SpiffeId): ReadonlyMap<string, Rejection> {
+    return new Map(this.reviewOf(workload).rejected.map((each) => [each.key, each]));
+  }
+
+  /** Blind spots, and doubts that no rule can be written for, that somebody has acknowledged, by their IDs. */
+  acknowledged(workload: SpiffeId): ReadonlyMap<string, 'owner' | 'other'> {
+    return new Map((this.reviewOf(workload).acknowledged ?? []).map(({ id, as }) => [id, as]));
   }
 
   /** Who owns a workload: by its label, else by the file. */
@@ -183,6 +205,17 @@ export class Reviews {
     return this.#decide(who, workload, order.target, (deciding) => edit(deciding, policies));
   }
 
+  /** Acknowledges blind spots, and doubts that no rule can be written for: they are known, and it goes on. Throws `limit`. */
+  acknowledge(
+    who: Actor,
+    workload: SpiffeId,
+    order: { ids: readonly string[]; reason: string },
+  ): Promise<void> {
+    return this.#decide(who, workload, undefined, (deciding) =>
+      acknowledge(deciding, order.ids, order.reason),
+    );
+  }
+
   /** A comment to the owners. Throws `conflict`. */
   ask(who: Actor, workload: SpiffeId, order: { text: string; about?: string | undefined }): Promise<void> {
     return this.#decide(who, workload, undefined, (deciding) => ask(deciding, order.text, order.about));
@@ -190,7 +223,7 @@ export class Reviews {
 
   /** Notes what is new since the last time, and what is no longer open. */
   refresh(workload: SpiffeId): Promise<void> {
-    return this.#inTurn(workload, async () => {
+    return this.#turns.take(workload, async () => {
       const { recorder, timers } = this.#options;
       const view = await this.view(workload);
       const before = this.reviewOf(workload);
@@ -213,11 +246,11 @@ export class Reviews {
             });
       const next = { ...before, open, since };
       try {
-        const { change, keep } = this.#put(next);
+        const { change, keep } = this.#shelf.put(next);
         await recorder.commit([change], entry);
         keep();
       } catch (error) {
-        await recorder.within(this.#load());
+        await recorder.within(this.#shelf.load());
         // Another replica was first: it has seen the same evidence.
         if (!isInterlockError(error) || error.code !== 'conflict') throw error;
       }
@@ -230,7 +263,7 @@ export class Reviews {
     target: string | undefined,
     decide: (deciding: Deciding) => Decision,
   ): Promise<void> {
-    return this.#inTurn(workload, async () => {
+    return this.#turns.take(workload, async () => {
       const { timers, gates, owners: file = NO_OWNERS } = this.#options;
       const view = await this.view(workload);
       const review = this.reviewOf(workload);
@@ -251,7 +284,7 @@ export class Reviews {
         if (!isInterlockError(error) || error.code !== 'conflict') throw error;
         // Another replica was first: what it has made of it is what the next one decides on.
         const { recorder, rollouts } = this.#options;
-        await Promise.all([recorder.within(this.#load()), rollouts.follow()]);
+        await Promise.all([recorder.within(this.#shelf.load()), rollouts.follow()]);
         throw changedMeanwhile(this.reviewOf(workload));
       }
     });
@@ -260,7 +293,7 @@ export class Reviews {
   async #commit(who: Actor, { workload, rollout }: ReviewView, decision: Decision): Promise<void> {
     const { recorder, rollouts } = this.#options;
     const { act, review, target, isWritten, details } = decision;
-    const { change, keep } = this.#put(review);
+    const { change, keep } = this.#shelf.put(review);
     if (target === undefined) {
       await recorder.commit([change], recorder.entry(who, act, workload, details));
       keep();
@@ -277,39 +310,6 @@ export class Reviews {
     });
   }
 
-  /** The change that keeps a review, and what is to be done once it is durable. */
-  #put(review: ReviewDocument): { readonly change: StoreChange; readonly keep: () => void } {
-    const { workload } = review;
-    const expect = this.#kept.get(workload)?.version ?? 0;
-    return {
-      change: { change: 'put', kind: 'review', name: workload, data: reviewJson(review), expect },
-      keep: () => this.#keep(review, expect + 1),
-    };
-  }
-
-  /** A later version is never replaced by an earlier one, whichever is heard of first. */
-  #keep(review: ReviewDocument, version: number): void {
-    if ((this.#kept.get(review.workload)?.version ?? 0) >= version) return;
-    this.#kept.set(review.workload, { version, review });
-    this.#tell(review.workload);
-  }
-
-  #tell(workload: SpiffeId): void {
-    for (const listener of this.#listeners) listener(workload);
-  }
-
-  /** Takes over what the store has: at the start, and what other replicas have made of it. */
-  async #load(): Promise<void> {
-    for (const { name, version, data } of await this.#options.store.documents('review')) {
-      try {
-        this.#keep(reviewOf(data), version);
-        this.unreadable.delete(name);
-      } catch (error) {
-        this.unreadable.set(name, error instanceof Error ? error.message : String(error));
-      }
-    }
-  }
-
   #indexOf(graph: AccessGraph): AccessIndex {
     if (this.#index?.of !== graph) this.#index = { of: graph, value: accessIndex(graph) };
     return this.#index.value;
@@ -317,57 +317,11 @@ export class Reviews {
 
   /** Hours in which calls to a workload were recorded, where some rule is old enough to be unused. */
   async #covered(workload: SpiffeId): Promise<ReadonlySet<number> | undefined> {
-    const { rollouts, gates, timers, estate } = this.#options;
+    const { rollouts, gates, timers } = this.#options;
     const rollout = rollouts.all.get(workload);
     if (rollout === undefined || rollout.target.length === 0) return undefined;
-    const now = timers.now();
-    const start = now - gates[rollout.tier].unusedDays * DAY_MS;
-    if (!this.reviewOf(workload).since.some(([, at]) => at <= start)) return undefined;
-    const isFresh = this.#coverage !== undefined && Math.abs(now - this.#coverage.at) < COVERAGE_MS;
-    if (this.#coverage === undefined || !isFresh) this.#coverage = { at: now, read: estate.withCoverage() };
-    const { read } = this.#coverage;
-    try {
-      const spans = (await read).coverage.byWorkload?.get(workload)?.spans ?? [];
-      return new Set(spans.flatMap(({ hours = [] }) => hours));
-    } catch (error) {
-      this.#coverage = undefined;
-      throw error;
-    }
+    const start = timers.now() - gates[this.tierOf(workload)].unusedDays * DAY_MS;
+    const isOld = this.reviewOf(workload).since.some(([, at]) => at <= start);
+    return isOld ? this.#hours.of(workload) : undefined;
   }
-
-  /** What is done about one workload is done one after the other. */
-  #inTurn<T>(workload: SpiffeId, step: () => Promise<T>): Promise<T> {
-    const done = (this.#turns.get(workload) ?? Promise.resolve()).then(step, step);
-    const settled: Promise<unknown> = done
-      .catch(() => {})
-      .finally(() => {
-        if (this.#turns.get(workload) === settled) this.#turns.delete(workload);
-      });
-    this.#turns.set(workload, settled);
-    return done;
-  }
-}
-
-function openItems({ changes, questions }: ReviewView, at: number): OpenItem[] {
-  return [
-    ...changes.map(({ id, kind, doubt }) => ({
-      id,
-      kind,
-      at,
-      ...(doubt === undefined ? {} : { isDoubt: true as const }),
-    })),
-    ...questions.map(({ id }) => ({ id, kind: 'question' as const, at })),
-  ];
-}
-
-/** How many there are of each kind. */
-export function countKinds(items: readonly OpenItem[]): Record<OpenItem['kind'] | 'doubts', number> {
-  const counts = { added: 0, widened: 0, removed: 0, question: 0, doubts: 0 };
-  for (const { kind, isDoubt } of items) counts[isDoubt === true ? 'doubts' : kind]++;
-  return counts;
-}
-
-function changedMeanwhile({ workload, last }: ReviewDocument): InterlockError {
-  const what = last === undefined ? 'its target is another one now' : `last, ${last.who} ${last.what}`;
-  return new InterlockError('conflict', workload, `${workload} was changed meanwhile: ${what}. Look again`);
 }

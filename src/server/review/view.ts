@@ -4,6 +4,7 @@ import type { Tier } from '../../policy/index.ts';
 import {
   type Change,
   changesOf,
+  promotionTier,
   type Question,
   questionsOf,
   type Rejection,
@@ -60,13 +61,13 @@ export function accessIndex({ accesses }: AccessGraph): AccessIndex {
   };
 }
 
+/** The tier by whose gates it is judged. */
 export function tierOfView({
   rollout,
   graph,
   workload,
 }: Pick<ViewInput, 'rollout' | 'graph' | 'workload'>): Tier {
-  const hasTarget = rollout !== undefined && rollout.target.length > 0;
-  return (hasTarget ? rollout.tier : tierOf(graph.workloads.get(workload))) ?? 'standard';
+  return promotionTier(rollout, tierOf(graph.workloads.get(workload)));
 }
 
 /** Works out what is proposed for one workload, from its own accesses and those of its callers alone. */
@@ -81,7 +82,7 @@ export function viewOf(input: ViewInput): ReviewView {
   const rejected = new Map<string, Rejection>(review.rejected.map((each) => [each.key, each]));
   const proposed = propose({ ...graph, accesses: [...near] }, { to: workload, tierOf: () => tier });
   const digest = shortDigest;
-  const proposes = changesOf({ workload, target, proposed, accesses, rejected, digest });
+  const proposes = changesOf({ workload, target, now, proposed, accesses, rejected, digest });
   const tightens =
     covered === undefined
       ? []

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { CART, Commanded, confirmAll, POLICY, WEB } from './commanded.ts';
 
 const at = Commanded.use();
@@ -124,17 +124,64 @@ describe('promote', () => {
     expect([refused.code, refused.out]).toEqual([1, '']);
     const said = refused.err.replaceAll(/\s+/g, ' ');
     expect(said).toMatch(/identities FAILED 0 live give the workload an identity/);
-    expect(said).toMatch(/stays in shadow: \d checks failed \(identities, proxies, [^)]*readiness/);
+    expect(said).toMatch(
+      /stays in shadow: for canary \d checks are not passed \(identities, proxies, [^)]*shadow/,
+    );
     expect(said).not.toMatch(/policy FAILED/);
-    expect((await json(...order)).value).toMatchObject({ error: { code: 'conflict' } });
+    const { value } = await json(...order);
+    expect(value).toMatchObject({ error: { code: 'conflict' } });
+    const { checks } = value['error'] as { checks: { name: string; passed: boolean }[] };
+    expect(checks.filter(({ passed }) => passed).map(({ name }) => name)).toContain('policy');
     expect(await run(...order, '--anyway', ' ')).toMatchObject({ code: 2 });
     expect((await run('policy', 'list')).out).toMatch(/shadow/);
     expect((await run(...order, '--anyway', 'nobody uses it yet')).code).toBe(0);
     const { entries } = await at.plane.api.get<{ entries: { act: string; details?: object }[] }>('/v1/audit');
     expect(entries.findLast(({ act }) => act === 'rollout.canary')?.details).toMatchObject({
       anyway: 'nobody uses it yet',
-      missing: expect.arrayContaining(['identities', 'proxies', 'readiness']),
+      missing: expect.arrayContaining(['identities', 'proxies', 'surprises', 'shadow']),
+      checks: { policy: '1 policy', surprises: 'no evidence' },
     });
+  });
+
+  test('held, a workload says so, until somebody says otherwise or moves it', async () => {
+    await promote('shadow');
+    expect(await run('policy', 'hold', CART)).toMatchObject({ code: 2, out: '' });
+    const held = await run('policy', 'hold', CART, '--why', 'a sale until Monday');
+    expect(held.out.replaceAll(/\s+/g, ' ')).toContain(
+      `${CART} stays in shadow, held until somebody moves it`,
+    );
+    expect((await run('policy', 'list')).out).toMatch(/shadow, held +experimental/);
+    expect(await json('policy', 'hold', CART, '--end')).toMatchObject({
+      code: 0,
+      value: { rollout: { stage: 'shadow' } },
+    });
+    expect((await run('policy', 'list')).out).not.toContain('held');
+    const { out } = await run('policy', 'history', CART);
+    expect(out).toMatch(/rollout\.go-on\n[^]*rollout\.hold +why a sale until Monday\n/);
+  });
+
+  test('with checks that are not passed is refused to who is no approver: it says which, and by which role', async () => {
+    await promote('shadow');
+    vi.spyOn(at.plane.serving.api.gatekeeper, 'order').mockImplementation((mover, workload, wanted) =>
+      Promise.resolve({
+        ...wanted,
+        guard: at.plane.serving.api.gatekeeper.guardOf(
+          {
+            workload,
+            rollout: at.plane.serving.enforcing.rollouts.get(workload),
+            readiness: undefined,
+            svids: { live: 0, stale: 0 },
+          },
+          { ...mover, mayGoOn: false },
+          wanted,
+        ),
+      }),
+    );
+    const { code, err } = await promote('canary', '--share', '50%');
+    expect(code).toBe(1);
+    const said = err.replaceAll(/\s+/g, ' ');
+    expect(said).toMatch(/identities FAILED 0 live/);
+    expect(said).toMatch(/may not move .* on though checks are not passed: it needs the role approver/);
   });
 
   test.each([

@@ -2,6 +2,7 @@ import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { accessAt, flipAt, reportOf } from '../../../src/server/enforcement/evidence/evidence.test-helper.ts';
+import { PROMOTION_CHECKS } from '../../../src/rollout/index.ts';
 import { CART, Commanded, confirmAll, POLICY } from './commanded.ts';
 
 const at = Commanded.use();
@@ -10,36 +11,27 @@ const { run, json, file, proxy, known } = at;
 describe('preflight', () => {
   const results = async (...args: string[]) => {
     const { code, value } = await json('preflight', ...args);
-    const checks = value['checks'] as { check: string; state: string; what?: string }[];
-    const failed = checks.filter(({ state }) => state === 'failed').map(({ check }) => check);
-    return { code, ready: value['ready'], all: checks.map(({ check }) => check), failed };
+    const checks = value['checks'] as { name: string; passed: boolean }[];
+    const failed = checks.filter(({ passed }) => !passed).map(({ name }) => name);
+    return { code, ready: value['ready'], all: checks.map(({ name }) => name), failed };
   };
+  /** Of a policy that was just applied, and that nobody has called yet. */
+  const UNSEEN = ['surprises', 'calendar', 'blind-spots', 'doubts', 'events-lost', 'shadow'];
 
   test('lists every check, and fails each for its own reason', async () => {
     await run('policy', 'apply', file('p.yaml', POLICY('cart', '/a', 'standard')));
     const start = await results(CART);
     expect(start).toMatchObject({ code: 3, ready: false });
-    expect(start.all).toEqual([
-      'policy',
-      'identities',
-      'bundles',
-      'clocks',
-      'proxies',
-      'plaintext',
-      'flips',
-      'readiness',
-      'losses',
-      'drill',
-    ]);
-    expect(start.failed).toEqual(['identities', 'proxies', 'readiness', 'drill']);
+    expect(start.all).toEqual(PROMOTION_CHECKS);
+    expect(start.failed).toEqual(['identities', 'proxies', ...UNSEEN, 'approvals', 'drill']);
     const one = await proxy('a', { now: BigInt(Date.now()) });
-    expect((await results(CART)).failed).toEqual(['readiness', 'drill']);
+    expect((await results(CART)).failed).toEqual([...UNSEEN, 'approvals', 'drill']);
     confirmAll(one);
     await run('release', '--drill');
-    expect((await results(CART)).failed).toEqual(['readiness']);
+    expect((await results(CART)).failed).toEqual([...UNSEEN, 'approvals']);
 
     const two = await proxy('b', { now: BigInt(Date.now() - 60_000) });
-    expect((await results(CART)).failed).toEqual(['clocks', 'readiness']);
+    expect((await results(CART)).failed).toEqual(['clocks', ...UNSEEN, 'approvals']);
     two.close();
     await known('b', ({ connected }) => !connected);
     expect((await results(CART)).failed).toContain('proxies');
@@ -47,7 +39,7 @@ describe('preflight', () => {
     expect((await results(CART)).failed).toContain('bundles');
     const { code, out } = await run('preflight', CART);
     expect(code).toBe(3);
-    expect(out).toMatch(/Not ready: 4 checks failed\.\n$/);
+    expect(out).toMatch(/Not ready: 10 checks not passed\.\n$/);
     expect(out.replaceAll(/\s+/g, ' ')).toContain('see why these agents do not confirm: node-1');
   });
 
@@ -55,7 +47,7 @@ describe('preflight', () => {
     await run('policy', 'apply', file('p.yaml', POLICY('cart')));
     const one = await proxy('a');
     const now = Date.now();
-    expect((await results(CART)).failed).toEqual(['readiness']);
+    expect((await results(CART)).failed).toEqual(UNSEEN);
     const seen = { firstSeen: BigInt(now), lastSeen: BigInt(now) };
     const plain = { from: { address: '192.0.2.7' }, to: CART, port: 80, connections: 4n, ...seen };
     one.send({
@@ -67,7 +59,7 @@ describe('preflight', () => {
       }),
     });
     await one.next('taken');
-    expect((await results(CART)).failed).toEqual(['plaintext', 'flips', 'readiness']);
+    expect((await results(CART)).failed).toEqual(['plaintext', 'flips', 'surprises', 'calendar', 'shadow']);
     expect(await results('strict', CART)).toMatchObject({
       code: 3,
       all: ['identities', 'bundles', 'clocks', 'proxies', 'plaintext'],
@@ -99,19 +91,19 @@ spec:
     await run('policy', 'apply', file('p.yaml', POLICY('cart')));
     const elsewhere = at.opened.dir();
     symlinkSync(join(at.plane.state, 'api.sock'), join(elsewhere, 'api.sock'));
-    const readiness = async () => {
+    const evidence = async () => {
       const { value } = await json('preflight', CART, '--state', elsewhere);
-      return (value['checks'] as { check: string; have: string }[]).find(
-        ({ check }) => check === 'readiness',
+      return (value['checks'] as { name: string; reason: string }[]).find(
+        ({ name }) => name === 'events-lost',
       );
     };
-    expect(await readiness()).toMatchObject({ have: 'no evidence' });
+    expect(await evidence()).toMatchObject({ reason: 'no evidence' });
     const one = await proxy('a');
     const now = Date.now();
     const seen = accessAt(now, { to: CART, hour: Math.floor(now / 3_600_000) });
     one.send({ case: 'report', value: reportOf(1, { accesses: [seen] }) });
     await one.next('taken');
-    expect(await readiness()).toMatchObject({ have: expect.stringMatching(/gates? missing/) });
+    expect(await evidence()).toMatchObject({ reason: '0 %' });
   });
 
   test('is ready for strict where nobody calls in plain text; is misused without a workload', async () => {

@@ -1,47 +1,45 @@
-import { isInterlockError, type SpiffeId } from '../../../access/index.ts';
-import { type CheckResult, preflight, type TierVerdict } from '../../../rollout/index.ts';
-import type { Tier } from '../../../policy/index.ts';
+import { InterlockError, type SpiffeId } from '../../../access/index.ts';
+import type { Received } from '../../../api/index.ts';
 import { Api, type ApiOf } from '../../control/api.ts';
-import { gatesOf } from '../../gates-file.ts';
 
-type Failed = Extract<CheckResult, { state: 'failed' }>;
+/** A named check of a promotion, as the control plane judges it. */
+export type ShownCheck = Received<'preflight.get'>['gates'][number];
 
-/** Every check before a promotion (`enforce`), or before plain text is refused (`strict`), by the gates of the control plane. */
+/** Every check before a promotion (`enforce`), or before plain text is refused (`strict`), as the control plane judges them. */
 export async function checksOf(
   of: ApiOf,
   workload: SpiffeId,
   what: 'enforce' | 'strict',
-): Promise<CheckResult[]> {
-  const facts = await new Api(of).call('preflight.get', { params: { workload } });
-  const { gates } = await gatesOf(of, undefined);
-  const readiness = what === 'strict' ? undefined : await evidenceOf(of, workload, facts.tier);
-  return preflight({ ...facts, ...(readiness === undefined ? {} : { readiness }) }, what, gates);
+): Promise<readonly ShownCheck[]> {
+  const { gates, strict } = await new Api(of).call('preflight.get', { params: { workload } });
+  return what === 'enforce' ? gates : strict;
 }
 
-export function failedOf(checks: readonly CheckResult[]): Failed[] {
-  return checks.flatMap((check) => (check.state === 'failed' ? [check] : []));
+export function failedOf(checks: readonly ShownCheck[]): ShownCheck[] {
+  return checks.filter(({ passed }) => !passed);
+}
+
+/** Those that an error says are not passed; undefined where it is about something else. */
+export function failedIn(error: unknown): ShownCheck[] | undefined {
+  const checks = error instanceof InterlockError ? error.details?.['checks'] : undefined;
+  return Array.isArray(checks) ? failedOf(checks.filter(isCheck)) : undefined;
+}
+
+function isCheck(value: unknown): value is ShownCheck {
+  return (
+    typeof value === 'object' && value !== null && 'name' in value && 'passed' in value && 'reason' in value
+  );
 }
 
 /** Rows of a listing, with its head. */
-export function checkRows(checks: readonly CheckResult[]): string[][] {
+export function checkRows(checks: readonly ShownCheck[]): string[][] {
   return [
     ['CHECK', 'RESULT', 'HAVE', 'WHAT TO DO'],
-    ...checks.map((each) => [
-      each.check,
-      each.state === 'passed' ? 'passed' : 'FAILED',
-      each.have,
-      each.state === 'failed' ? each.what : '',
+    ...checks.map(({ name, passed, reason, whatToDo = '' }) => [
+      name,
+      passed ? 'passed' : 'FAILED',
+      reason,
+      whatToDo,
     ]),
   ];
-}
-
-/** The evidence as the control plane has it, and judges it for a tier; undefined where it has none of the workload. */
-async function evidenceOf(of: ApiOf, workload: SpiffeId, tier: Tier): Promise<TierVerdict | undefined> {
-  try {
-    const { tiers } = await new Api(of).call('readiness.get', { params: { workload } });
-    return tiers.find((verdict) => verdict.tier === tier);
-  } catch (error) {
-    if (isInterlockError(error) && error.code === 'not_found') return undefined;
-    throw error;
-  }
 }

@@ -13,7 +13,7 @@ export const preflightCommand: CommandSpec<ApiOptions> = {
     'Check what should be so before a workload is promoted to enforcement, each by name with what to do, by the gates of the control plane. "preflight strict ID" says who would be cut off by refusing plain text.',
   options: [SERVER],
   example: 'interlock preflight spiffe://example.org/ns/shop/sa/cart',
-  json: '{workload, for, ready, checks: [{check, state, have, what?}]}',
+  json: '{workload, for, ready, checks: [{name, passed, reason, whatToDo?}]}',
   async run({ terminal }, [first = '', second], { state, server, json }) {
     const strict = first === 'strict';
     if (strict === (second === undefined))
@@ -30,7 +30,9 @@ export const preflightCommand: CommandSpec<ApiOptions> = {
     else {
       terminal.listing(checkRows(checks));
       terminal.line();
-      terminal.line(failed.length === 0 ? 'Ready.' : `Not ready: ${plural(failed.length, 'check')} failed.`);
+      terminal.line(
+        failed.length === 0 ? 'Ready.' : `Not ready: ${plural(failed.length, 'check')} not passed.`,
+      );
     }
     return failed.length === 0 ? EXIT.done.code : EXIT.found.code;
   },

@@ -1,15 +1,16 @@
 import { InterlockError, isInterlockError, parseSpiffeId, type SpiffeId } from '../../../access/index.ts';
+import type { Received } from '../../../api/index.ts';
 import { STAGES, type Stage } from '../../../policy/index.ts';
-import { AUTHENTICATION_STAGES, type AuthenticationStage, isStep } from '../../../rollout/index.ts';
+import { AUTHENTICATION_STAGES, type AuthenticationStage } from '../../../rollout/index.ts';
 import { askYes, canAsk } from '../../ask.ts';
-import { type CommandSpec, type Context, Option } from '../../command.ts';
+import { type CommandSpec, Option } from '../../command.ts';
 import { Api } from '../../control/api.ts';
 import { followChange, tellProgress } from '../../control/change.ts';
 import { type ApiOptions, SERVER, durationOption, shareOption } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import type { Terminal } from '../../terminal.ts';
 import { plural } from '../../words.ts';
-import { checkRows, checksOf, failedOf } from './checks.ts';
+import { checkRows, failedIn } from './checks.ts';
 import { type RolloutShown, stageCell } from './policy.ts';
 
 const WAIT = new Option('--wait <duration>', 'how long to wait for proxies to confirm')
@@ -30,26 +31,25 @@ export const promoteCommand: CommandSpec<PromoteOptions> = {
   name: 'promote',
   args: '<workload>',
   summary:
-    'Move the target set of a workload to a stage: shadow (reported, nothing denied), canary (enforced on a share of its proxies; it widens by itself, and falls back by itself when a known-good access is refused), enforced; or back. Where checks of "interlock preflight" fail, canary and enforced ask on a terminal and are refused elsewhere, but for --anyway. Exits with 4, and names them, while proxies have not confirmed: also those that have left within the last hour.',
+    'Move the target set of a workload to a stage: shadow (reported, nothing denied), canary (enforced on a share of its proxies; it widens by itself, and falls back by itself when a known-good access is refused), enforced; or back. Where checks of "interlock preflight" are not passed, canary and enforced are refused, but for --anyway, or a yes on a terminal. Exits with 4, and names them, while proxies have not confirmed: also those that have left within the last hour.',
   options: [
     SERVER,
     new Option('--to <stage>', 'where to').choices(STAGES).makeOptionMandatory(),
     new Option('--share <share>', 'for a canary: 10% or 0.1').argParser(shareOption),
     new Option('--why <reason>', 'for the audit log'),
-    new Option('--anyway <reason>', 'to canary or enforced though checks of "interlock preflight" fail'),
+    new Option(
+      '--anyway <reason>',
+      'go on though checks of "interlock preflight" are not passed: needs the role approver as well',
+    ),
     WAIT,
   ],
   example: 'interlock promote spiffe://example.org/ns/shop/sa/cart --to canary --share 10%',
   json: JSON_SHAPE,
   async run({ terminal }, [text = ''], options) {
-    const { state, server, json, to, share, why, wait } = options;
+    const { state, server, json, wait } = options;
     const workload = workloadOf(text);
     const api = new Api({ state, server });
-    const anyway = await anywayOf(api, workload, options, { terminal });
-    const { rollout, change } = await api.call('rollouts.move', {
-      params: { workload },
-      body: { to, share, why, anyway },
-    });
+    const { rollout, change } = await moved(api, workload, options, terminal);
     return tell(terminal, api, rollout, change, wait, json);
   },
 };
@@ -83,39 +83,35 @@ function workloadOf(text: string): SpiffeId {
   }
 }
 
-/** Why a promotion goes on though checks fail; undefined where none does. Throws `conflict` where nobody says why. */
-async function anywayOf(
+type Moved = Received<'rollouts.move'>;
+
+/**
+ * Moves it; where checks are not passed, shows them and asks on a terminal whether to go on all the same. Throws what the
+ * control plane answers.
+ */
+async function moved(
   api: Api,
   workload: SpiffeId,
-  { state, server, json, to, share, anyway }: PromoteOptions,
-  { terminal }: Pick<Context, 'terminal'>,
-): Promise<{ reason: string; missing: string[] } | undefined> {
+  { json, to, share, why, anyway }: PromoteOptions,
+  terminal: Terminal,
+): Promise<Moved> {
   const reason = anyway?.trim();
   if (reason === '') throw new InterlockError('usage', '--anyway', 'say why: --anyway "reason"');
-  if (to !== 'canary' && to !== 'enforced') return undefined;
-  const { stage } = await api.call('rollouts.get', { params: { workload } });
-  // A step that is none is refused for that, whatever else there is.
-  if (!isStep(stage, to) || (to === 'canary' && !(share !== undefined && share > 0))) return undefined;
-  const failed = failedOf(await checksOf({ state, server }, workload, 'enforce'));
-  if (failed.length === 0) return undefined;
-  const missing = failed.map(({ check }) => check);
-  if (reason !== undefined) return { reason, missing };
-  if (json !== true) {
+  const move = (goOn: string | undefined) =>
+    api.call('rollouts.move', { params: { workload }, body: { to, share, why, anyway: goOn } });
+  try {
+    return await move(reason);
+  } catch (error) {
+    const failed = failedIn(error);
+    if (failed === undefined || json === true) throw error;
     const aside = terminal.aside();
     aside.listing(checkRows(failed));
     aside.line();
+    if (reason !== undefined || !canAsk(terminal)) throw error;
+    const question = `${plural(failed.length, 'check')} not passed. Move it to ${to} anyway?`;
+    if (!(await askYes(terminal, question))) throw error;
+    return move('answered yes at the terminal');
   }
-  if (
-    json !== true &&
-    canAsk(terminal) &&
-    (await askYes(terminal, `${plural(failed.length, 'check')} failed. Move it to ${to} anyway?`))
-  )
-    return { reason: 'answered yes at the terminal', missing };
-  throw new InterlockError(
-    'conflict',
-    workload,
-    `${workload} stays in ${stage}: ${plural(failed.length, 'check')} failed (${missing.join(', ')}). Do what they say, or go on with --anyway "reason"`,
-  );
 }
 
 function authenticationStage(text: string): AuthenticationStage {

@@ -29,7 +29,7 @@ export const proxiesCommand: CommandSpec<ApiOptions> = {
     'List the proxies that enforce: which are connected, which have the newest state in force, which were released by hand on their machine, and calls that did not reach their peer. "proxies forget KEY" forgets one that is away and will not be back: nothing waits for it any more.',
   options: [SERVER],
   example: 'interlock proxies',
-  json: '{points: [{key, kind, identity, instance, workloads: [ID], version, since, connected, wanted, applied,\nappliedAt?, releasedHere?: [{workload?, reason, by, at, until?}],\nfault?: {code, message, at}}],\nunreached: [{from, peer, host, port, reason, detail, count, firstSeen, lastSeen}]} of the last day',
+  json: '{points: [{key, kind, identity, instance, workloads: [ID], version, since, connected, unheard?, wanted, applied,\nappliedAt?, releasedHere?: [{workload?, reason, by, at, until?}],\nfault?: {code, message, at}}],\nunreached: [{from, peer, host, port, reason, detail, count, firstSeen, lastSeen}]} of the last day',
   async run({ terminal, now }, [act, key], { state, server, json }) {
     const api = new Api({ state, server });
     if (act !== undefined) {
@@ -110,7 +110,8 @@ function showUnreached(terminal: Terminal, unreached: UnreachedShown, now: numbe
   if (unreached.length > MAX_SHOWN) terminal.line(`and ${unreached.length - MAX_SHOWN} more (--json)`);
 }
 
-function stateOf({ connected, wanted, applied, fault, releasedHere }: PointShown): string {
+function stateOf({ connected, unheard, wanted, applied, fault, releasedHere }: PointShown): string {
+  if (unheard === true) return 'unknown: its control plane is not heard of';
   if (!connected) return releasedHere === undefined ? 'away' : 'away, released here';
   if (releasedHere !== undefined) return applied < wanted ? 'behind, released here' : 'released here';
   if (fault !== undefined && applied < wanted) return 'refused the newest';

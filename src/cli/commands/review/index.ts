@@ -7,6 +7,7 @@ import { distanceText } from '../../control/words.ts';
 import { EXIT } from '../../exit.ts';
 import { readText } from '../../files.ts';
 import { plural } from '../../words.ts';
+import { historyText } from './history-text.ts';
 import {
   approvalText,
   type DecideOptions,
@@ -158,6 +159,27 @@ const ask: CommandSpec<ApiOptions & { readonly about?: string }> = {
   },
 };
 
+const acknowledge: CommandSpec<ApiOptions & { readonly reason: string }> = {
+  name: 'review acknowledge',
+  args: '<workload> <id...>',
+  summary:
+    'Say that blind spots, and doubts that no rule can be written for, are known: what is hidden there may be denied. IDs are those of "interlock readiness --to ID".',
+  options: [SERVER, REASON],
+  example:
+    'interlock review acknowledge spiffe://example.org/ns/shop/sa/cart "host-network node-exporter" --reason "scrapes metrics"',
+  json: WHOLE_JSON,
+  async run({ terminal }, [id = '', ...ids], { state, server, json, reason }) {
+    const params = { workload: parseSpiffeId(id) };
+    const done = await new Api({ state, server }).call('reviews.acknowledge', {
+      params,
+      body: { ids, reason },
+    });
+    if (json) terminal.json(done);
+    else terminal.line(`Acknowledged: ${ids.length}.`);
+    return EXIT.done.code;
+  },
+};
+
 const edit: CommandSpec<DecideOptions> = {
   name: 'review edit',
   args: '<workload> <file>',
@@ -201,23 +223,22 @@ const history: CommandSpec<ApiOptions> = {
           distanceText(at, now()),
           who,
           act,
-          detailText(details),
+          historyText(act, details),
         ]),
       ]);
     return EXIT.done.code;
   },
 };
 
-/** The fields of an entry that say why, in one cell. */
-function detailText(details: unknown): string {
-  if (typeof details !== 'object' || details === null) return '';
-  return Object.entries(details)
-    .filter(([key]) => key !== 'workload' && key !== 'workloads')
-    .map(([key, value]) => `${key} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
-    .join(', ')
-    .slice(0, 300);
-}
-
 /** `interlock review ...`. */
-export const REVIEW_COMMANDS: readonly CommandSpec<never>[] = [list, show, approve, reject, deny, ask, edit];
+export const REVIEW_COMMANDS: readonly CommandSpec<never>[] = [
+  list,
+  show,
+  approve,
+  reject,
+  deny,
+  acknowledge,
+  ask,
+  edit,
+];
 export const HISTORY_COMMANDS: readonly CommandSpec<never>[] = [history];

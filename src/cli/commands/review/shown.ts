@@ -139,7 +139,7 @@ function evidenceText({ evidence }: Change): string {
 }
 
 /** What a rule is about, in one cell. */
-function toText({ to }: Rule): string {
+export function toText({ to }: Pick<Rule, 'to'>): string {
   return to
     .map((each) => {
       const at = each.ports === undefined ? '' : ` :${each.ports.join(',')}`;

@@ -1,0 +1,2 @@
+export { ByItself } from './by-itself.ts';
+export { Gatekeeper } from './gatekeeper.ts';
