@@ -109,6 +109,9 @@ export interface AgentDesk {
   takeFresh(id: SpiffeId): boolean;
   /** Key IDs of authorities that are relied on no more and still trusted. */
   tainted(): readonly string[];
+  /** False where another control plane may know the agent, which `meet` finds out. Throws `unavailable`. */
+  knows(id: SpiffeId): boolean;
+  meet(id: SpiffeId): Promise<void>;
   /** The agent of this ID, if it may act: attested, not evicted, not revoked. Throws `forbidden`. */
   agentOf(id: SpiffeId): AgentAttributes;
   attest(request: AttestRequest): Promise<SignedCertificate>;

@@ -78,6 +78,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
   plane.link = linkOf(service);
   const own = keepOwnIdentity(options, listener, first);
   options.onIdentity?.(first.identity);
+  plane.replicas.setSerial(first.serial);
   const bound = await listener.listen();
   const unsubscribe = registry.slots.subscribe(() => own.look());
   const kill = () => {
@@ -121,6 +122,8 @@ function verifiedPeer(plane: ControlPlane, chain: readonly Buffer[], now: number
 
 function linkOf(service: AgentService): AgentLink {
   return {
+    agents: () =>
+      service.connected().map(({ id, confirmed, takesTargets }) => ({ id, ...confirmed, takesTargets })),
     oldestBundles: () => service.confirmedByAll()?.bundles,
     behind: (version) =>
       service.connected().flatMap(({ id, confirmed }) => (confirmed.bundles < version ? [id] : [])),
@@ -149,10 +152,11 @@ function keepOwnIdentity(
     if (renewing) return;
     renewing = true;
     try {
-      current = await newServerIdentity(plane, timers.now());
+      current = await newServerIdentity(plane, timers.now(), current.serial);
       if (stopped) return;
       listener.setIdentity(current.identity);
       onIdentity?.(current.identity);
+      plane.replicas.setSerial(current.serial);
       arm(current.renewAt);
     } catch (error) {
       onFault(error);

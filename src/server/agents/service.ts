@@ -83,7 +83,7 @@ export class AgentService {
   implementation(): UntypedServiceImplementation {
     return {
       attest: (call: ServerDuplexStream<AttestMessage, AttestResponse>) => this.#attest(call),
-      connect: (call: AgentStream) => this.#connect(call),
+      connect: (call: AgentStream) => this.#meet(call),
       signAuthority: (
         call: ServerUnaryCall<SignAuthorityRequest, SignAuthorityResponse>,
         done: sendUnaryData<SignAuthorityResponse>,
@@ -164,6 +164,25 @@ export class AgentService {
       call.end();
     };
     attestOver(call, address, desk, timers, ATTEST_MS).then(answer, refuse);
+  }
+
+  /** One that another control plane has attested a moment ago may not be known here yet. */
+  #meet(call: AgentStream): void {
+    const { desk, onEvent, listener } = this.#options;
+    const id = listener().peerOf(call)?.identity?.spiffeId;
+    if (id === undefined || desk.knows(id)) return this.#connect(call);
+    let isGone = false;
+    call.once('cancelled', () => (isGone = true));
+    const met = async () => {
+      try {
+        await desk.meet(id);
+        if (!isGone) this.#connect(call);
+      } catch (error) {
+        onEvent({ event: 'refused', who: id, error });
+        if (!isGone) call.emit('error', statusOf(error));
+      }
+    };
+    void met();
   }
 
   #connect(call: AgentStream): void {
@@ -272,6 +291,8 @@ export class AgentService {
     work: (agent: AgentAttributes) => Promise<Response>,
   ): Promise<void> {
     try {
+      const id = this.#options.listener().peerOf(call)?.identity?.spiffeId;
+      if (id !== undefined && !this.#options.desk.knows(id)) await this.#options.desk.meet(id);
       const { agent } = this.#callerOf(call);
       done(null, await this.#inTurn(agent.agent.id, () => work(agent)));
     } catch (error) {

@@ -4,6 +4,7 @@ import { InterlockError, isInterlockError } from '../../access/index.ts';
 import type { Caller } from '../../api/index.ts';
 import { checked } from '../api/checked.ts';
 import { readBody } from '../api/limits.ts';
+import { retryAfterOf, tooMany } from '../api/retry-after.ts';
 import { problemOf } from '../api/problem.ts';
 import type { Timers } from '../timers.ts';
 import type { Attempts } from './attempts.ts';
@@ -34,7 +35,7 @@ export interface SignInAppParts {
   /** The address at the other end of the connection. */
   readonly addressOf: (context: Context) => string;
   /** Who the browser's cookie is of, if anybody. */
-  readonly sessionOf: (context: Context) => Caller | undefined;
+  readonly sessionOf: (context: Context) => Promise<Caller | undefined>;
   readonly onRefused: (address: string, reason: string) => void;
   readonly onFault: (error: unknown) => void;
 }
@@ -179,7 +180,7 @@ function welcome(
 
 /** Ends the session that the browser had: who signs in anew or out leaves none behind. */
 async function leave({ desk, sessionOf }: SignInAppParts, context: Context): Promise<void> {
-  const caller = sessionOf(context);
+  const caller = await sessionOf(context);
   if (caller?.session === undefined) return;
   try {
     await desk.end(caller, caller.session, caller.who);
@@ -193,15 +194,12 @@ function problemAnswer(error: unknown, context: Context, { attempts, addressOf, 
   if (!isInterlockError(error)) onFault(error);
   const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' });
   let said = error;
-  let status: number | undefined;
   if (isInterlockError(error) && error.code === 'untrusted') {
     const seconds = attempts.failed(addressOf(context));
-    if (seconds > 0) {
-      said = new InterlockError('limit', 'sign-in', `too many sign-ins have failed: wait ${seconds} seconds`);
-      status = 429;
-      headers.set('retry-after', String(seconds));
-    }
+    if (seconds > 0) said = tooMany('sign-in', 'too many sign-ins have failed', seconds);
   }
-  const problem = problemOf(said, status);
+  const seconds = retryAfterOf(said);
+  if (seconds !== undefined) headers.set('retry-after', String(seconds));
+  const problem = problemOf(said);
   return new Response(JSON.stringify(problem), { status: problem.status, headers });
 }

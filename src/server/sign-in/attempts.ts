@@ -2,8 +2,7 @@ import { isIPv6 } from 'node:net';
 import type { Timers } from '../timers.ts';
 
 /** Failures in one minute from one address, and from all, before the answer is to wait. */
-const MOST_EACH = 10;
-const MOST_ALL = 200;
+const MOST = { each: 10, all: 200 } as const;
 const WINDOW_MS = 60_000;
 /** Addresses that are told apart. */
 const MAX_ADDRESSES = 10_000;
@@ -14,34 +13,49 @@ const MAX_ADDRESSES = 10_000;
  */
 export class Attempts {
   readonly #timers: Timers;
+  readonly #most: { readonly each: number; readonly all: number };
   #start = 0;
   #all = 0;
   readonly #each = new Map<string, number>();
 
-  constructor(timers: Timers) {
+  constructor(timers: Timers, most: { readonly each: number; readonly all: number } = MOST) {
     this.#timers = timers;
+    this.#most = most;
   }
 
   /** One more failed. Gives the seconds to wait, 0 where there were few. */
   failed(address: string): number {
-    const now = this.#timers.now();
-    // A clock that was put back starts a new window too.
-    if (now >= this.#start + WINDOW_MS || now < this.#start) {
-      this.#start = now;
-      this.#all = 0;
-      this.#each.clear();
-    }
+    this.#turn();
     const key = networkOf(address);
     const own = (this.#each.get(key) ?? 0) + 1;
     if (this.#each.size < MAX_ADDRESSES || this.#each.has(key)) this.#each.set(key, own);
     this.#all++;
-    if (own <= MOST_EACH && this.#all <= MOST_ALL) return 0;
-    return Math.ceil((this.#start + WINDOW_MS - now) / 1000);
+    return this.#seconds(own);
+  }
+
+  /** The seconds that an address has to wait before it may fail once more, 0 where it need not. */
+  wait(address: string): number {
+    this.#turn();
+    return this.#seconds((this.#each.get(networkOf(address)) ?? 0) + 1);
+  }
+
+  #seconds(own: number): number {
+    if (own <= this.#most.each && this.#all <= this.#most.all) return 0;
+    return Math.max(1, Math.ceil((this.#start + WINDOW_MS - this.#timers.now()) / 1000));
+  }
+
+  #turn(): void {
+    const now = this.#timers.now();
+    // A clock that was put back starts a new window too.
+    if (now < this.#start + WINDOW_MS && now >= this.#start) return;
+    this.#start = now;
+    this.#all = 0;
+    this.#each.clear();
   }
 }
 
 /** A machine has a whole /64 of IPv6 addresses. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   if (!isIPv6(address) || address.includes('.')) return address;
   const [head = '', tail] = address.split('::');
   const first = head === '' ? [] : head.split(':');

@@ -157,3 +157,18 @@ describe('the JWT-SVID of a workload', () => {
     expect((await me(token)).status).toBe(401);
   });
 });
+
+// The last one: it uses up what may fail in a minute from here.
+test('tokens that fail again and again are answered with a wait; cookies and tokens that were good are not', async () => {
+  const good = await ci.token({});
+  expect((await me(good)).status).toBe(200);
+  let last: Response | undefined;
+  for (let i = 0; i < 40; i++) {
+    last = await fetch(`${plane.origin}/v1/me`, { headers: { authorization: `Bearer x.y.${i}` } });
+    await last.body?.cancel();
+  }
+  expect(last?.status).toBe(429);
+  expect(Number(last?.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect((await me(good)).status).toBe(200);
+  expect((await (await plane.signedIn()).ask('/v1/me')).status).toBe(200);
+});

@@ -76,7 +76,13 @@ export function signInConfigFrom(text: string, file: string): SignInConfig {
   };
   const [error] = document.errors;
   if (error !== undefined) throw fault(error.message.split('\n', 1)[0] ?? 'it is no YAML', error.pos[0]);
-  const parsed = schema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {});
+  let data: unknown;
+  try {
+    data = document.toJS({ maxAliasCount: 0 }) ?? {};
+  } catch {
+    throw fault('YAML aliases are not read here');
+  }
+  const parsed = schema.safeParse(data);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const path = issue?.path ?? [];

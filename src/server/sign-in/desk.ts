@@ -12,6 +12,8 @@ export interface SignInDeskParts {
   readonly recorder: Recorder;
   readonly timers: Timers;
   readonly onFault: (error: unknown) => void;
+  /** Other control planes may start and end sessions of the same state. */
+  readonly isShared?: boolean;
 }
 
 /** Where the console's page for signing in stands. The secret is behind "#": it is in no request, log or referrer. */
@@ -57,9 +59,9 @@ export class SignInDesk implements SignIn {
     return { url: `${this.#origin}${SIGN_IN_PAGE}#${secret}`, until };
   }
 
-  /** Who has the secret of a session, or undefined. */
-  callerOf(secret: string): Caller | undefined {
-    return this.#sessions.callerOf(secret);
+  /** Who has the secret of a session, or undefined. Throws `unavailable`. */
+  meet(secret: string): Promise<Caller | undefined> {
+    return this.#sessions.meet(secret);
   }
 
   /** A session for the secret of a link, which is used up. Throws `untrusted`. */

@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { Server } from '@grpc/grpc-js';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ManualTimers } from '../../node/manual-timers.test-helper.ts';
+import { newServerIdentity } from '../identity/server-identity.ts';
+import { TestPlane } from '../testing.test-helper.ts';
+import { AgentListener } from './listener.ts';
+
+const MOST = 3;
+let plane: TestPlane;
+let listener: AgentListener;
+let server: Server;
+let timers: ManualTimers;
+let port = 0;
+const refused: string[] = [];
+
+beforeAll(async () => {
+  plane = await TestPlane.make();
+  timers = new ManualTimers();
+  server = new Server();
+  const { identity } = await newServerIdentity(plane.plane, plane.timers.now());
+  listener = new AgentListener({
+    host: '127.0.0.1',
+    port: 0,
+    identity,
+    server,
+    timers,
+    verify: () => {
+      throw new TypeError('nobody shows a certificate here');
+    },
+    onRefused: (_, reason) => refused.push(reason),
+    maxStrangers: MOST,
+  });
+  port = await listener.listen();
+});
+afterAll(async () => {
+  listener.closeAll();
+  server.forceShutdown();
+  await plane.remove();
+});
+beforeEach(() => refused.splice(0));
+
+function open(options: ConnectionOptions = {}): TLSSocket {
+  const socket = connect({
+    port,
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+    ...options,
+  });
+  return socket.on('error', () => {}).resume();
+}
+/** Resolves once a connection has ended. */
+const ended = (socket: { once(event: 'close', call: () => void): unknown }) =>
+  new Promise<void>((resolve) => socket.once('close', resolve));
+/** Resolves once the server has said something of HTTP/2: it has taken the connection. */
+const taken = (socket: TLSSocket) =>
+  new Promise<boolean>((resolve) => {
+    socket.once('data', () => resolve(true)).once('close', () => resolve(false));
+  });
+
+describe('a connection without a certificate', () => {
+  test('is one of so many, and ends after a minute to make room', async () => {
+    const sockets = [];
+    for (let i = 0; i < MOST; i++) {
+      const socket = open();
+      sockets.push(socket);
+      expect(await taken(socket)).toBe(true);
+    }
+    const more = open();
+    expect(await taken(more)).toBe(false);
+    expect(refused).toEqual(['too many connections without a certificate']);
+    const all = Promise.all(sockets.map(ended));
+    await timers.advance(60_000);
+    await all;
+    const next = open();
+    expect(await taken(next)).toBe(true);
+    const over = ended(next);
+    await timers.advance(60_000);
+    await over;
+  });
+
+  test('that speaks no HTTP/2 is closed', async () => {
+    const socket = open({ ALPNProtocols: ['http/1.1'] });
+    await ended(socket);
+    const none = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+      .on('error', () => {})
+      .resume();
+    await ended(none);
+    expect(refused.length).toBeGreaterThanOrEqual(1);
+  });
+});
+
+test('bytes that are no TLS are refused', async () => {
+  const socket = connectTcp(port, '127.0.0.1')
+    .on('error', () => {})
+    .resume();
+  const over = ended(socket);
+  await once(socket, 'connect');
+  socket.write('GET / HTTP/1.1\r\n\r\n');
+  await over;
+  expect(refused).toHaveLength(1);
+});
+
+test('less than TLS 1.3 is refused', async () => {
+  const socket = open({ minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' });
+  await ended(socket);
+  expect(refused).toEqual([expect.stringContaining('unsupported protocol')]);
+});
+
+test('no session is resumed: each connection is judged anew', async () => {
+  const first = open();
+  const offered = once(first, 'session');
+  expect(await taken(first)).toBe(true);
+  // A reference to a session is offered all the same, as TLS 1.3 has it.
+  const [session] = (await offered) as [Buffer];
+  const over = ended(first);
+  first.destroy();
+  await over;
+  const again = open({ session });
+  expect(await taken(again)).toBe(true);
+  expect(again.isSessionReused()).toBe(false);
+  const end = ended(again);
+  again.destroy();
+  await end;
+});
