@@ -1,0 +1,213 @@
+import type { SpiffeId } from '../../access/index.ts';
+import type { IdentityRule } from '../../identity/index.ts';
+import type { AccessPolicy } from '../../policy/index.ts';
+import { contentText, isSameRule, markOf, plainPolicy, policyDigest } from './content.ts';
+import { type Documents, policyKey } from './documents.ts';
+import type { LastChange, PolicyPast, There } from './there.ts';
+
+/** What somebody has to say before a sync goes over something. */
+export const CONSENTS = ['overwrite', 'prune', 'prune-all'] as const;
+export type Consent = (typeof CONSENTS)[number];
+
+/** How a document of the directory and the one that is there can differ, and what a sync may do about it. */
+export const STATES = {
+  'only-here': { means: 'not there yet', needs: undefined },
+  'changed-here': { means: 'changed here', needs: undefined },
+  'changed-there': { means: 'changed there since the last sync', needs: 'overwrite' },
+  'changed-both': { means: 'changed here and there since the last sync', needs: 'overwrite' },
+  'removed-there': { means: 'removed there since the last sync', needs: 'overwrite' },
+  unknown: { means: 'different, and never synced from here', needs: 'overwrite' },
+  'of-another': { means: 'different, and synced from elsewhere', needs: 'overwrite' },
+  'gone-here': { means: 'no longer here', needs: 'prune' },
+  'gone-here-changed-there': { means: 'no longer here, and changed there since', needs: 'prune-all' },
+  'only-there': { means: 'there alone, and never synced', needs: 'prune-all' },
+} as const satisfies Readonly<Record<string, { means: string; needs: Consent | undefined }>>;
+export type DriftState = keyof typeof STATES;
+
+interface Differs {
+  readonly state: DriftState;
+  readonly name: string;
+  /** Where it is here. */
+  readonly file?: string;
+  readonly last?: LastChange;
+  /** The source that it was synced from last, where that is another one. */
+  readonly of?: string;
+}
+
+/** A policy that is not the same on both sides; each side without where it is kept and what its rules rest on. */
+export interface PolicyDrift extends Differs {
+  readonly kind: 'AccessPolicy';
+  readonly workload: SpiffeId;
+  readonly here?: AccessPolicy;
+  readonly there?: AccessPolicy;
+}
+
+/** A rule for identities that is not the same on both sides. */
+export interface RuleDrift extends Differs {
+  readonly kind: 'IdentityRule';
+  readonly here?: IdentityRule;
+  readonly there?: IdentityRule;
+}
+
+/** How a directory and a control plane differ. */
+export interface Drift {
+  readonly policies: readonly PolicyDrift[];
+  readonly rules: readonly RuleDrift[];
+  /** The same on both sides, and the control plane does not know yet that it is kept here. */
+  readonly toAdopt: { readonly policies: readonly string[]; readonly rules: readonly string[] };
+  /** Documents there that are kept in other places, and no business of this directory. */
+  readonly elsewhere: number;
+  /** Documents there that were synced from here. */
+  readonly owned: number;
+}
+
+export interface DriftInput {
+  readonly here: Documents;
+  readonly there: There;
+  /** As `sourceNameOf` gives it. */
+  readonly source: string;
+  readonly past: (workload: SpiffeId, policy: string) => PolicyPast;
+}
+
+/** Compares both sides. A kind that neither the directory holds nor was ever synced from it is not compared. */
+export function driftOf(input: DriftInput): Drift {
+  const policies = policyDrift(input);
+  const rules = ruleDrift(input);
+  return {
+    policies: policies.drift,
+    rules: rules.drift,
+    toAdopt: { policies: policies.adopt, rules: rules.adopt },
+    elsewhere: policies.elsewhere + rules.elsewhere,
+    owned: policies.owned + rules.owned,
+  };
+}
+
+interface Compared<T> {
+  drift: T[];
+  readonly adopt: string[];
+  elsewhere: number;
+  owned: number;
+}
+
+const isOf = (source: string, known: string | undefined) => known?.startsWith(source) === true;
+
+function policyDrift({ here, there, source, past }: DriftInput): Compared<PolicyDrift> {
+  const result: Compared<PolicyDrift> = { drift: [], adopt: [], elsewhere: 0, owned: 0 };
+  const left = new Map(
+    [...there.targets].flatMap(([workload, target]) =>
+      target.map((policy) => [policyKey(workload, policy.metadata.name), { workload, policy }] as const),
+    ),
+  );
+  for (const [key, { document, file }] of here.policies) {
+    const workload = document.spec.protects.workload;
+    const { name } = document.metadata;
+    const known = past(workload, name);
+    const ours = plainPolicy(document);
+    const other = left.get(key)?.policy;
+    left.delete(key);
+    const theirs = other === undefined ? undefined : plainPolicy(other);
+    const isOwned = isOf(source, known.synced?.source);
+    if (isOwned && theirs !== undefined) result.owned++;
+    const digest = {
+      here: policyDigest(ours),
+      there: theirs === undefined ? undefined : policyDigest(theirs),
+    };
+    if (theirs !== undefined && contentText(ours) === contentText(theirs)) {
+      if (known.synced === undefined || (isOwned && known.synced.digest !== digest.here))
+        result.adopt.push(key);
+      continue;
+    }
+    const state = stateOf(isOwned, known, digest);
+    result.drift.push({
+      kind: 'AccessPolicy',
+      state,
+      workload,
+      name,
+      file,
+      here: ours,
+      ...(theirs === undefined ? {} : { there: theirs }),
+      ...(known.last === undefined ? {} : { last: known.last }),
+      ...(state === 'of-another' && known.synced !== undefined ? { of: known.synced.source } : {}),
+    });
+  }
+  for (const { workload, policy } of left.values()) {
+    const { name } = policy.metadata;
+    const known = past(workload, name);
+    const isOwned = isOf(source, known.synced?.source);
+    if (known.synced !== undefined && !isOwned) {
+      result.elsewhere++;
+      continue;
+    }
+    if (isOwned) result.owned++;
+    const theirs = plainPolicy(policy);
+    const isChanged = isOwned && known.synced?.digest !== policyDigest(theirs);
+    const state = isChanged ? 'gone-here-changed-there' : isOwned ? 'gone-here' : 'only-there';
+    const last = known.last === undefined ? {} : { last: known.last };
+    result.drift.push({ kind: 'AccessPolicy', state, workload, name, there: theirs, ...last });
+  }
+  return here.policies.size === 0 && result.owned === 0 ? { ...result, drift: [] } : result;
+}
+
+function stateOf(
+  isOwned: boolean,
+  { synced }: PolicyPast,
+  digest: { readonly here: string; readonly there: string | undefined },
+): DriftState {
+  if (digest.there === undefined) return isOwned ? 'removed-there' : 'only-here';
+  if (synced === undefined) return 'unknown';
+  if (!isOwned) return 'of-another';
+  if (synced.digest === digest.there) return 'changed-here';
+  return synced.digest === digest.here ? 'changed-there' : 'changed-both';
+}
+
+/**
+ * A rule that says where it is kept is as the last sync left it: whatever else changes a rule replaces all of it, and the
+ * note with it.
+ */
+function ruleDrift({ here, there, source }: DriftInput): Compared<RuleDrift> {
+  const result: Compared<RuleDrift> = { drift: [], adopt: [], elsewhere: 0, owned: 0 };
+  const left = new Map(there.rules.map((rule) => [rule.metadata.name, rule]));
+  for (const [name, { document, file }] of here.rules) {
+    const other = left.get(name);
+    left.delete(name);
+    const mark = other === undefined ? undefined : markOf(other);
+    if (isOf(source, mark)) result.owned++;
+    if (other !== undefined && isSameRule(document, other)) {
+      if (mark === undefined) result.adopt.push(name);
+      continue;
+    }
+    const state =
+      other === undefined
+        ? 'only-here'
+        : isOf(source, mark)
+          ? 'changed-here'
+          : mark === undefined
+            ? 'unknown'
+            : 'of-another';
+    result.drift.push({
+      kind: 'IdentityRule',
+      state,
+      name,
+      file,
+      here: document,
+      ...(other === undefined ? {} : { there: other }),
+      ...(state === 'of-another' && mark !== undefined ? { of: mark } : {}),
+    });
+  }
+  for (const [name, rule] of left) {
+    const mark = markOf(rule);
+    const isOwned = isOf(source, mark);
+    if (mark !== undefined && !isOwned) {
+      result.elsewhere++;
+      continue;
+    }
+    if (isOwned) result.owned++;
+    result.drift.push({
+      kind: 'IdentityRule',
+      state: isOwned ? 'gone-here' : 'only-there',
+      name,
+      there: rule,
+    });
+  }
+  return here.rules.size === 0 && result.owned === 0 ? { ...result, drift: [] } : result;
+}
