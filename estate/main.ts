@@ -4,6 +4,7 @@ import { buildConsole } from './console.ts';
 import { type Scene, seconds } from './scene.ts';
 import { tellStory } from './story.ts';
 import { Estate } from './supervisor.ts';
+import { byYourself } from './yourself.ts';
 import { Teller } from './teller.ts';
 
 /** How the estate is run. */
@@ -12,13 +13,18 @@ export interface EstateOptions {
   readonly headless: boolean;
   /** Headless, and one JSON value at the end on standard output; the story goes to standard error. */
   readonly json: boolean;
+  /** No story: a person does everything in the console. */
+  readonly byHand?: boolean;
 }
 
 /** Somebody asked it to end. */
 class Interrupted extends Error {}
 
 /** Starts the estate and tells its story; the exit code. It leaves no process and no directory behind, however it ends. */
-export async function runEstate(terminal: Terminal, { headless, json }: EstateOptions): Promise<number> {
+export async function runEstate(
+  terminal: Terminal,
+  { headless, json, byHand = false }: EstateOptions,
+): Promise<number> {
   const interrupted = whenInterrupted();
   const aside = json ? terminal.aside() : terminal;
   const isWatched = !headless && !json;
@@ -29,7 +35,7 @@ export async function runEstate(terminal: Terminal, { headless, json }: EstateOp
   let scene: Scene | undefined;
   let failure: Error | undefined;
   try {
-    const told = tellStory(tell, estate, interrupted.signal);
+    const told = (byHand ? byYourself : tellStory)(tell, estate, interrupted.signal);
     // Whoever loses the race has nobody left to tell.
     told.catch(() => {});
     scene = await Promise.race([told, interrupted.promise, estate.children.died]);
@@ -43,7 +49,7 @@ export async function runEstate(terminal: Terminal, { headless, json }: EstateOp
   } catch (error) {
     failure = error instanceof Error ? error : new Error(String(error));
   }
-  const code = outcome(terminal, failure, { isToEnd: scene !== undefined });
+  const code = outcome(terminal, failure, { isToEnd: byHand || scene !== undefined });
   if (code !== EXIT.done.code && json)
     terminal.json({
       ok: false,

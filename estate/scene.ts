@@ -2,7 +2,9 @@ import { relative } from 'node:path';
 import { Writable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Received } from '../src/api/index.ts';
+import { isInterlockError } from '../src/access/index.ts';
 import { main } from '../src/cli/cli.ts';
+import { failedIn } from '../src/cli/commands/enforcement/checks.ts';
 import type { Api } from '../src/cli/control/api.ts';
 import { followChange, type Progress } from '../src/cli/control/change.ts';
 import { Terminal } from '../src/cli/terminal.ts';
@@ -146,13 +148,52 @@ export class Scene {
     );
   }
 
-  /** Moves a service to a stage; resolves when its proxies have confirmed. */
+  /** Decides on what there is now: while traffic goes on, what is open may be another thing a moment later. */
+  decided<T>(decide: () => Promise<T>): Promise<T> {
+    return this.until('a decision on what is open', async () => {
+      try {
+        return { made: await decide() };
+      } catch (error) {
+        if (isInterlockError(error) && error.code === 'conflict') return false;
+        throw error;
+      }
+    }).then(({ made }) => made);
+  }
+
+  /** The checks that a promotion of a service is refused for now; none where it was made. */
+  async refusedFor(name: string, share: number): Promise<readonly string[]> {
+    const asked = await this.#ask(name, { to: 'canary', share });
+    return 'missing' in asked ? asked.missing : [];
+  }
+
+  /**
+   * Moves a service to a stage; resolves when its proxies have confirmed. What a gate asks for may come a moment later (a
+   * proxy that is about to confirm): it is asked for again, and what is missing for long is said.
+   */
   async move(name: string, to: 'shadow' | 'canary', share?: number): Promise<Progress> {
-    const { change } = await this.api.call('rollouts.move', {
-      params: { workload: idOf(name) },
-      body: { to, ...(share === undefined ? {} : { share }) },
+    let missing: readonly string[] = [];
+    const change = await this.until(`${name} is moved to ${to}`, async () => {
+      const asked = await this.#ask(name, { to, ...(share === undefined ? {} : { share }) });
+      if ('change' in asked) return asked.change;
+      missing = asked.missing;
+      return false;
+    }).catch((error: unknown) => {
+      throw missing.length === 0 ? error : new Error(`${name} is not moved to ${to}: ${missing.join(', ')}`);
     });
     return this.confirmed(change);
+  }
+
+  async #ask(
+    name: string,
+    body: { readonly to: 'shadow' | 'canary'; readonly share?: number },
+  ): Promise<{ readonly change: string } | { readonly missing: readonly string[] }> {
+    try {
+      return await this.api.call('rollouts.move', { params: { workload: idOf(name) }, body });
+    } catch (error) {
+      const missing = failedIn(error);
+      if (missing === undefined) throw error;
+      return { missing: missing.map((check) => check.name) };
+    }
   }
 
   /** Follows a change until every proxy has confirmed. Throws where one does not. */

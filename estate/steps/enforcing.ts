@@ -16,6 +16,13 @@ export async function shadow(scene: Scene): Promise<void> {
   tell.check('no live request would be denied', flips.length === 0, `${flips.length} flips`);
   scene.command('shadow');
   scene.legitimate();
+  const refused = await scene.refusedFor('catalogue', 0.5);
+  tell.check(
+    'a promotion is refused while one of its gates is not passed',
+    refused.join() === 'drill',
+    `for catalogue: ${refused.join(', ') || 'nothing'}`,
+  );
+  scene.command(`preflight ${idOf('catalogue')}`);
   const drill = await scene.api.call('releases.drill', { body: {} });
   tell.check(
     'the button reaches every proxy (a drill)',

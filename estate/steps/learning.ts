@@ -119,15 +119,23 @@ export async function propose(scene: Scene): Promise<void> {
     );
   }
   await tell.pause('approve them');
-  const applied = await scene.api.call('policies.apply', {
-    body: { yaml: proposals.map(({ yaml }) => yaml).join('\n---\n') },
-  });
+  const approved = await Promise.all(PROTECTED.map((name) => approve(scene, name)));
   tell.check(
-    'the policies are taken as targets',
-    applied.workloads.length === PROTECTED.length,
-    `${applied.workloads.length} services have one; nothing is enforced yet`,
+    'what is proposed is approved, and is the target of every service',
+    approved.every(({ approvals: { need, by } }) => need > 0 && by.length >= need),
+    `${approved.length} targets, each approved by its hash; nothing is enforced yet`,
   );
-  scene.command(`policy apply ${policies}`);
+  scene.command(`review approve ${idOf('payment')} --all`);
+}
+
+/** Makes every change that is proposed for a service, as whoever decides its review does: it approves the target with it. */
+async function approve(scene: Scene, name: string) {
+  const params = { workload: idOf(name) };
+  return scene.decided(async () => {
+    const { target, changes } = await scene.api.call('reviews.get', { params });
+    const body = { target, changes: changes.map(({ id }) => id) };
+    return scene.api.call('reviews.approve', { params, body });
+  });
 }
 
 /** Replays what was recorded against the policies. */

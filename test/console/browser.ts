@@ -39,6 +39,8 @@ export interface Visit {
 export async function signIn(browser: Browser, shop: Pick<Shop, 'link'>): Promise<Visit> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
+  // An end to what went wrong, and no measure of speed.
+  page.setDefaultTimeout(120_000);
   const faults: string[] = [];
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('console', (message) => {

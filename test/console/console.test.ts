@@ -1,7 +1,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { missing, seriousViolations, SHOTS, signIn, startBrowser, type Visit } from './browser.ts';
-import { HOSTILE, shopId } from './shop-evidence.ts';
+import { HOSTILE, shopId, type ShopName } from './shop-evidence.ts';
 import { Shop } from './shop.ts';
 
 const why = missing();
@@ -12,8 +12,12 @@ const CATALOGUE = `/workloads/${encodeURIComponent(shopId('catalogue').slice('sp
 /** Each page, and what stands on it once its data is there. */
 const PAGES: readonly (readonly [name: string, path: string, shows: string])[] = [
   ['workloads', '/workloads', 'shop/payment'],
-  ['workload', CATALOGUE, 'Preflight'],
-  ['review', `/review/${encodeURIComponent(shopId('catalogue').slice('spiffe://'.length))}`, 'web-products'],
+  ['workload', CATALOGUE, 'To deny for real'],
+  [
+    'review',
+    `/review/${encodeURIComponent(shopId('catalogue').slice('spiffe://'.length))}`,
+    'would be denied',
+  ],
   ['identities', '/identities', 'shop/shipping'],
   ['release', '/release', 'Nothing is denied any more at'],
   ['audit', '/audit', 'rollout.enforced'],
@@ -64,7 +68,7 @@ describe.skipIf(why !== undefined)('the console', () => {
       await page.getByRole('tab', { name: tab }).click();
       const panel = page.getByRole('tabpanel');
       await panel
-        .getByText(/web-products|GET \/products|\/admin|up to date|rollout\.shadow/)
+        .getByText(/web-products|GET \/products|\/admin|up to date|moved it to shadow/)
         .first()
         .waitFor();
       for (const colorScheme of ['light', 'dark'] as const) {
@@ -106,21 +110,48 @@ describe.skipIf(why !== undefined)('the console', () => {
     );
   });
 
-  test('a promotion says what it will do, is refused without a reason where checks fail, and takes effect', async () => {
-    await page.goto(shop.origin + CATALOGUE.replace('catalogue', 'checkout'));
+  test('a promotion says what it will do and which checks are not passed; going on anyway takes a reason and an approver', async () => {
+    const path = CATALOGUE.replace('catalogue', 'checkout');
+    const context = await browser.newContext();
+    await context.addCookies([await shop.session('viewer', 'operator')]);
+    const operator = await context.newPage();
+    await operator.goto(shop.origin + path);
+    await operator.getByRole('button', { name: 'Promote to canary' }).click();
+    await operator.getByText('Going on all the same needs the role approver').waitFor();
+    const disabled = operator.getByRole('button', { name: 'Promote to canary anyway' });
+    expect(await disabled.isDisabled()).toBe(true);
+    // What the button does not offer, the control plane refuses by itself.
+    const status = await operator.evaluate(
+      `fetch('/v1/rollouts/example.org%2Fns%2Fshop%2Fsa%2Fcheckout/move', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"to":"canary","share":0.1,"anyway":"x"}' }).then(({ status }) => status)`,
+    );
+    expect(status).toBe(403);
+    await context.close();
+    await page.goto(shop.origin + path);
     await page.getByRole('button', { name: 'Promote to canary' }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByText('checks not passed').waitFor();
+    await dialog.getByText('never passed; needs passed within 90 days').waitFor();
     const go = dialog.getByRole('button', { name: 'Promote to canary anyway' });
     expect(await go.isDisabled()).toBe(true);
-    await page.screenshot({ path: `${SHOTS}promote.png` });
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: `${SHOTS}promote-${colorScheme}.png` });
+      expect(await seriousViolations(page), colorScheme).toEqual([]);
+    }
     await dialog.getByRole('textbox').fill('the drill is due tomorrow');
     await go.click();
     await page.getByText('1 of 1 proxy confirmed').waitFor();
     const { stage } = await shop.call('rollouts.get', { params: { workload: shopId('checkout') } });
     expect(stage).toBe('canary');
-    const { entries } = await shop.call('audit.list', { query: { act: 'rollout.canary' } });
-    expect(JSON.stringify(entries)).toContain('the drill is due tomorrow');
+    await page.getByRole('tab', { name: 'History' }).click();
+    await page.getByText(/anyway: the drill is due tomorrow \(not passed: .*drill/).waitFor();
+    await page.locator('[title*="drill: never passed"]').first().waitFor();
+    // Back is never held up.
+    await page.getByRole('button', { name: 'Back to shadow' }).click();
+    await dialog.getByRole('button', { name: 'Back to shadow' }).click();
+    await page.getByText('held: does not move forward by itself').waitFor();
+    await page.getByRole('button', { name: 'Let it go on' }).click();
+    await page.getByText('held: does not move forward by itself').waitFor({ state: 'detached' });
   });
 
   test('what changes elsewhere is shown without a reload', async () => {
@@ -131,18 +162,55 @@ describe.skipIf(why !== undefined)('the console', () => {
     expect(await page.getByRole('button', { name: 'Promote to shadow' }).count()).toBe(0);
   });
 
-  test('a proposal is applied to the target as it was chosen, and what was left out stays out', async () => {
-    await page.goto(`${shop.origin}/review/${encodeURIComponent('example.org/ns/shop/sa/recommendation')}`);
-    await page.getByText('The target will have 1 rule.').waitFor();
-    await page.screenshot({ path: `${SHOTS}review-new.png` });
-    await page.getByRole('button', { name: 'Apply to the target' }).click();
-    await page.getByText('The target says this already.').waitFor();
-    const { targetPolicies } = await shop.call('rollouts.get', {
-      params: { workload: shopId('recommendation') },
+  test('the audit log begins with what was done last, is narrowed by the control plane, and is verified', async () => {
+    await page.goto(`${shop.origin}/audit`);
+    const rows = page.getByRole('region', { name: 'audit' }).locator('tbody tr');
+    await rows.first().waitFor();
+    const first = await rows.first().textContent();
+    const { entries } = await shop.call('audit.list', { query: { order: 'newest', limit: '1' } });
+    expect(first).toContain(String((entries as readonly { readonly seq: number }[])[0]?.seq));
+    await page.getByLabel('Act, or its beginning').fill('rollout.');
+    await page.getByLabel('What it was done to').fill('sa/shipping');
+    await expect.poll(() => rows.count(), { timeout: 120_000 }).toBe(3);
+    await page.getByText('That is where the log begins.').waitFor();
+    const [saved] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Export all' }).click(),
+    ]);
+    expect(saved.suggestedFilename()).toBe('audit.csv');
+    await page.getByRole('button', { name: 'Verify' }).click();
+    await page.getByText('the chain is whole').waitFor();
+    await page.getByLabel('Who').fill('nobody that is known');
+    await page.getByText('No entry is like this so far.').waitFor();
+  });
+
+  test('handshakes are shown by group, and who still has no post-quantum one', async () => {
+    await page.goto(`${shop.origin}/identities`);
+    await page.getByRole('tab', { name: 'Handshakes' }).click();
+    await page.getByText('No handshake was seen yet.').waitFor();
+    const now = BigInt(Date.now() - 1000);
+    const call = (from: ShopName, group: string, n: bigint) => ({
+      from: { spiffeId: shopId(from) },
+      to: shopId('catalogue'),
+      action: { kind: 'http', port: 8080, name: 'GET', text: '/products' },
+      ok: n,
+      mutual: n,
+      instance: '10.0.0.9',
+      group,
+      firstSeen: now,
+      lastSeen: now,
     });
-    expect(JSON.stringify(targetPolicies)).toContain('/similar');
-    await page.getByRole('checkbox').first().uncheck();
-    await page.getByText('The target will have 0 rules.').waitFor();
+    shop.report('catalogue', {
+      accesses: [call('web', 'X25519MLKEM768', 3n), call('recommendation', 'x25519', 1n)],
+    });
+    await page.getByText('75 % of calls go over connections with a post-quantum key').waitFor();
+    await page.getByText('1 caller classical only').waitFor();
+    await page.getByRole('row', { name: /recommendation.*classical only/ }).waitFor();
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: `${SHOTS}handshakes-${colorScheme}.png` });
+      expect(await seriousViolations(page), colorScheme).toEqual([]);
+    }
   });
 
   test('a viewer is offered no change, and is told which role is missing; the control plane refuses by itself', async () => {
@@ -167,13 +235,15 @@ describe.skipIf(why !== undefined)('the console', () => {
   test('whose session has ended sees how to sign in, and a used link says so', async () => {
     const context = await browser.newContext();
     const stranger = await context.newPage();
-    await stranger.goto(`${shop.origin}/audit`);
+    await stranger.goto(shop.origin + CATALOGUE);
     await stranger.getByText('interlock sign-in-link').waitFor();
     expect(await seriousViolations(stranger)).toEqual([]);
     await stranger.screenshot({ path: `${SHOTS}sign-in.png` });
     const link = await shop.link();
     await stranger.goto(link);
-    await stranger.waitForURL((url) => url.pathname === '/');
+    // To the page that was wanted first.
+    await stranger.waitForURL((url) => url.pathname === CATALOGUE);
+    await stranger.getByRole('heading', { level: 1, name: /shop\/catalogue/ }).waitFor();
     // The secret does not stay in the address, nor in the history.
     await stranger.goBack().catch(() => null);
     expect(stranger.url()).not.toContain(new URL(link).hash.slice(1));
@@ -186,6 +256,17 @@ describe.skipIf(why !== undefined)('the console', () => {
     await stranger.getByText('interlock sign-in-link').first().waitFor();
     await stranger.goto(link);
     await stranger.getByText('this link signs nobody in').waitFor();
+    // A new one leads to where the session ended.
+    await stranger.goto(`${shop.origin}/settings`);
+    await stranger.getByText('Sign in to go on where you were.').waitFor();
+    await stranger.goto(await shop.link());
+    await stranger.waitForURL('**/settings');
+    await stranger.getByText('(this one)').waitFor();
+    // Who is sent back by a provider is told why, in our words.
+    await stranger.goto(`${shop.origin}/sign-in?fault=no-role`);
+    await stranger.getByText('You are known to the provider, and have no role here.').waitFor();
+    expect(await seriousViolations(stranger)).toEqual([]);
+    await stranger.screenshot({ path: `${SHOTS}sign-in-fault.png` });
     await context.close();
   });
 });

@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Browser, Page } from 'playwright-core';
 import { CONSOLE_DIR, missing, signIn, seriousViolations, startBrowser } from './browser.ts';
 import { HOSTILE, shopId } from './shop-evidence.ts';
-import { SIZES } from './map-estate.ts';
+import { parseSpiffeId } from '../../src/access/index.ts';
+import {
+  accessAt,
+  reporterOf,
+  reportOf,
+} from '../../src/server/enforcement/evidence/evidence.test-helper.ts';
+import { SIZES, workloadsOf } from './map-estate.ts';
 import { MapPlane } from './map-plane.ts';
 import { Shop } from './shop.ts';
 
@@ -79,6 +85,34 @@ describe.skipIf(why !== undefined)('the map in a browser', () => {
     await page.keyboard.press('Control+ArrowRight');
     await page.keyboard.press('Enter');
     await page.getByRole('complementary', { name: 'Selected' }).getByRole('heading', { name: /→/ }).waitFor();
+    expect(faults).toEqual([]);
+    await context.close();
+  });
+
+  test('an access that a proxy reports comes to its place by itself, and a namespace that nobody knew as well', async () => {
+    const { page, context, faults } = await signIn(browser, plane);
+    await page.locator('.map-canvas canvas').first().waitFor();
+    const [, from, to] = workloadsOf(SIZES[100]);
+    if (from === undefined || to === undefined) throw new TypeError('the estate has no workloads');
+    const report = (seq: number, caller: string, path: string) => {
+      const access = accessAt(Date.now(), {
+        from: { spiffeId: parseSpiffeId(caller) },
+        to: to.id,
+        action: { kind: 'http', port: 8080, name: 'GET', text: path },
+      });
+      const reporter = reporterOf('map', { key: `${to.id}#map`, identity: to.id, workloads: [to.id] });
+      return plane.serving.enforcing.evidence.take(reporter, reportOf(seq, { accesses: [access] }));
+    };
+    const total = async () =>
+      Number(/([\d,]+) accesses/.exec((await page.locator('.map-page').textContent()) ?? '')?.[1]);
+    const before = await total();
+    await report(1, from.id, '/never/before');
+    await page.getByText(`${before + 1} accesses`).waitFor();
+    await report(2, 'spiffe://example.org/ns/newcomers/sa/first', '/hello');
+    await page.getByText(`${before + 2} accesses`).waitFor();
+    await find(page, 'newcomers');
+    const panel = page.getByRole('complementary', { name: 'Selected' });
+    await panel.getByRole('button', { name: 'Open', exact: true }).waitFor();
     expect(faults).toEqual([]);
     await context.close();
   });

@@ -26,8 +26,13 @@ export class MapPlane {
     this.#state = state;
   }
 
-  static async open(size: EstateSize, consoleDir?: string, port = 0): Promise<MapPlane> {
-    const state = mkdtempSync(join(tmpdir(), 'interlock-map-'));
+  /** Makes the estate in a directory of its own, or in an empty one that is given. */
+  static async open(
+    size: EstateSize,
+    consoleDir?: string,
+    port = 0,
+    state = mkdtempSync(join(tmpdir(), 'interlock-map-')),
+  ): Promise<MapPlane> {
     const now = Date.now();
     const store = openSqliteStore(state, { create: true });
     const files = [{ name: 'estate', digest: '00', bytes: 1 }];
@@ -79,8 +84,13 @@ export class MapPlane {
   }
 
   async close(): Promise<void> {
-    await this.serving.close();
+    await this.leave();
     rmSync(this.#state, { recursive: true, force: true });
+  }
+
+  /** Ends the control plane; its state stays. */
+  leave(): Promise<void> {
+    return this.serving.close();
   }
 
   /** Two workloads of three have a policy; some lack a rule, some have one that nobody uses; some are in shadow. */
@@ -109,7 +119,7 @@ export class MapPlane {
       const move = (to: string) =>
         this.ask(`/v1/rollouts/${id}/move`, 'POST', {
           to,
-          why: 'made up for the map',
+          ...(to === 'shadow' ? { why: 'made up for the map' } : { anyway: 'made up for the map' }),
           ...(to === 'canary' ? { share: 0.5 } : {}),
         });
       await move('shadow');

@@ -35,6 +35,13 @@ export function read<Name extends RouteName>(name: Name, given: CallOf<Name>) {
   });
 }
 
+/** The graph of the whole estate. It is long: an answer that has not changed is the same object, and none is compared with another. */
+export const graphRead = queryOptions({
+  queryKey: ['graph.get', { query: { by: 'workload' } }],
+  queryFn: ({ signal }) => call('graph.get', { query: { by: 'workload' } }, { signal, isKept: true }),
+  structuralSharing: false,
+});
+
 /** Policies of a workload: none where nothing protects it yet. */
 export function policiesOf(workload: string) {
   return queryOptions({

@@ -1,4 +1,5 @@
 import { Modal } from '@mantine/core';
+import { REVIEW_KEYS } from '../review/keys.ts';
 import { PAGES } from './keys.ts';
 
 /** The keys. */
@@ -17,18 +18,26 @@ export function Help({ isOpen, onClose }: { readonly isOpen: boolean; readonly o
       lockScroll={false}
       transitionProps={{ duration: 0 }}
     >
-      <dl className="facts keys">
-        {keys.map(([key, what]) => (
-          <div key={key} style={{ display: 'contents' }}>
-            <dt>
-              {key.split(' ').map((each) => (
-                <kbd key={each}>{each}</kbd>
-              ))}
-            </dt>
-            <dd>{what}</dd>
-          </div>
-        ))}
-      </dl>
+      <Keys of={keys} />
+      <h2 style={{ margin: '12px 0 4px' }}>In a review</h2>
+      <Keys of={REVIEW_KEYS} />
     </Modal>
+  );
+}
+
+function Keys({ of }: { readonly of: readonly (readonly [string, string])[] }) {
+  return (
+    <dl className="facts keys">
+      {of.map(([key, what]) => (
+        <div key={key} style={{ display: 'contents' }}>
+          <dt>
+            {key.split(' ').map((each) => (
+              <kbd key={each}>{each}</kbd>
+            ))}
+          </dt>
+          <dd>{what}</dd>
+        </div>
+      ))}
+    </dl>
   );
 }

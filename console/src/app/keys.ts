@@ -1,5 +1,6 @@
 import { useNavigate } from '@tanstack/react-router';
 import { useEffect } from 'react';
+import { isTyping } from '../parts/typing.ts';
 
 /** The pages, by the key after "g". */
 export const PAGES = [
@@ -15,13 +16,6 @@ export const PAGES = [
 /** How long the second key of two may take, milliseconds. */
 const SECOND_MS = 1500;
 
-function isTyping({ target }: KeyboardEvent): boolean {
-  return (
-    target instanceof HTMLElement &&
-    (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
-  );
-}
-
 /** The keys that work everywhere but where somebody types. */
 export function useKeys({
   onSearch,
@@ -34,7 +28,7 @@ export function useKeys({
   useEffect(() => {
     let since = Number.NEGATIVE_INFINITY;
     const onKey = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event)) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
       const isSecond = event.timeStamp - since < SECOND_MS;
       since = Number.NEGATIVE_INFINITY;
       if (isSecond) {

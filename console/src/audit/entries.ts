@@ -1,56 +1,72 @@
-import { queryOptions } from '@tanstack/react-query';
-import type { Received } from '../../../src/api/index.ts';
+import type { CallOf, Received } from '../../../src/api/index.ts';
 import { call } from '../api/client.ts';
 
 export type Entry = Received<'audit.list'>['entries'][number];
 
-/** Entries that are held in the page at most, and those of one call. */
-const MOST = 50_000;
-const PAGE = 10_000;
+/** Entries of one call. */
+export const PAGE = 500;
+/** Most entries that an export gathers: beyond, the command line streams the log. */
+export const MOST_EXPORTED = 100_000;
 
-/** Whether anything stands in the log after this number. */
-async function hasAfter(after: number, signal: AbortSignal): Promise<boolean> {
-  return (await call('audit.list', { query: { after, limit: 1 } }, { signal })).entries.length > 0;
+/** What the log is narrowed to; "" where it is not. */
+export interface AuditFilter {
+  readonly who: string;
+  readonly act: string;
+  readonly what: string;
 }
 
-/** Where to begin so that the newest entries are read, and few more: the log is read from its beginning, and may be long. */
-async function beginning(signal: AbortSignal): Promise<number> {
-  let low = 0;
-  let step = MOST;
-  for (; await hasAfter(low + step, signal); step *= 2) low += step;
-  while (step > MOST) {
-    step /= 2;
-    if (await hasAfter(low + step, signal)) low += step;
-  }
-  return Math.max(0, low + step - MOST);
+export const NO_FILTER: AuditFilter = { who: '', act: '', what: '' };
+
+/** The filter as the route takes it: parts of names, beginnings of acts. */
+export function queryOf({ who, act, what }: AuditFilter): NonNullable<CallOf<'audit.list'>['query']> {
+  const part = (text: string) => `*${text.trim()}*`;
+  return {
+    order: 'newest',
+    limit: PAGE,
+    ...(who.trim() === '' ? {} : { who: part(who) }),
+    ...(act.trim() === '' ? {} : { act: `${act.trim()}*` }),
+    ...(what.trim() === '' ? {} : { what: part(what) }),
+  };
 }
 
-const KEY = ['audit.list', 'newest'] as const;
-
-interface Newest {
+/** What is on the page: entries, the newest first, and where older ones begin. */
+export interface Held {
   readonly entries: readonly Entry[];
-  /** There are older ones. */
-  readonly isCut: boolean;
+  /** Absent where there are none. */
+  readonly next?: string | undefined;
 }
 
-/** The newest entries of the audit log, the newest first. Its key begins with the route: an event makes it old. */
-export function auditEntries() {
-  return queryOptions({
-    queryKey: KEY,
-    queryFn: async ({ signal, client }): Promise<Newest> => {
-      // Entries are only ever added: what was read is read no more.
-      const known = client.getQueryData<Newest>(KEY);
-      let entries: readonly Entry[] = known?.entries.toReversed() ?? [];
-      const begin = known === undefined ? await beginning(signal) : 0;
-      let after = entries.at(-1)?.seq ?? begin;
-      for (;;) {
-        const page = await call('audit.list', { query: { after, limit: PAGE } }, { signal });
-        entries = entries.concat(page.entries);
-        if (page.next === undefined) break;
-        after = Number(page.next);
-      }
-      const isCut = known?.isCut === true || begin > 0 || entries.length > MOST;
-      return { entries: entries.slice(-MOST).toReversed(), isCut };
-    },
-  });
+/**
+ * The newest page joined to what is held: entries are only ever added. Where more has come than a page holds, what is
+ * between is not known, and the page stands alone.
+ */
+export function withNewest(held: Held | undefined, page: Held): Held {
+  const newest = held?.entries[0]?.seq;
+  if (held === undefined) return page;
+  // Nothing was found yet, however far somebody has looked back.
+  if (newest === undefined) return page.entries.length === 0 ? held : page;
+  const isJoined = page.next === undefined || page.entries.some(({ seq }) => seq <= newest);
+  if (!isJoined) return page;
+  const fresh = page.entries.filter(({ seq }) => seq > newest);
+  return fresh.length === 0 ? held : { entries: [...fresh, ...held.entries], next: held.next };
+}
+
+/** Older entries behind what is held. */
+export function withOlder(held: Held, page: Held): Held {
+  const oldest = held.entries.at(-1)?.seq ?? Number.POSITIVE_INFINITY;
+  return { entries: [...held.entries, ...page.entries.filter(({ seq }) => seq < oldest)], next: page.next };
+}
+
+/** Every entry of a filter, up to the most that is exported. */
+export async function allOf(filter: AuditFilter): Promise<readonly Entry[]> {
+  const entries: Entry[] = [];
+  let after: string | undefined;
+  do {
+    const page = await call('audit.list', {
+      query: { ...queryOf(filter), limit: 10_000, ...(after === undefined ? {} : { after }) },
+    });
+    entries.push(...page.entries);
+    after = page.next;
+  } while (after !== undefined && entries.length < MOST_EXPORTED);
+  return entries.slice(0, MOST_EXPORTED);
 }

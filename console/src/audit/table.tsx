@@ -13,17 +13,37 @@ function detailsText({ details, what }: Entry): string {
     .join(', ');
 }
 
-function valueText(value: unknown): string {
+/** Deeper than that details are shown as they are. */
+const DEEPEST = 3;
+
+function valueText(value: unknown, depth = 0): string {
   if (typeof value === 'string') return shortId(value);
-  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(valueText).join(' ');
+  if (Array.isArray(value))
+    return value.length === 0 ? 'none' : value.map((each) => valueText(each, depth + 1)).join(' ');
   // A time, as the log has them.
   if (typeof value === 'number' && value > 1e12) return exactTime(value);
-  return JSON.stringify(value);
+  if (typeof value !== 'object' || value === null || depth > DEEPEST) return JSON.stringify(value);
+  const fields = Object.entries(value).map(([key, each]) => `${key} ${valueText(each, depth + 1)}`);
+  return `(${fields.join(', ')})`;
 }
 
-const COLUMNS: readonly Column<Entry>[] = [
+/** So many characters of the details stand in a row; the whole stands on hover. */
+const MOST = 160;
+
+function cut(text: string): string {
+  return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
+}
+
+/** Columns of the log; an export has the same. */
+export const COLUMNS: readonly Column<Entry>[] = [
   { key: 'seq', head: 'No.', value: ({ seq }) => seq, isNumber: true },
-  { key: 'at', head: 'When', value: ({ at }) => at, cell: ({ at }) => <When at={at} />, isNumber: true },
+  {
+    key: 'at',
+    head: 'When',
+    value: ({ at }) => exactTime(at),
+    cell: ({ at }) => <When at={at} />,
+    isNumber: true,
+  },
   { key: 'who', head: 'Who', value: ({ who }) => who, cell: ({ who }) => <Id id={who} /> },
   { key: 'act', head: 'Act', value: ({ act }) => act },
   {
@@ -39,22 +59,24 @@ const COLUMNS: readonly Column<Entry>[] = [
     value: detailsText,
     cell: (entry) => (
       <span className="dim" title={JSON.stringify(entry.details)}>
-        {detailsText(entry).slice(0, 140)}
+        {cut(detailsText(entry))}
       </span>
     ),
     isWide: true,
   },
 ];
 
-/** Entries of the audit log. */
-export function AuditTable({
-  entries,
-  empty,
-}: {
+interface Props {
   readonly entries: readonly Entry[];
-  readonly empty?: React.ReactNode;
-}) {
+  /** Other controls beside the filter. */
+  readonly children?: React.ReactNode;
+}
+
+/** Entries of the audit log. */
+export function AuditTable({ entries, children }: Props) {
   return (
-    <DataTable name="audit" rows={entries} columns={COLUMNS} keyOf={({ seq }) => String(seq)} empty={empty} />
+    <DataTable name="audit" rows={entries} columns={COLUMNS} keyOf={({ seq }) => String(seq)}>
+      {children}
+    </DataTable>
   );
 }

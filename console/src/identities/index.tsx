@@ -8,6 +8,7 @@ import { useNow } from '../parts/now.ts';
 import { Empty, Loaded, PageHead } from '../parts/states.tsx';
 import { percent } from '../parts/words.ts';
 import { Authorities } from './authorities.tsx';
+import { Handshakes } from './handshakes.tsx';
 
 /** Who vouches for whom, what is live, what ends next, what was revoked. */
 export default function IdentitiesPage() {
@@ -21,6 +22,7 @@ export default function IdentitiesPage() {
           <Tabs.Tab value="agents">Agents</Tabs.Tab>
           <Tabs.Tab value="cutovers">Cutovers</Tabs.Tab>
           <Tabs.Tab value="revoked">Revoked</Tabs.Tab>
+          <Tabs.Tab value="handshakes">Handshakes</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="live">
           <Live />
@@ -33,6 +35,9 @@ export default function IdentitiesPage() {
         </Tabs.Panel>
         <Tabs.Panel value="revoked">
           <Revoked />
+        </Tabs.Panel>
+        <Tabs.Panel value="handshakes">
+          <Handshakes />
         </Tabs.Panel>
       </Tabs>
     </>
@@ -98,7 +103,10 @@ function Live() {
       {({ identities: all, next }) => (
         <>
           {next === undefined ? null : (
-            <div className="dim">The first {all.length}; "interlock identity list" has all.</div>
+            <div className="dim">
+              {all.length} of more, by serial: what ends next may not be among them. "interlock identity list"
+              has all.
+            </div>
           )}
           <DataTable
             name="svids"
@@ -177,6 +185,27 @@ function Agents() {
   );
 }
 
+type Cutover = Exclude<Received<'cutovers.list'>['cutovers'][number], { state: 'undone' }>;
+
+/** Why workloads do not move though they should. */
+const STAYS = {
+  agent: 'their agent is of an earlier version, which takes no ID of another trust domain',
+  prefixes: 'the other authority may not speak for them',
+  target: 'the other authority cannot sign now, or nothing that it signs is trusted',
+} as const;
+
+const stayingOf = ({ progress: { staying } }: Cutover) =>
+  Object.values(staying).reduce((sum, each) => sum + each.count, 0);
+
+function stayingText({ progress: { staying } }: Cutover): string {
+  return (Object.keys(STAYS) as (keyof typeof STAYS)[]) // Its keys are the reasons.
+    .flatMap((why) => {
+      const each = staying[why];
+      return each === undefined ? [] : [`${each.count}: ${STAYS[why]}: ${each.ids.slice(0, 5).join(', ')}`];
+    })
+    .join('\n');
+}
+
 function Cutovers() {
   const cutovers = useQuery(read('cutovers.list', {}));
   return (
@@ -213,6 +242,13 @@ function Cutovers() {
                 key: 'back',
                 head: 'Will return',
                 value: ({ progress }) => progress.willReturn,
+                isNumber: true,
+              },
+              {
+                key: 'staying',
+                head: 'Staying',
+                value: stayingOf,
+                cell: (cutover) => <span title={stayingText(cutover)}>{stayingOf(cutover)}</span>,
                 isNumber: true,
               },
               {

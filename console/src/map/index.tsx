@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
-import { read } from '../api/query.ts';
+import { graphRead } from '../api/query.ts';
 import { Empty, Loaded } from '../parts/states.tsx';
 import type { GraphAnswer } from './kinds.ts';
 import './map.css';
@@ -9,7 +9,7 @@ import { modelOf } from './model.ts';
 
 /** The map: the access graph of the estate. */
 export default function MapPage() {
-  const graph = useQuery(read('graph.get', { query: { by: 'workload' } }));
+  const graph = useQuery(graphRead);
   return <Loaded of={graph}>{(answer) => <Known answer={answer} />}</Loaded>;
 }
 

@@ -76,7 +76,10 @@ export const KIND: Readonly<Record<Kind, KindRow>> = {
 };
 
 export const MARK: Readonly<Record<Mark, { readonly label: string; readonly what: string }>> = {
-  fresh: { label: 'new', what: 'First seen in the last 24 hours.' },
+  fresh: {
+    label: 'new',
+    what: 'First seen in the last 24 hours, and in the newer half of the time that was watched.',
+  },
   lone: {
     label: 'unusual',
     what: 'The only pair seen to call from the one namespace into the other, or a caller without an identity.',

@@ -32,7 +32,7 @@ export interface Line {
   readonly accesses: number;
   readonly calls: number;
   readonly counts: Counts;
-  /** Accesses first seen in the last day. */
+  /** Accesses that count as new. */
   readonly fresh: number;
   /** Pairs in it that are unusual. */
   readonly lone: number;

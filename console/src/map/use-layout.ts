@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
 import { type Layout, layoutInput } from './layout.ts';
 import type { LayoutQuestion } from './layout-worker.ts';
 import type { MapModel } from './model.ts';
@@ -12,40 +12,54 @@ export interface LaidOut {
 /** Kept when the map is left: who comes back finds everything where it was. */
 let kept: Layout | undefined;
 
+/** One for as long as the page lives, begun with this script: the graph is still on its way then. */
+const worker = new Worker(new URL('./layout-worker.ts', import.meta.url), { type: 'module' });
+let asked = 0;
+/** Why it is not there; it may have failed before the map is drawn. */
+let broken: string | undefined;
+const faultOf = ({ message }: ErrorEvent) => message || 'the layout worker did not start';
+worker.addEventListener('error', (event) => {
+  broken = faultOf(event);
+});
+
+/** Whether the layout has a place for everything: then nothing needs to be laid out. */
+function hasPlaceForAll(layout: Layout, { groups, places }: MapModel): boolean {
+  for (const id of groups.keys()) if (!layout.boxes.has(id)) return false;
+  for (const id of places.keys()) if (!layout.points.has(id)) return false;
+  return true;
+}
+
 /**
  * The layout of a model, made off the main thread; until it is there, the model and the layout before. What was placed
- * keeps its place.
+ * keeps its place, and where nobody has come nothing is laid out anew.
  */
 export function useLayout(model: MapModel): {
   readonly laidOut: LaidOut | undefined;
   readonly fault: string | undefined;
 } {
-  const [laidOut, setLaidOut] = useState<LaidOut>();
-  const [fault, setFault] = useState<string>();
-  const worker = useRef<Worker>(undefined);
-  const asked = useRef(0);
+  const [made, setMade] = useState<LaidOut>();
+  const [fault, setFault] = useState(broken);
+  const known = useMemo(
+    () => (kept !== undefined && hasPlaceForAll(kept, model) ? { model, layout: kept } : undefined),
+    [model],
+  );
   useEffect(() => {
-    const own = new Worker(new URL('./layout-worker.ts', import.meta.url), { type: 'module' });
-    worker.current = own;
-    own.addEventListener('error', ({ message }) => setFault(message || 'the layout worker did not start'));
-    return () => {
-      own.terminate();
-      worker.current = undefined;
-    };
+    const onError = (event: ErrorEvent) => setFault(faultOf(event));
+    worker.addEventListener('error', onError);
+    return () => worker.removeEventListener('error', onError);
   }, []);
   useEffect(() => {
-    const own = worker.current;
-    if (own === undefined) return;
-    const n = ++asked.current;
+    if (known !== undefined) return undefined;
+    const n = ++asked;
     const onAnswer = ({ data }: MessageEvent<{ readonly n: number; readonly layout: Layout }>) => {
       if (data.n !== n) return;
       kept = data.layout;
-      setLaidOut({ model, layout: data.layout });
+      setMade({ model, layout: data.layout });
     };
-    own.addEventListener('message', onAnswer);
+    worker.addEventListener('message', onAnswer);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker has no origin to name
-    own.postMessage({ n, input: layoutInput(model), before: kept } satisfies LayoutQuestion);
-    return () => own.removeEventListener('message', onAnswer);
-  }, [model]);
-  return { laidOut, fault };
+    worker.postMessage({ n, input: layoutInput(model), before: kept } satisfies LayoutQuestion);
+    return () => worker.removeEventListener('message', onAnswer);
+  }, [model, known]);
+  return { laidOut: known ?? made, fault };
 }

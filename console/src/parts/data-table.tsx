@@ -1,6 +1,7 @@
 import { Button, TextInput } from '@mantine/core';
 import { useMemo, useRef, useState } from 'react';
-import { type Column, csvOf, download, inOrder, type Order } from './table-data.ts';
+import { download } from './download.ts';
+import { type Column, csvOf, inOrder, type Order } from './table-data.ts';
 
 export type { Column } from './table-data.ts';
 

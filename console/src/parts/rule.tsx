@@ -1,21 +1,6 @@
-import type { From, Rule, To } from '../../../src/policy/types.ts';
+import type { Rule } from '../../../src/policy/types.ts';
 import { Id } from './marks.tsx';
-
-function fromText(from: From): string {
-  if ('workload' in from) return from.workload;
-  if ('trustDomain' in from) return `everybody of ${from.trustDomain}`;
-  if ('user' in from) return `user ${from.user.subject} of ${from.user.issuer}`;
-  if ('group' in from) return `group ${from.group}`;
-  return `without an identity, from ${from.unauthenticated.from}`;
-}
-
-function toText(to: To): string {
-  const ports = to.ports === undefined ? '' : ` ${to.ports.map((port) => `:${port}`).join(' ')}`;
-  if ('tcp' in to) return `tcp${ports}`;
-  if ('http' in to)
-    return `${to.http.methods?.join(', ') ?? 'any method'} ${to.http.paths?.join('  ') ?? 'any path'}${ports}`;
-  return `${to.grpc.service}/${to.grpc.methods?.join(', ') ?? 'any method'}${ports}`;
-}
+import { fromText, toText } from './rule-text.ts';
 
 /** A rule as people read it: who may do what, when. */
 export function RuleText({ rule }: { readonly rule: Rule }) {
@@ -37,6 +22,12 @@ export function RuleText({ rule }: { readonly rule: Rule }) {
       {rule.when === undefined || rule.when === '' ? null : (
         <div>
           when <code>{rule.when}</code>
+        </div>
+      )}
+      {rule.until === undefined ? null : (
+        <div>
+          until <code>{rule.until}</code>
+          {rule.reason === undefined ? '' : `: ${rule.reason}`}
         </div>
       )}
     </div>

@@ -1,3 +1,5 @@
+import type { ReactNode } from 'react';
+
 /** One column of a table. */
 export interface Column<Row> {
   readonly key: string;
@@ -5,7 +7,7 @@ export interface Column<Row> {
   /** What it is sorted, filtered and exported by. */
   readonly value: (row: Row) => string | number | undefined;
   /** How it is shown; its value where absent. */
-  readonly cell?: (row: Row) => React.ReactNode;
+  readonly cell?: (row: Row) => ReactNode;
   readonly isNumber?: boolean;
   readonly isWide?: boolean;
 }
@@ -52,14 +54,4 @@ export function csvOf<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
   };
   const lines = rows.map((row) => columns.map(({ value }) => cell(value(row))).join(','));
   return `${[columns.map(({ head }) => cell(head)).join(','), ...lines].join('\r\n')}\r\n`;
-}
-
-/** Has the browser keep a text as a file. */
-export function download(name: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
 }

@@ -1,98 +1,92 @@
+import { Link } from '@tanstack/react-router';
 import { Mark, Sentence } from '../parts/marks.tsx';
 import { Problem } from '../parts/states.tsx';
 import type { WorkloadDetail } from './index.tsx';
-import { usePreflight } from './readiness.ts';
+import { Acknowledge } from './acknowledge.tsx';
+import { type Check, missingOf, useGates } from './readiness.ts';
 
-interface Line {
-  readonly name: string;
-  readonly state: 'passed' | 'missing' | 'later';
-  readonly have: string;
-  readonly need?: string;
-  readonly what?: string | undefined;
-}
-
-/** What a promotion still needs: the preflight, and the gates of the evidence. */
+/** What a promotion still needs, check by check: the same that it would be refused for. */
 export function Checks({ of }: { readonly of: WorkloadDetail }) {
-  const { checks, tier, readiness, error } = usePreflight(of.id);
+  const { gates, error } = useGates(of.id);
   return (
     <div className="stack">
       {error === null ? null : <Problem error={error} />}
-      {checks === undefined ? null : (
-        <Lines
-          title="Preflight"
-          lines={checks.map((each) => ({
-            name: each.check,
-            state: each.state === 'passed' ? 'passed' : 'missing',
-            have: each.have,
-            what: each.state === 'passed' ? undefined : each.what,
-          }))}
-        />
-      )}
-      {tier === undefined ? (
-        readiness.isPending ? null : (
-          <section className="panel">
-            <h2>Readiness</h2>
-            <div className="dim">
-              No evidence yet: {readiness.error?.message ?? 'nothing was seen of it.'}
-            </div>
-          </section>
-        )
-      ) : (
-        <Lines
-          title={`Gates for ${of.tier}`}
-          lines={tier.gates.map((each) => ({
-            name: each.gate,
-            state: each.state,
-            have: each.have,
-            need: each.need,
-            what: each.state === 'passed' ? undefined : each.what,
-          }))}
-        />
-      )}
+      {gates === undefined ? null : <Gates gates={gates} of={of} />}
+      <Acknowledge workload={of.id} />
     </div>
   );
 }
 
-const MEANS = {
-  passed: ['allowed', 'passed'],
-  missing: ['would-deny', 'missing'],
-  later: ['unused', 'later'],
-} as const;
-
-function Lines({ title, lines }: { readonly title: string; readonly lines: readonly Line[] }) {
-  const missing = lines.filter(({ state }) => state === 'missing').length;
+function Gates({ gates, of }: { readonly gates: readonly Check[]; readonly of: WorkloadDetail }) {
+  const missing = missingOf(gates);
+  const passed = gates.filter((each) => each.passed);
   return (
     <section className="panel">
       <div className="row spread">
-        <h2>{title}</h2>
+        <h2>To deny for real: checks of tier {of.tier}</h2>
         <span>
-          {missing === 0 ? <Mark is="allowed">ready</Mark> : <Mark is="would-deny">{missing} missing</Mark>}
+          {missing.length === 0 ? (
+            <Mark is="allowed">ready</Mark>
+          ) : (
+            <Mark is="would-deny">{missing.length} not passed</Mark>
+          )}
         </span>
       </div>
-      <table className="data lines">
-        <tbody>
-          {lines.map(({ name, state, have, need, what }) => {
-            const [is, text] = MEANS[state];
-            return (
-              <tr key={name}>
-                <td>{name.replace('-', ' ')}</td>
-                <td>
-                  <Mark is={is}>{text}</Mark>
-                </td>
-                <td className="what">
-                  {have}
-                  {need === undefined ? '' : <span className="dim"> (needs {need})</span>}
-                  {what === undefined ? null : (
-                    <div className="dim">
-                      <Sentence text={what} />
-                    </div>
-                  )}
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
+      {missing.length === 0 ? null : <CheckLines checks={missing} workload={of.id} />}
+      <details open={missing.length === 0}>
+        <summary>{passed.length} passed</summary>
+        <CheckLines checks={passed} workload={of.id} />
+      </details>
     </section>
+  );
+}
+
+/** Where in the console what a check asks for is done. */
+const WHERE: Readonly<Partial<Record<Check['name'], 'review' | 'release'>>> = {
+  policy: 'review',
+  flips: 'review',
+  doubts: 'review',
+  approvals: 'review',
+  drill: 'release',
+};
+
+/** Checks, each with what there is, what to do, and where. */
+export function CheckLines({
+  checks,
+  workload,
+}: {
+  readonly checks: readonly Check[];
+  readonly workload: string;
+}) {
+  return (
+    <table className="data lines">
+      <tbody>
+        {checks.map(({ name, passed, reason, whatToDo }) => (
+          <tr key={name}>
+            <td>{name.replaceAll('-', ' ')}</td>
+            <td>{passed ? <Mark is="allowed">passed</Mark> : <Mark is="would-deny">not passed</Mark>}</td>
+            <td className="what">
+              {reason}
+              {whatToDo === undefined ? null : (
+                <div className="dim">
+                  <Sentence text={whatToDo} /> <There name={name} workload={workload} />
+                </div>
+              )}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function There({ name, workload }: { readonly name: Check['name']; readonly workload: string }) {
+  const where = WHERE[name];
+  if (where === undefined) return null;
+  if (where === 'release') return <Link to="/release">Release</Link>;
+  return (
+    <Link to="/review/$workload" params={{ workload: workload.slice('spiffe://'.length) }}>
+      Review
+    </Link>
   );
 }

@@ -1,27 +1,78 @@
-import { useQuery } from '@tanstack/react-query';
-import { auditEntries } from '../audit/entries.ts';
-import { AuditTable } from '../audit/table.tsx';
-import { Empty, Loaded } from '../parts/states.tsx';
+import { Button } from '@mantine/core';
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { call } from '../api/client.ts';
+import { type Column, DataTable } from '../parts/data-table.tsx';
+import { Id, When } from '../parts/marks.tsx';
+import { Empty, Problem } from '../parts/states.tsx';
+import { exactTime } from '../parts/words.ts';
+import { actText, type HistoryEntry, restsOn, whyText } from './history-words.ts';
 
-/** What was done to a workload, from the audit log. */
+const PAGE = 200;
+
+const COLUMNS: readonly Column<HistoryEntry>[] = [
+  {
+    key: 'at',
+    head: 'When',
+    value: ({ at }) => exactTime(at),
+    cell: ({ at }) => <When at={at} />,
+    isNumber: true,
+  },
+  { key: 'who', head: 'Who', value: ({ who }) => who, cell: ({ who }) => <Id id={who} /> },
+  { key: 'act', head: 'What', value: actText },
+  { key: 'why', head: 'Why', value: whyText, isWide: true },
+  {
+    key: 'on',
+    head: 'On what evidence',
+    value: restsOn,
+    cell: (entry) => (
+      <span className="dim" title={restsOn(entry)}>
+        {restsOn(entry).slice(0, 240)}
+      </span>
+    ),
+    isWide: true,
+  },
+];
+
+/** Who has changed or moved a workload, when, and on what. */
 export function History({ workload }: { readonly workload: string }) {
-  const entries = useQuery(auditEntries());
+  const { data, error, hasNextPage, fetchNextPage, isFetchingNextPage, refetch } = useInfiniteQuery({
+    queryKey: ['history.get', { params: { workload } }, 'pages'],
+    queryFn: ({ signal, pageParam }) =>
+      call(
+        'history.get',
+        { params: { workload }, query: { limit: PAGE, ...(pageParam === '' ? {} : { after: pageParam }) } },
+        { signal },
+      ),
+    initialPageParam: '',
+    getNextPageParam: ({ next }) => next,
+  });
+  if (data === undefined)
+    return error === null ? (
+      <div className="dim">Reading...</div>
+    ) : (
+      <Problem error={error} again={() => void refetch()} />
+    );
   return (
-    <Loaded of={entries}>
-      {({ entries: all, isCut }) => (
-        <>
-          {isCut ? (
-            <div className="dim">Only the newest entries were looked through; Audit has a way to all.</div>
-          ) : null}
-          <AuditTable
-            entries={all.filter(
-              ({ what, details }) =>
-                what.includes(workload) || JSON.stringify(details).includes(`"${workload}"`),
-            )}
-            empty={<Empty what="Nothing was done to it yet." />}
-          />
-        </>
-      )}
-    </Loaded>
+    <div className="stack" style={{ gap: 8 }}>
+      <DataTable
+        name="history"
+        rows={data.pages.flatMap(({ entries }) => entries)}
+        columns={COLUMNS}
+        keyOf={({ seq }) => String(seq)}
+        empty={<Empty what="Nothing was done to it yet." />}
+      />
+      {hasNextPage ? (
+        <div>
+          <Button
+            size="compact-sm"
+            variant="default"
+            loading={isFetchingNextPage}
+            onClick={() => void fetchNextPage()}
+          >
+            Older
+          </Button>
+        </div>
+      ) : null}
+    </div>
   );
 }

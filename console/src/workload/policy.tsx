@@ -2,13 +2,18 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { Received } from '../../../src/api/index.ts';
 import { policiesOf, read } from '../api/query.ts';
+import type { Rule } from '../../../src/policy/types.ts';
 import { HeatStrip } from '../parts/heat-strip.tsx';
-import { Mark } from '../parts/marks.tsx';
+import { Mark, When } from '../parts/marks.tsx';
+import { useNow } from '../parts/now.ts';
 import { RuleText } from '../parts/rule.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
 import { counted, number } from '../parts/words.ts';
 
 type PolicyShown = Received<'policies.list'>['policies'][number];
+/** An exception that ends so soon is pointed out, milliseconds. */
+const SOON_MS = 7 * 86_400_000;
+
 export type RuleEvidence = Received<'proposals.get'>['rules'][number];
 
 /** The policies of a workload as rules, each with what it rests on. */
@@ -31,6 +36,15 @@ export function Policy({ workload }: { readonly workload: string }) {
           />
         ) : (
           <div className="stack">
+            {all.some(({ sets }) => sets.includes('target')) ? (
+              <div className="dim">
+                To change it by hand, edit the target in its{' '}
+                <Link to="/review/$workload" params={{ workload: path }}>
+                  review
+                </Link>
+                .
+              </div>
+            ) : null}
             {all.map((policy) => (
               <Document
                 key={`${policy.name} ${policy.sets.join()}`}
@@ -75,7 +89,10 @@ function Document({
       {rules.map((rule) => (
         <div className="rule plain" key={rule.name}>
           <div>
-            <strong>{rule.name}</strong>
+            <div className="row">
+              <strong>{rule.name}</strong>
+              <Until rule={rule} />
+            </div>
             <RuleText rule={rule} />
           </div>
           <Evidence of={evidence.find((each) => each.rule === rule.name)} />
@@ -85,6 +102,22 @@ function Document({
         <div className="dim">No rule: everything is denied once it is enforced.</div>
       ) : null}
     </section>
+  );
+}
+
+/** An exception ends by itself: when, or since when it is as if it were not there. */
+function Until({ rule: { until } }: { readonly rule: Rule }) {
+  const now = useNow();
+  if (until === undefined) return null;
+  const ends = Date.parse(until);
+  return ends > now ? (
+    <Mark is={ends - now < SOON_MS ? 'would-deny' : 'fresh'}>
+      exception, ends <When at={ends} />
+    </Mark>
+  ) : (
+    <Mark is="denied">
+      ended <When at={ends} />: it allows nothing any more
+    </Mark>
   );
 }
 

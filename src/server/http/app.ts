@@ -5,9 +5,11 @@ import { type Caller, mayCall } from '../../api/index.ts';
 import { type ApiOptions, apiApp } from '../api/app.ts';
 import type { ApiParts } from '../api/parts.ts';
 import { problemOf } from '../api/problem.ts';
+import { retryAfterOf } from '../api/retry-after.ts';
 import type { Access } from '../sign-in/access.ts';
 import { CALLBACK_PATH, signInApp, SESSION_COOKIE } from '../sign-in/app.ts';
 import { Attempts } from '../sign-in/attempts.ts';
+import { BearerGate } from '../sign-in/bearer-gate.ts';
 import { Cookies } from '../sign-in/cookies.ts';
 import type { SignInDesk } from '../sign-in/desk.ts';
 import { observedCalls } from '../telemetry/http.ts';
@@ -17,6 +19,7 @@ import { guard } from './guard.ts';
 import { securityHeaders } from './headers.ts';
 import type { Health } from './health.ts';
 import type { Names } from './names.ts';
+import { Packing } from './packing.ts';
 
 export interface HttpAppParts {
   readonly api: ApiParts;
@@ -42,22 +45,25 @@ export function httpApp(parts: HttpAppParts): Hono {
   const { api, desk, names, port, console, health, access } = parts;
   const cookies = new Cookies(names.isHttps, port);
   const secretOf = (context: Context) => cookies.read(context.req.header('cookie'), SESSION_COOKIE);
-  const sessionOf = (context: Context): Caller | undefined => {
+  const sessionOf = async (context: Context): Promise<Caller | undefined> => {
     const secret = secretOf(context);
-    return secret === undefined ? undefined : desk.callerOf(secret);
+    return secret === undefined ? undefined : desk.meet(secret);
   };
+  const gate = new BearerGate({ bearer: access.bearer, timers: api.timers });
   /** A token in the call counts alone: with it the browser's cookie says nothing. */
-  const callerOf = (context: Context): Caller | undefined | Promise<Caller> => {
+  const callerOf = (context: Context): Promise<Caller | undefined> => {
     const authorization = context.req.header('authorization');
     if (authorization === undefined) return sessionOf(context);
     const token = /^Bearer ([\w.~+/=-]+)$/i.exec(authorization)?.[1];
-    if (token !== undefined) return access.bearer.callerOf(token);
+    if (token !== undefined) return gate.callerOf(token, addressOf(context));
     throw new InterlockError('untrusted', 'authorization', 'the header is written "Bearer TOKEN"');
   };
   const app = new Hono();
   app.onError((error, context) => {
     if (!isInterlockError(error)) api.onFault(error);
     const problem = problemOf(error);
+    const seconds = retryAfterOf(error);
+    if (seconds !== undefined) context.header('retry-after', String(seconds));
     return context.body(JSON.stringify(problem), problem.status as 400, {
       'content-type': 'application/problem+json',
       'cache-control': 'no-store',
@@ -107,7 +113,12 @@ export function httpApp(parts: HttpAppParts): Hono {
   app.all('/v1/sign-in/*', (context) => signIn.fetch(context.req.raw, context.env));
   app.all('/v1/sign-out', (context) => signIn.fetch(context.req.raw, context.env));
   const apiPart = apiApp(api, callerOf, parts.options);
-  app.all('/v1/*', (context) => apiPart.fetch(context.req.raw, context.env));
+  const packing = new Packing();
+  app.all('/v1/*', async (context) => {
+    const { raw, url } = context.req;
+    const { pathname, search } = new URL(url);
+    return packing.packed(raw, pathname + search, await apiPart.fetch(raw, context.env));
+  });
   app.get('*', (context) => {
     const found = console.answer(context.req.raw, context.req.path, names.isHttps);
     return found ?? context.text('there is nothing here\n', 404);

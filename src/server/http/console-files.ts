@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { acceptedEncodings } from './encodings.ts';
 import { newNonce, securityHeaders } from './headers.ts';
 
 /** Where the build of the console stands: beside the program's sources, or its build. */
@@ -34,7 +36,8 @@ interface ConsoleFile {
   readonly type: string;
   readonly etag: string;
   readonly isHashed: boolean;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** As it is; undefined where it is kept packed, until the first of the few who take no packing asks. */
+  bytes: Uint8Array<ArrayBuffer> | undefined;
   readonly encoded: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 }
 
@@ -57,7 +60,7 @@ export class ConsoleFiles {
     this.#files = readAll(dir);
     const index = this.#files.get('/index.html');
     this.isBuilt = index !== undefined;
-    this.#page = index === undefined ? NOT_BUILT : Buffer.from(index.bytes).toString();
+    this.#page = index === undefined ? NOT_BUILT : Buffer.from(plainOf(index)).toString();
   }
 
   /** The answer for a path, or undefined where nothing is there. A path of the console itself gives its page. */
@@ -82,7 +85,13 @@ export class ConsoleFiles {
   }
 }
 
-function fileAnswer(request: Request, { type, etag, isHashed, bytes, encoded }: ConsoleFile): Response {
+function plainOf(file: ConsoleFile): Uint8Array<ArrayBuffer> {
+  file.bytes ??= new Uint8Array(gunzipSync(file.encoded.get('gzip') ?? new Uint8Array()));
+  return file.bytes;
+}
+
+function fileAnswer(request: Request, file: ConsoleFile): Response {
+  const { type, etag, isHashed, encoded } = file;
   const headers = new Headers({
     'content-type': type,
     'cache-control': isHashed ? 'public, max-age=31536000, immutable' : 'no-cache',
@@ -90,7 +99,7 @@ function fileAnswer(request: Request, { type, etag, isHashed, bytes, encoded }: 
     ...(encoded.size > 0 ? { vary: 'accept-encoding' } : {}),
   });
   if (request.headers.get('if-none-match') === etag) return new Response(null, { status: 304, headers });
-  const accepted = acceptedEncodings(request.headers.get('accept-encoding') ?? '');
+  const accepted = acceptedEncodings(request.headers.get('accept-encoding'));
   for (const [encoding] of ENCODINGS) {
     const body = accepted.has(encoding) ? encoded.get(encoding) : undefined;
     if (body === undefined) continue;
@@ -98,19 +107,7 @@ function fileAnswer(request: Request, { type, etag, isHashed, bytes, encoded }: 
     headers.set('etag', `${etag.slice(0, -1)}-${encoding}"`);
     return new Response(body, { headers });
   }
-  return new Response(bytes, { headers });
-}
-
-function acceptedEncodings(header: string): ReadonlySet<string> {
-  return new Set(
-    header.split(',').flatMap((part) => {
-      const [name = '', ...params] = part
-        .trim()
-        .toLowerCase()
-        .split(/\s*;\s*/);
-      return params.some((param) => /^q=0(\.0*)?$/.test(param)) ? [] : [name];
-    }),
-  );
+  return new Response(plainOf(file), { headers });
 }
 
 function readAll(dir: string): Map<string, ConsoleFile> {
@@ -137,7 +134,8 @@ function readAll(dir: string): Map<string, ConsoleFile> {
       }),
     );
     const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`;
-    files.set(path, { type, etag, isHashed: HASHED.test(path), bytes, encoded });
+    const kept = encoded.has('gzip') ? undefined : bytes;
+    files.set(path, { type, etag, isHashed: HASHED.test(path), bytes: kept, encoded });
   }
   return files;
 }

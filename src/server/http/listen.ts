@@ -7,11 +7,11 @@ import { InterlockError } from '../../access/index.ts';
 import type { ServerIdentity } from '../agents/listener.ts';
 import { SERVER_LIMITS } from '../api/limits.ts';
 import type { Timers } from '../timers.ts';
+import { limitConnections } from './connections.ts';
 import { isLoopback } from './names.ts';
 
 /** How long calls that are under way may take when the server ends, milliseconds. */
 const DRAIN_MS = 5000;
-const MAX_CONNECTIONS = 4096;
 
 export interface HttpListenOptions {
   readonly host: string;
@@ -19,6 +19,8 @@ export interface HttpListenOptions {
   /** PEM; plain HTTP where absent, which only loopback addresses have. */
   readonly tls?: ServerIdentity | undefined;
   readonly timers: Timers;
+  /** For tests: the same, sooner. */
+  readonly limits?: Readonly<Record<keyof typeof SERVER_LIMITS, number>>;
 }
 
 /** An HTTP port that is taken, and answers once it is told how. */
@@ -32,7 +34,13 @@ export interface HttpListening {
 }
 
 /** Takes the HTTP port. Throws `usage` for plain HTTP beyond this machine, `io` where the port is taken. */
-export async function listenHttp({ host, port, tls, timers }: HttpListenOptions): Promise<HttpListening> {
+export async function listenHttp({
+  host,
+  port,
+  tls,
+  timers,
+  limits = SERVER_LIMITS,
+}: HttpListenOptions): Promise<HttpListening> {
   refusePlain(host, tls !== undefined);
   let answer: RequestListener = (_, response) => {
     response.writeHead(503, { 'retry-after': '1', 'content-type': 'text/plain' }).end('starting\n');
@@ -40,9 +48,9 @@ export async function listenHttp({ host, port, tls, timers }: HttpListenOptions)
   const listener: RequestListener = (request, response) => answer(request, response);
   const server: Server | TlsServer =
     tls === undefined
-      ? createServer(SERVER_LIMITS, listener)
-      : createTlsServer({ ...SERVER_LIMITS, ...secure(tls), handshakeTimeout: 10_000 }, listener);
-  server.maxConnections = MAX_CONNECTIONS;
+      ? createServer(limits, listener)
+      : createTlsServer({ ...limits, ...secure(tls), handshakeTimeout: 10_000 }, listener);
+  limitConnections(server);
   const opened = Promise.withResolvers<void>();
   server.once('error', opened.reject);
   server.listen({ host, port }, opened.resolve);

@@ -177,6 +177,7 @@ export class Stage {
     for (const type of ['leaveNode', 'leaveEdge'] as const) this.sigma.on(type, cursor(''));
   }
 
+  /** Takes out what is no longer shown, and changes what differs: the rest costs nothing. */
   #showNodes(layout: Layout, nodes: ReadonlyMap<string, NodeLook>): void {
     const graph = this.#graph;
     for (const id of graph.nodes()) if (!nodes.has(id)) graph.dropNode(id);
@@ -184,9 +185,9 @@ export class Stage {
     for (const [id, look] of nodes) {
       const at = layout.points.get(id) ?? layout.boxes.get(id);
       if (at === undefined) continue; // It came after this layout: the next one has it.
-      const attributes = { ...look, type: 'shape', x: at.x, y: -at.y, ground, label: look.label };
-      if (graph.hasNode(id)) graph.replaceNodeAttributes(id, attributes);
-      else graph.addNode(id, attributes);
+      const attributes = { ...look, type: 'shape', x: at.x, y: -at.y, ground };
+      if (!graph.hasNode(id)) graph.addNode(id, attributes);
+      else if (differs(graph.getNodeAttributes(id), attributes)) graph.replaceNodeAttributes(id, attributes);
     }
   }
 
@@ -196,8 +197,8 @@ export class Stage {
     for (const [id, look] of lines) {
       if (!graph.hasNode(look.from) || !graph.hasNode(look.to)) continue;
       const attributes = { ...look, type: 'arrow', forceLabel: look.label !== '' };
-      if (graph.hasEdge(id)) graph.replaceEdgeAttributes(id, attributes);
-      else graph.addEdgeWithKey(id, look.from, look.to, attributes);
+      if (!graph.hasEdge(id)) graph.addEdgeWithKey(id, look.from, look.to, attributes);
+      else if (differs(graph.getEdgeAttributes(id), attributes)) graph.replaceEdgeAttributes(id, attributes);
     }
   }
 
@@ -227,6 +228,12 @@ export class Stage {
     context?.setTransform(scale, 0, 0, scale, 0, 0);
     return context ?? undefined;
   }
+}
+
+/** Whether something is drawn otherwise than it is now. */
+function differs(now: Readonly<Record<string, unknown>>, next: Readonly<Record<string, unknown>>): boolean {
+  for (const name in next) if (now[name] !== next[name]) return true;
+  return false;
 }
 
 const FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';

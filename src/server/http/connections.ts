@@ -1,0 +1,36 @@
+import type { Server } from 'node:net';
+import { isLoopback } from './names.ts';
+import { networkOf } from '../sign-in/attempts.ts';
+
+/** Connections at one time, from all addresses and from one (of IPv6: one /64, which is what a machine has). */
+export const MAX_CONNECTIONS = { all: 4096, each: 512 } as const;
+
+/**
+ * Closes at once what one address opens beyond its share, so that nobody keeps the others out. Not on this machine: behind a
+ * reverse proxy all callers come from one address of it, and the proxy bounds them.
+ */
+export function limitConnections(
+  server: Server,
+  limits: { readonly all: number; readonly each: number } = MAX_CONNECTIONS,
+  isExempt: (address: string) => boolean = isLoopback,
+): void {
+  server.maxConnections = limits.all;
+  const open = new Map<string, number>();
+  server.prependListener('connection', (socket) => {
+    const { remoteAddress = '' } = socket;
+    const address = remoteAddress.replace(/^::ffff:/, '');
+    if (isExempt(address)) return;
+    const network = networkOf(address);
+    const own = (open.get(network) ?? 0) + 1;
+    if (own > limits.each) {
+      socket.destroy();
+      return;
+    }
+    open.set(network, own);
+    socket.once('close', () => {
+      const left = (open.get(network) ?? 1) - 1;
+      if (left === 0) open.delete(network);
+      else open.set(network, left);
+    });
+  });
+}
