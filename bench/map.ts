@@ -1,13 +1,16 @@
-// The map in a browser over an estate of 1,000 workloads and 10,000 accesses: time until it can be used, script that the
-// first view loads, and the time between frames while it is panned and zoomed, with namespaces closed and with all open.
-// The peer is an empty page of the same browser doing nothing but asking for frames. Where there is no GPU, SwiftShader
-// draws, and the figures say so.
+// The map in a browser over an estate of 1,000 workloads and 10,000 accesses: time until it can be used and script that the
+// first view loads, both as a control plane sends them; the time between frames, and of the processor for each, while it
+// is panned and zoomed, with namespaces closed and with all open; and the time from a proxy's report of an access that
+// nobody has seen before to its place on the map. The peer is an empty page of the same browser doing nothing but asking
+// for frames. Where there is no GPU, SwiftShader draws, and the figures say so.
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium, type Page } from 'playwright-core';
-import { build } from 'vite';
-import { SIZES } from '../test/console/map-estate.ts';
+import { fileURLToPath } from 'node:url';
+import { type CDPSession, chromium, type Page } from 'playwright-core';
+import { accessAt, reporterOf, reportOf } from '../src/server/enforcement/evidence/evidence.test-helper.ts';
+import { SIZES, workloadsOf } from '../test/console/map-estate.ts';
 import { MapPlane } from '../test/console/map-plane.ts';
 
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
@@ -19,6 +22,10 @@ const isSoftware = !process.argv.includes('--gpu');
 const GOAL_READY_MS = 1500;
 const GOAL_FRAME_MS = 33;
 const GOAL_SCRIPT_KB = 400;
+const GOAL_SEEN_MS = 2000;
+/** Views, and accesses that nobody has seen before. */
+const VIEWS = 7;
+const SEEN = 20;
 const FRAMES_MS = 3000;
 /** Usable in software: a picture follows the hand at ten frames a second. */
 const USABLE_MS = 100;
@@ -76,12 +83,21 @@ async function whileMoved(page: Page): Promise<number[]> {
   return all;
 }
 
+/** How long the processor has worked for the page's own thread, milliseconds. */
+async function processorMs(client: CDPSession): Promise<number> {
+  const { metrics } = await client.send('Performance.getMetrics');
+  return 1000 * (metrics.find(({ name }) => name === 'TaskDuration')?.value ?? Number.NaN);
+}
+
+const median = (all: readonly number[]) => all.toSorted((a, b) => a - b)[all.length >> 1] ?? Number.NaN;
+
 const dist = mkdtempSync(join(tmpdir(), 'interlock-map-dist-'));
-await build({
-  root: new URL('../console', import.meta.url).pathname,
-  build: { outDir: dist, emptyOutDir: true },
-  logLevel: 'error',
-});
+const built = spawnSync(
+  process.execPath,
+  [fileURLToPath(new URL('../scripts/build-console.ts', import.meta.url)), dist],
+  { stdio: ['ignore', 'ignore', 'inherit'] },
+);
+if (built.status !== 0) throw new Error('the console could not be built');
 const plane = await MapPlane.open(SIZES[1000], dist);
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
@@ -99,13 +115,18 @@ say('an empty page', await frames(page, 1000));
 await page.goto(await plane.link());
 await page.waitForSelector('.map-canvas canvas');
 
+const client = await context.newCDPSession(page);
+// In the time of the thread alone: what else the machine does is not in it.
+await client.send('Performance.enable', { timeDomain: 'threadTicks' });
+
 let missed = 0;
 const ready: number[] = [];
+const worked: number[] = [];
 let script = 0;
-for (let i = 0; i < 5; i++) {
-  const client = await context.newCDPSession(page);
+for (let i = 0; i < VIEWS; i++) {
   await client.send('Network.clearBrowserCache');
   await page.goto('about:blank');
+  const before = await processorMs(client);
   await page.goto(plane.origin, { waitUntil: 'commit' });
   // Usable: the picture is drawn, and a frame has passed in which nothing else held the page up.
   await page.waitForSelector('.map-canvas canvas.sigma-nodes');
@@ -114,27 +135,76 @@ for (let i = 0; i < 5; i++) {
       'new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => resolve(performance.now()), 0)))',
     ),
   );
+  const after = await processorMs(client);
+  // Another process may serve another page, and begin at 0.
+  worked.push(after >= before ? after - before : after);
   script = await page.evaluate<number>(
     `performance.getEntriesByType('resource').filter(({ name }) => name.includes('.js')).reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)`,
   );
 }
 say('first view usable', ready, GOAL_READY_MS);
 console.log(
-  `script of the first view           ${(script / 1024).toFixed(0)} KiB as it was sent (goal: under ${GOAL_SCRIPT_KB})`,
+  `  of the processor, the page's thread ${median(worked).toFixed(0)} ms; parts of the last one, from and to ms:`,
 );
-if ((ready.toSorted((a, b) => a - b)[2] ?? 0) > GOAL_READY_MS) missed++;
+const parts = await page.evaluate<[string, number, number, number][]>(
+  `performance.getEntriesByType('resource').map(({ name, startTime, responseEnd, encodedBodySize }) => [new URL(name).pathname, startTime, responseEnd, encodedBodySize])`,
+);
+for (const [name, from, to, bytes] of parts.filter(([name]) => /index-|map-|v1/.test(name)))
+  console.log(
+    `    ${name.padEnd(32)} ${from.toFixed(0).padStart(5)} ${to.toFixed(0).padStart(5)}  ${(bytes / 1000).toFixed(0)} kB`,
+  );
+console.log(
+  `script of the first view           ${(script / 1000).toFixed(0)} kB as it was sent (goal: under ${GOAL_SCRIPT_KB})`,
+);
+if (!(median(ready) < GOAL_READY_MS)) missed++;
+if (!(script / 1000 < GOAL_SCRIPT_KB)) missed++;
 
 const goal = isSoftware ? USABLE_MS : GOAL_FRAME_MS;
-const closed = await whileMoved(page);
-say('namespaces closed, moved', closed, goal);
+async function moved(what: string): Promise<number[]> {
+  const before = await processorMs(client);
+  const all = await whileMoved(page);
+  const each = ((await processorMs(client)) - before) / Math.max(1, all.length);
+  say(what, all, goal);
+  console.log(`  of the processor, the page's thread ${each.toFixed(1)} ms for each frame`);
+  return all;
+}
+const closed = await moved('namespaces closed, moved');
 await page.getByRole('button', { name: 'Show all' }).click();
 await page.getByRole('button', { name: 'Open all' }).click();
 await page.waitForTimeout(3000);
-const open = await whileMoved(page);
-say('all open, 9,500 lines, moved', open, goal);
+const open = await moved('all open, 9,500 lines, moved');
 console.log(isSoftware ? 'drawn by SwiftShader, without a GPU' : 'drawn by the GPU');
-if (Math.max(...closed) > goal || Math.max(...open) > goal) missed++;
+if (!isSoftware && Math.max(...closed, ...open) > goal) missed++;
+
+/** From a report of a proxy to the map: what it says of the number of accesses is of the picture that is drawn with it. */
+async function seen(): Promise<number[]> {
+  const [from, to] = workloadsOf(SIZES[1000]);
+  if (from === undefined || to === undefined) throw new TypeError('the estate has no workloads');
+  const all: number[] = [];
+  const total = () =>
+    page.evaluate<string>(
+      `[...document.querySelectorAll('.map-page .dim')].find(({ textContent }) => textContent.includes(' accesses')).textContent`,
+    );
+  for (let i = 0; i < SEEN; i++) {
+    await page.waitForTimeout(300 + ((i * 373) % 1400));
+    const before = await total();
+    const start = performance.now();
+    const access = accessAt(Date.now(), {
+      from: { spiffeId: from.id },
+      to: to.id,
+      action: { kind: 'http', port: 8080, name: 'GET', text: `/seen/${i}` },
+    });
+    const reporter = reporterOf('map', { key: `${to.id}#map`, identity: to.id, workloads: [to.id] });
+    await plane.serving.enforcing.evidence.take(reporter, reportOf(i + 1, { accesses: [access] }));
+    while ((await total()) === before) await page.waitForTimeout(5);
+    all.push(performance.now() - start);
+  }
+  return all;
+}
+const onMap = await seen();
+say('from a report to the map', onMap, GOAL_SEEN_MS);
+if (!(Math.max(...onMap) < GOAL_SEEN_MS)) missed++;
 await browser.close();
 await plane.close();
 rmSync(dist, { recursive: true, force: true });
-process.exit(missed === 0 || isSoftware ? 0 : 1);
+process.exit(missed === 0 ? 0 : 1);

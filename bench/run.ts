@@ -22,7 +22,11 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'xds-streams': 'one change to 1,000 connected xDS streams, to the last confirmation',
   store:
     'PostgreSQL against SQLite: commits with audit entries, live batches; a commit heard by another replica',
+  replicas:
+    'two control planes on one PostgreSQL: a change at one to the proxy and the console of the other one',
   api: 'pages of 10,000 accesses, the graph and the workloads over HTTP, against bytes held ready',
+  map: 'the console: first view, frames of 10,000 lines, from a report to the map, against an empty page',
+  up: 'memory of interlock up, idle and with 1,000 workloads and 10,000 accesses',
   'identity-taint': '10,000 SVIDs of a tainted authority replaced, nobody without a valid one',
 };
 

@@ -20,7 +20,8 @@ const hasFlags = flags.every((flag) => process.execArgv.includes(flag));
 
 const isRequired = Number(process.versions.node.split('.')[0]) >= REQUIRED_MAJOR;
 if (isRequired && (hasFlags || typeof process.execve !== 'function')) {
-  keepCompiled(root);
+  // A control plane that is installed is one file and starts once in weeks: what is kept of it would only take memory.
+  if (!isControlPlane || main === source) keepCompiled(root);
   await import(main);
 } else if (isRequired) {
   const args = [...process.execArgv, ...flags, fileURLToPath(import.meta.url), ...asked];

@@ -64,6 +64,11 @@ export const PURE: Readonly<Record<string, readonly string[]>> = {
   api: ['zod'],
 };
 
+/** What of src a program beside it may import. The console: words and types alone, so that a browser is sent none of the rest. */
+export const BESIDE: Readonly<Record<string, readonly string[]>> = {
+  console: ['api/index.ts', 'api/paths.ts', 'policy/types.ts'],
+};
+
 /** Rooms whose folders are siblings that never import each other, except that the room's own files wire them. */
 const FAMILIES = new Set(['sources', 'engines']);
 
@@ -124,10 +129,24 @@ function wrongSibling(path: string, target: string, room: string): string | unde
   return `src/${path} imports src/${target}: siblings in ${room} never import each other`;
 }
 
-/** Every TypeScript file of src with its imports. */
+/** Every import of src by the files of a folder beside it that is not in the table, as a sentence. */
+export function wrongBeside(folder: string, files: readonly SourceFile[]): string[] {
+  const allowed = BESIDE[folder] ?? [];
+  return files.flatMap(({ path, imports }) =>
+    imports.flatMap((specifier) => {
+      const target = join(folder, dirname(path), specifier).split(sep).join('/');
+      if (!specifier.startsWith('.') || !target.startsWith('src/')) return [];
+      if (allowed.includes(target.slice('src/'.length))) return [];
+      return [`${folder}/${path} imports ${target}: ${folder} takes of src only ${allowed.join(', ')}`];
+    }),
+  );
+}
+
+/** Every TypeScript file of a folder with its imports; `node_modules` and what was built are left out. */
 export function sourceFiles(src: string): SourceFile[] {
   return readdirSync(src, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+    .filter(({ parentPath }) => !/(^|\/)(node_modules|dist)(\/|$)/.test(relative(src, parentPath)))
     .map((entry) => {
       const file = resolve(entry.parentPath, entry.name);
       return {

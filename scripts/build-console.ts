@@ -1,6 +1,7 @@
-// `npm run build:console`: the console in console/dist, packed for browsers, and what its first view weighs.
+// `npm run build:console`: the console in console/dist (or the directory that is named), packed for browsers, and what its
+// first view weighs.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'vite';
@@ -10,8 +11,13 @@ const MOST = 400_000;
 const PACKED = new Set(['.js', '.css', '.html', '.svg']);
 
 const root = fileURLToPath(new URL('../console/', import.meta.url));
-const dist = join(root, 'dist');
-await build({ root, configFile: join(root, 'vite.config.ts'), logLevel: 'warn' });
+const dist = resolve(process.argv[2] ?? join(root, 'dist'));
+await build({
+  root,
+  configFile: join(root, 'vite.config.ts'),
+  logLevel: 'warn',
+  build: { outDir: dist, emptyOutDir: true },
+});
 
 interface Chunk {
   readonly file: string;

@@ -1,7 +1,7 @@
 // Everything that is checked and is not a test: format, lint, types, arrows, unused code, generated files.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { sourceFiles, wrongArrows } from './arrows.ts';
+import { BESIDE, sourceFiles, wrongArrows, wrongBeside } from './arrows.ts';
 import { staleFiles } from './generated.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -19,7 +19,10 @@ const CHECKS: Readonly<Record<string, () => string[] | Promise<string[]>>> = {
   lint: command('oxlint', '--deny-warnings'),
   types: command('tsc', '-p', '.'),
   'types of the console': command('tsc', '-p', 'console'),
-  arrows: () => wrongArrows(sourceFiles(`${root}src`)),
+  arrows: () => [
+    ...wrongArrows(sourceFiles(`${root}src`)),
+    ...Object.keys(BESIDE).flatMap((folder) => wrongBeside(folder, sourceFiles(root + folder))),
+  ],
   unused: command('knip'),
   generated: staleFiles,
 };

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { Writable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { shopLines } from '../examples/generate-shop.ts';
+import { policyTestJsonSchema } from '../src/cli/gitops/cases/schema.ts';
 import { commandReference } from '../src/cli/reference.ts';
 import { Terminal } from '../src/cli/terminal.ts';
 import { policyJsonSchema } from '../src/policy/index.ts';
@@ -15,6 +16,7 @@ import { protoFiles } from './proto.ts';
 const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/cli.md': commandReference,
   'docs/accesspolicy.schema.json': () => `${JSON.stringify(policyJsonSchema(), null, 2)}\n`,
+  'docs/policytest.schema.json': () => `${JSON.stringify(policyTestJsonSchema(), null, 2)}\n`,
   'docs/openapi.json': () => `${JSON.stringify(openApi(), null, 2)}\n`,
   'docs/api.md': () => withRoutes(contentOf('docs/api.md')),
   'examples/shop/access.jsonl.gz': () => `${shopLines().join('\n')}\n`,

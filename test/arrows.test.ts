@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { importsOf, sourceFiles, wrongArrows } from '../scripts/arrows.ts';
+import { importsOf, sourceFiles, wrongArrows, wrongBeside } from '../scripts/arrows.ts';
 
 const wrong = (path: string, ...imports: string[]) => wrongArrows([{ path, imports }]);
 
@@ -36,6 +36,22 @@ describe('arrows between rooms', () => {
     ['learning/propose.test.ts', '../rollout/index.ts'],
   ])('%s may import %s', (path, specifier) => {
     expect(wrong(path, specifier)).toEqual([]);
+  });
+
+  test('the console takes of the sources what is listed, and no more', () => {
+    const files = sourceFiles(new URL('../console', import.meta.url).pathname);
+    expect(files.filter(({ path }) => path.endsWith('.tsx')).length).toBeGreaterThan(20);
+    expect(wrongBeside('console', files)).toEqual([]);
+    const path = 'src/map/index.tsx';
+    const imports = [
+      '../../../src/api/index.ts',
+      '../parts/act.tsx',
+      'react',
+      '../../../src/server/index.ts',
+    ];
+    expect(wrongBeside('console', [{ path, imports }])).toEqual([
+      expect.stringMatching('imports src/server/index.ts'),
+    ]);
   });
 
   test('every form of import is seen', () => {

@@ -29,7 +29,7 @@ export const ROUTES = {
     ...get('/v1/events', 'viewer', 'What changes, as server-sent events.'),
     isStream: true,
   },
-  'audit.list': get('/v1/audit', 'viewer', 'Entries of the audit log, the oldest first.'),
+  'audit.list': get('/v1/audit', 'viewer', 'Entries of the audit log, from either end.'),
   'audit.verify': get('/v1/audit/verify', 'viewer', 'Whether the chain of hashes of the audit log is whole.'),
 
   'workloads.list': get('/v1/workloads', 'viewer', 'Workloads, each with its stage and what is open.'),
@@ -73,19 +73,40 @@ export const ROUTES = {
     'Answer questions with rules that deny on purpose.',
   ),
   'reviews.edit': post('/v1/reviews/:workload/edit', 'operator', 'Write another target set by hand.'),
+  'reviews.acknowledge': post(
+    '/v1/reviews/:workload/acknowledge',
+    'approver',
+    'Say that blind spots, and doubts without a rule, are known.',
+  ),
   'reviews.ask': post('/v1/reviews/:workload/ask', 'approver', 'Leave a comment for the owners.'),
   'history.get': get('/v1/history/:workload', 'viewer', 'Who has moved a workload, when, and on what.'),
 
   'policies.list': get('/v1/policies', 'viewer', 'Policies: which set each is in, and its document.'),
+  'policies.check': post(
+    '/v1/policies/check',
+    'operator',
+    'What is wrong with a text of policies; keeps nothing.',
+  ),
   'policies.apply': post('/v1/policies', 'operator', 'Add or replace policies in target sets; all or none.'),
+  'policies.sync': put(
+    '/v1/policies/:workload',
+    'operator',
+    'Make the target set of a workload what a directory says.',
+  ),
   'policies.remove': remove(
     '/v1/policies/:workload/:policy',
     'operator',
     'Take a policy out of its target set.',
   ),
+  'exceptions.list': get('/v1/exceptions', 'viewer', 'Rules that end by themselves, the first to end first.'),
   'rollouts.list': get('/v1/rollouts', 'viewer', 'How far each protected workload has come.'),
   'rollouts.get': get('/v1/rollouts/:workload', 'viewer', 'One rollout, with its complete sets.'),
   'rollouts.move': post('/v1/rollouts/:workload/move', 'operator', 'Move the target set to another stage.'),
+  'rollouts.hold': put(
+    '/v1/rollouts/:workload/hold',
+    'operator',
+    'Keep a workload from moving forward by itself, or let it again.',
+  ),
   'rollouts.authenticate': put(
     '/v1/rollouts/:workload/authentication',
     'operator',
@@ -127,6 +148,11 @@ export const ROUTES = {
     '/v1/identities/verify',
     'viewer',
     'Whether a certificate chain is valid here, now.',
+  ),
+  'handshakes.get': get(
+    '/v1/handshakes',
+    'viewer',
+    'Groups of TLS handshakes: who still has no post-quantum one.',
   ),
   'revocations.list': get('/v1/revocations', 'viewer', 'Revoked identities and certificates.'),
   'revocations.make': post('/v1/revocations', 'operator', 'Revoke an identity, or one certificate.'),
@@ -179,6 +205,9 @@ export const ROUTES = {
   'federation.put': put('/v1/federation', 'operator', 'Federate with a trust domain.'),
   'federation.refresh': post('/v1/federation/:trustDomain/refresh', 'operator', 'Fetch its bundle now.'),
   'federation.remove': remove('/v1/federation/:trustDomain', 'operator', 'Federate no more.'),
+
+  'notifications.list': get('/v1/notifications', 'viewer', 'Channels of notifications, and what waits.'),
+  'notifications.test': post('/v1/notifications/:channel/test', 'operator', 'Send a test to a channel, now.'),
 } as const satisfies Readonly<Record<string, Route>>;
 
 export type RouteName = keyof typeof ROUTES;

@@ -30,3 +30,32 @@ export const MAX_PAGE = 10_000;
 
 /** Longest time that a caller may wait for confirmations in one call. */
 export const MAX_WAIT_MS = 30_000;
+
+/** What a notification is about. */
+export const NOTICE_TYPES = [
+  /** Rules to add or widen wait for a decision; rules that nobody uses; accesses that a target in shadow would deny. */
+  'proposal',
+  'tightening',
+  'question',
+  /** Somebody asks the owners of a workload. */
+  'comment',
+  /** An access was seen for the first time whose verdict the target set would change. */
+  'flip',
+  /** A target has come to canary or enforced; was taken back by a person; fell back by itself. */
+  'promotion',
+  'demotion',
+  'fallback',
+  /** The red button, and its end. */
+  'release',
+  'arm',
+  /** Authorities were made, took over, were tainted or revoked; one ends, and none takes over. */
+  'authority',
+  'authority-expiring',
+  /** An identity or an agent may enter no more. */
+  'revocation',
+  /** A rule with an end is about to end. */
+  'exception-ending',
+  /** Somebody tries whether a channel works. */
+  'test',
+] as const;
+export type NoticeType = (typeof NOTICE_TYPES)[number];

@@ -73,10 +73,12 @@ function report(thrown: unknown, { terminal }: Context, json: boolean): number {
   const error = cannotListen(thrown) ?? thrown;
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done.code : EXIT.misused.code;
   if (isInterlockError(error)) {
-    const { code, subject, place } = error;
+    const { code, subject, place, details } = error;
     const message = describe(error);
     if (json)
-      terminal.err.write(`${printable(JSON.stringify({ error: { code, subject, message, ...place } }))}\n`);
+      terminal.err.write(
+        `${printable(JSON.stringify({ error: { code, subject, message, ...place, ...details } }))}\n`,
+      );
     else terminal.complain(message);
     return ERROR_CODES[code].exit;
   }

@@ -4,7 +4,7 @@ import { returnMemory } from './memory.ts';
 
 const MB = 2 ** 20;
 
-test('memory is given back when the process has grown, and a collection waits for a moment to spare', async () => {
+test('memory is given back after the start and when the process has grown, and a collection waits for a moment to spare', async () => {
   const timers = new ManualTimers();
   const process = { resident: 200 * MB, busy: 0, freed: 220 * MB };
   let done: string[] = [];
@@ -24,6 +24,7 @@ test('memory is given back when the process has grown, and a collection waits fo
     await timers.advance(5000);
     return done;
   };
+  expect(await look()).toEqual(['collect', 'give back']);
   expect(await look()).toEqual([]);
   process.resident = 300 * MB;
   expect(await look()).toEqual(['collect', 'give back']);

@@ -32,7 +32,8 @@ export function returnMemory({
   collect = collector(),
   giveBack = giveBackMemory,
 }: MemoryOptions): () => void {
-  let least = resident();
+  // A start leaves much behind: the first moment to spare is for that.
+  let least = 0;
   let cancel = () => {};
   const look = () => {
     cancel = timers.after(LOOK_MS, look);

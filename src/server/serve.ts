@@ -19,9 +19,10 @@ import { Lifecycle } from './identity/lifecycle.ts';
 import { serverId } from './identity/server-identity.ts';
 import type { UsedTokens } from '../identity/index.ts';
 import type { CanaryPlan, Gates, OwnersFile } from '../rollout/index.ts';
-import { openIdentityStore, openSqliteStore } from '../store/index.ts';
-import { KeyVault } from './keys/key-vault.ts';
 import { returnMemory } from './memory.ts';
+import { type NotifyConfig, startNotifier } from './notify/index.ts';
+import { type Place, placeOf } from './place.ts';
+import { ByItself, Gatekeeper } from './promotion/index.ts';
 import { SignInDesk } from './sign-in/desk.ts';
 import { callInterceptor } from './telemetry/grpc.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -63,6 +64,8 @@ export interface AttestorParts {
 
 export interface ServeOptions {
   readonly state: string;
+  /** Where the state is, if not in that directory alone; whoever opened it closes it. */
+  readonly place?: Place | undefined;
   readonly listen: ListenAddress;
   /** The public HTTPS endpoints: bundle, OpenID discovery. Not served where absent. */
   readonly endpoints?:
@@ -87,6 +90,8 @@ export interface ServeOptions {
   readonly canary?: CanaryPlan | undefined;
   /** What promotions need; the default gates where absent. */
   readonly gates?: Gates | undefined;
+  /** Whom to tell of what happens; nobody where absent. */
+  readonly notify?: NotifyConfig | undefined;
   /** Who owns workloads that do not say so themselves. */
   readonly owners?: OwnersFile | undefined;
   /** How long an authority that is due waits for agents to confirm it, milliseconds; half of the time left where absent. */
@@ -116,26 +121,35 @@ export interface Serving {
 /** Serves the control plane of a state directory: agents, operators, the public endpoints. Throws `not_found`, `state`, `io`. */
 export async function serveIdentity(options: ServeOptions): Promise<Serving> {
   const { state, timers, log } = options;
+  const place = options.place ?? placeOf(state);
   const undo: (() => Promise<void> | void)[] = [];
   const onFault = (error: unknown) => log.error({ error }, 'a fault');
   try {
-    const parent = options.parent === undefined ? undefined : await openParent(options, options.parent);
+    const parent =
+      options.parent === undefined ? undefined : await openParent(place, options, options.parent);
     // Measured where somebody can ask for what was measured.
     const metrics = options.http === undefined ? undefined : new Metrics();
     if (options.traces !== undefined) undo.push(await startTraces(options.traces, options.version, log));
     const plane = await openControlPlane({
-      state,
+      state: place,
       timers,
       attestors: options.attestors,
       superior: parent,
-      ...(metrics && { store: observedStore(await openIdentityStore(state), metrics, timers) }),
+      ...(metrics && {
+        store: observedStore(
+          await place.openIdentity(),
+          metrics,
+          timers,
+          place.isShared ? 'postgresql' : 'sqlite',
+        ),
+      }),
     });
     undo.push(() => plane.close());
+    plane.onFault = onFault;
     metrics?.followSigned(plane.recorder);
     for (const [rule, reason] of plane.loaded.unreadable)
       log.error({ rule, reason }, 'a rule cannot be read and gives nothing');
-    if (plane.authorities.slots.length === 0 && plane.registry.domain.root !== 'offline')
-      await plane.authorities.prepare('system');
+    await prepareIfNone(place, plane);
     let endpoints: Endpoints | undefined;
     let own: ServerIdentity | undefined;
     let http: HttpServing | undefined;
@@ -147,15 +161,28 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onWarning: (message) => log.warn({}, message),
       onFault,
     });
+    // From here on what other control planes of the same state change holds here as well.
+    await plane.join();
+    undo.push(() => plane.leave());
+    const isLeader = () => plane.leadership.isLeader;
     const enforcing = await Enforcing.open({
       state,
       plane,
       timers,
-      openEvidence: (isCurrent) =>
-        openEvidence({ state, trustDomain: plane.registry.domain.trustDomain, timers, isCurrent, onFault }),
+      openEvidence: (isCurrent, catchUp) =>
+        openEvidence({
+          state: place,
+          trustDomain: plane.registry.domain.trustDomain,
+          timers,
+          isCurrent,
+          catchUp,
+          onFault,
+        }),
+      board: place.board,
       nodeProxies: options.nodeProxies,
       canary: options.canary,
       gates: options.gates,
+      isLeader,
       onStep: (workload, step) => log.info({ workload, step }, 'a canary has moved'),
       onFault,
     });
@@ -163,7 +190,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     for (const [rollout, reason] of enforcing.rollouts.unreadable)
       log.error({ rollout, reason }, 'a rollout cannot be read: its workload is not enforced');
     const estate = await Estate.open({
-      store: openSqliteStore(state),
+      store: place.openEvidence(),
       trustDomain: plane.registry.domain.trustDomain,
       evidence: enforcing.evidence,
       timers,
@@ -183,9 +210,21 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onFault,
     });
     undo.push(() => reviews.close(), watchEvidence({ reviews, estate, enforcing, timers, onFault }));
+    const gatekeeper = new Gatekeeper({ enforcing, plane, reviews, estate, timers });
+    enforcing.canaries.decidedBy((workload) => reviews.rejected(workload));
+    const byItself = new ByItself({
+      enforcing,
+      gatekeeper,
+      timers,
+      isLeader,
+      onMoved: (workload) =>
+        log.info({ workload }, 'an experimental workload has begun its canary by itself'),
+      onFault,
+    });
+    undo.push(() => byItself.stop());
     for (const [review, reason] of reviews.unreadable)
       log.error({ review, reason }, 'a review cannot be read: what was decided of it is not known');
-    undo.push(() => events.close(), publishChanges(events, { plane, enforcing, estate, reviews }));
+    undo.push(() => events.close(), await publishChanges(events, { plane, enforcing, estate, reviews }));
     const server = await startAgentServer({
       plane,
       interceptors: metrics && [callInterceptor(metrics)],
@@ -203,6 +242,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onLeft: () => log.info({}, 'somebody looked at the certificates and left'),
       onFault,
       onChange: () => {
+        plane.agentsChanged();
         void lifecycle.look();
         parent?.confirmBelow();
         joined?.confirmBelow();
@@ -220,6 +260,8 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       recorder,
       store,
       children,
+      leadership: plane.leadership,
+      following: plane.following,
       timers,
       fetchBundle: bundleFetcher({ timers, ca: options.federationCa }),
       onEvent: (peer, reason) => log.warn({ peer, reason }, 'the bundle of a peer cannot be fetched'),
@@ -240,14 +282,29 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     }
     parent?.start(plane);
     undo.push(() => parent?.stop());
-    joined = await JoinedAuthorities.open({ plane, state, timers, log, version: options.version });
+    joined = await JoinedAuthorities.open({ plane, timers, log, version: options.version });
     const followed = joined;
     undo.push(() => followed.stop());
     await lifecycle.start();
     undo.push(() => lifecycle.stop());
     const desk =
-      options.http === undefined ? undefined : await SignInDesk.open({ recorder, store, timers, onFault });
+      options.http === undefined
+        ? undefined
+        : await SignInDesk.open({ recorder, store, timers, onFault, isShared: place.isShared });
     undo.push(() => desk?.close());
+    const notifier =
+      options.notify &&
+      (await startNotifier({
+        config: options.notify,
+        plane,
+        enforcing,
+        reviews,
+        metrics,
+        origin: () => http?.origin,
+        timers,
+        onFault,
+      }));
+    undo.push(() => notifier?.close());
     const api: ApiParts = {
       plane,
       timers,
@@ -259,7 +316,9 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       estate,
       events,
       reviews,
+      gatekeeper,
       history: new History(plane.store),
+      notifier,
       signIn: desk,
       version: options.version,
       startedAt: timers.now(),
@@ -315,19 +374,29 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
 
 /** Joins the parent where that was not done before, and gives what follows it. */
 async function openParent(
-  { state, timers, log, version }: ServeOptions,
+  place: Place,
+  { timers, log, version }: ServeOptions,
   { address, joinToken }: ParentAddress,
 ): Promise<Parent> {
-  await joinParent({ state, address, joinToken, who: 'system', timers, log });
-  const store = await openIdentityStore(state);
+  await place.exclusively(() => joinParent({ state: place, address, joinToken, who: 'system', timers, log }));
+  const store = await place.openIdentity();
   try {
     const child = await readChildState(store);
     if (child === undefined) throw new TypeError('the state of the child was just written');
-    const svid = { key: await new KeyVault(state).get(child.keyId), chain: child.chain };
+    const svid = { key: await (await place.vault(store)).get(child.keyId), chain: child.chain };
     return new Parent(child, svid, { address, timers, log, version });
   } finally {
     await store.close();
   }
+}
+
+/** A state that was set up, and no more than that, gets its first authority; of several control planes one makes it. */
+async function prepareIfNone(place: Place, { registry, authorities }: ControlPlane): Promise<void> {
+  if (registry.domain.root === 'offline' || authorities.slots.length > 0) return;
+  await place.exclusively(async () => {
+    await registry.follow();
+    if (authorities.slots.length === 0) await authorities.prepare('system');
+  });
 }
 
 /** In the order opposite to that of the start; what fails does not keep the rest from ending. */

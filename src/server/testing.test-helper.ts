@@ -141,13 +141,19 @@ export class TestPlane {
   }
 }
 
+/** Where an agent connects. */
+export interface Reachable {
+  readonly plane: Pick<ControlPlane, 'registry'>;
+  readonly server: { readonly port: number };
+}
+
 /** A node agent as small as can be. */
 export class TestAgent {
-  readonly #test: TestPlane;
+  readonly #test: Reachable;
   readonly #key = generateKey('ec-p256');
   #svid: AgentSvid | undefined;
 
-  constructor(test: TestPlane) {
+  constructor(test: Reachable) {
     this.#test = test;
   }
 
@@ -159,7 +165,7 @@ export class TestAgent {
     return (this.#svid?.chain ?? []).map((der) => Buffer.from(der));
   }
 
-  client(to: TestPlane = this.#test): Client {
+  client(to: Reachable = this.#test): Client {
     const { ownBundle } = to.plane.registry;
     const roots = Buffer.from(ownBundle.x509Authorities.map(certificateToPem).join(''));
     const key = Buffer.from(this.#key.export({ type: 'pkcs8', format: 'pem' }));
@@ -187,8 +193,13 @@ export class TestAgent {
   }
 
   /** Rejects with the gRPC error. */
-  attest(attestor: string, payload: string | Uint8Array, csr: Uint8Array = this.csr()): Promise<AgentSvid> {
-    const client = this.client();
+  attest(
+    attestor: string,
+    payload: string | Uint8Array,
+    csr: Uint8Array = this.csr(),
+    to: Reachable = this.#test,
+  ): Promise<AgentSvid> {
+    const client = this.client(to);
     return new Promise<AgentSvid>((resolve, reject) => {
       const call: ClientDuplexStream<AttestRequest, AttestResponse> = client.makeBidiStreamRequest(
         service.attest.path,
@@ -210,7 +221,7 @@ export class TestAgent {
   }
 
   connect(
-    options: { rulesVersion?: bigint; to?: TestPlane; takesTargets?: boolean; held?: string[] } = {},
+    options: { rulesVersion?: bigint; to?: Reachable; takesTargets?: boolean; held?: string[] } = {},
   ): TestConnection {
     const held = options.held?.map((serial) => Buffer.from(serial, 'hex'));
     return new TestConnection(

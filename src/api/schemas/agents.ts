@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { id, idInPath, json, page, type RouteSchema, time } from './common.ts';
+import { id, idInPath, json, page, type RouteSchema, syncSource, time } from './common.ts';
 
 const versions = z.strictObject({ bundles: z.int(), rules: z.int(), revocations: z.int() });
 const reason = z.string().max(200).default('unspecified');
@@ -73,12 +73,17 @@ export const rules = {
   'rules.apply': {
     body: z.union([
       z.strictObject({ yaml: z.string(), file: z.string().max(4096).optional() }),
-      z.strictObject({ rules: z.array(z.unknown()).max(100_000) }),
+      z.strictObject({
+        rules: z.array(z.unknown()).max(100_000),
+        remove: z.array(z.string().min(1).max(253)).max(100_000).default([]),
+        source: syncSource.optional(),
+      }),
     ]),
     answer: z.strictObject({
       created: z.array(z.string()),
       changed: z.array(z.string()),
       unchanged: z.array(z.string()),
+      removed: z.array(z.string()).exactOptional(),
       warnings: z.array(z.string()),
     }),
   },

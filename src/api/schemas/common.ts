@@ -74,6 +74,20 @@ export const ids = z.array(id);
 /** Documents as text: YAML, and the file they are of for error messages. */
 export const yamlBody = z.strictObject({ yaml: z.string(), file: z.string().max(4096).optional() });
 
+/** Where documents come from that a sync applies: for the audit log. */
+export const syncSource = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(1024)
+    .describe('The repository and the directory in it, as "host/repository//path".'),
+  commit: z
+    .string()
+    .regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/)
+    .optional()
+    .describe('The Git commit that was checked out.'),
+});
+
 /** An AccessPolicy as we give it: its outer shape; the whole of it is docs/accesspolicy.schema.json. */
 export const policyDocument = z.looseObject({
   apiVersion: z.string(),

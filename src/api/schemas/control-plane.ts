@@ -61,9 +61,15 @@ export const controlPlane = {
       limit: page.limit,
       after: count(0, Number.MAX_SAFE_INTEGER)
         .default(0)
-        .describe('Entries after this one; 0 from the first on.'),
-      who: principalText.max(400).optional(),
+        .describe('Entries after this one in the order; 0 from the first, or the newest, on.'),
+      order: z.enum(['oldest', 'newest']).default('oldest').describe('Which entries come first.'),
+      who: principalText.max(400).optional().describe('Who did it, or its beginning where it ends in "*".'),
       act: z.string().max(100).optional().describe('An act, or its beginning where it ends in "*".'),
+      what: z
+        .string()
+        .max(2200)
+        .optional()
+        .describe('What it was done to; its beginning before a "*", or a part of it between two.'),
     }),
     answer: z.strictObject({ entries: z.array(entry), next }),
   },

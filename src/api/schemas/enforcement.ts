@@ -1,5 +1,10 @@
 import { z } from 'zod';
-import { AUTHENTICATION_STAGES, BLIND_SPOT_RULES, DOUBT_RULES } from '../../rollout/index.ts';
+import {
+  AUTHENTICATION_STAGES,
+  BLIND_SPOT_RULES,
+  DOUBT_RULES,
+  PROMOTION_CHECKS,
+} from '../../rollout/index.ts';
 import { MAX_WAIT_MS } from '../words.ts';
 import {
   action,
@@ -18,6 +23,7 @@ import {
   type RouteSchema,
   spiffeId,
   stage,
+  syncSource,
   tier,
   time,
   timeInQuery,
@@ -40,6 +46,10 @@ const rollout = z.strictObject({
   authentication,
   since: time,
   by: z.string(),
+  held: z
+    .strictObject({ by: z.string(), at: time, why: z.string() })
+    .optional()
+    .describe('It moves forward by itself no more: who has said that, when, and why.'),
 });
 /** A rollout as lists show it: its policies by name. */
 export type RolloutShown = z.output<typeof rollout>;
@@ -60,6 +70,18 @@ const pointNamed = z.strictObject({
   connected: z.boolean(),
   fault: fault.optional(),
 });
+/** One named check of a promotion. */
+const check = z.strictObject({
+  name: z.enum(PROMOTION_CHECKS),
+  passed: z.boolean(),
+  reason: z.string().describe('What there is, and what is needed where that is not enough.'),
+  whatToDo: z.string().optional().describe('Absent where it is passed.'),
+});
+/** Every check of a promotion, in their order. */
+export const gateChecks = z
+  .array(check)
+  .describe('Every check of a promotion to canary or enforced: what a move is refused for.');
+
 /** How far a change has come. */
 const progress = z.strictObject({
   id: change,
@@ -86,6 +108,10 @@ export const point = z.strictObject({
   version: z.string(),
   since: time,
   connected: z.boolean(),
+  unheard: z
+    .literal(true)
+    .optional()
+    .describe('It was connected to another control plane, of which nothing is heard any more.'),
   clockOffset: z.number().optional(),
   wanted: z.number(),
   applied: z.number(),
@@ -186,6 +212,31 @@ export const enforcement = {
     body: yamlBody,
     answer: z.strictObject({ workloads: ids, created: names, changed: names, unchanged: names, change }),
   },
+  'policies.sync': {
+    params: workloadInPath,
+    body: z.strictObject({
+      version: version
+        .max(64)
+        .nullable()
+        .describe(
+          'Of the rollout that was looked at; null where there was none: of another one it is a conflict.',
+        ),
+      yaml: z.string().describe('Policies to add or replace.'),
+      remove: z.array(name).max(1000).default([]),
+      source: syncSource,
+      marks: z
+        .record(z.string().max(253), z.string().max(64))
+        .default({})
+        .describe('By policy, what the caller will know its content by. Kept in the audit log.'),
+    }),
+    answer: z.strictObject({
+      created: names,
+      changed: names,
+      removed: names,
+      unchanged: names,
+      change: change.optional().describe('Absent where the target is what it was.'),
+    }),
+  },
   'policies.remove': { params: workloadInPath.extend({ policy: name }), answer: changed },
   'rollouts.list': {
     query: z.strictObject({ ...page, limit: page.limit.default(10_000) }),
@@ -204,12 +255,20 @@ export const enforcement = {
       to: stage,
       share: z.number().optional().describe('0 to 1, for a canary.'),
       why: reason.optional(),
-      anyway: z
-        .strictObject({ reason, missing: z.array(z.string().max(64)).max(64) })
+      anyway: reason
         .optional()
-        .describe('Why it is moved though checks fail, and which: kept in the audit log.'),
+        .describe(
+          'Why it is moved though checks are not passed: it needs the role approver as well, and stands in the audit log.',
+        ),
     }),
     answer: changed,
+  },
+  'rollouts.hold': {
+    params: workloadInPath,
+    body: z.strictObject({
+      why: reason.nullable().describe('Why it is not to move forward by itself; null to let it again.'),
+    }),
+    answer: z.strictObject({ rollout }),
   },
   'rollouts.authenticate': {
     params: workloadInPath,
@@ -247,6 +306,8 @@ export const enforcement = {
       wouldDeny: z.array(z.strictObject({ what: z.string(), count: z.int() })),
       widerLosses: names,
       lastDrill: time.exactOptional(),
+      gates: gateChecks,
+      strict: z.array(check).describe('Every check before plain text is refused.'),
     }),
   },
   'changes.get': {

@@ -3,7 +3,7 @@ import { VIEWS } from '../../access/index.ts';
 import type { Rule, RuleEvidence } from '../../policy/index.ts';
 import { GATES } from '../../rollout/index.ts';
 import { ACCESS_AUTHENTICATION, ACCESS_STATES } from '../words.ts';
-import { authentication, canaryNext, point, rollout, verdict } from './enforcement.ts';
+import { authentication, canaryNext, gateChecks, point, rollout, verdict } from './enforcement.ts';
 import {
   action,
   id,
@@ -116,7 +116,11 @@ const edge = z.strictObject({
   denied: z.int(),
   unused: z.int(),
   plaintext: z.int(),
-  fresh: z.int().describe('Accesses first seen in the last 24 hours.'),
+  fresh: z
+    .int()
+    .describe(
+      'Accesses first seen in the last 24 hours, and in the newer half of the time that was watched.',
+    ),
   lastSeen: time.optional(),
 });
 
@@ -253,6 +257,7 @@ export const estate = {
     params: z.strictObject({ workload: idInPath }),
     answer: z.strictObject({
       tier: tier.describe('That of the workload; "tiers" has all three.'),
+      gates: gateChecks,
       readiness: z.strictObject({
         workload: id,
         judgedAt: time,
@@ -273,7 +278,7 @@ export const estate = {
           unseenShare: z.number(),
         }),
         calendar: z.strictObject({
-          days: z.int(),
+          days: z.number(),
           hoursOfWeek: z.int(),
           recorded: z.array(z.boolean()),
           missing: z.string(),
@@ -299,6 +304,19 @@ export const estate = {
           }),
         ),
         events: z.strictObject({ taken: z.int(), lost: z.int(), lostShare: z.number() }),
+        ending: z
+          .array(
+            z.strictObject({
+              from: z.string(),
+              action: z.string(),
+              policy: z.string(),
+              rule: z.string(),
+              until: z.string(),
+              count: z.int(),
+            }),
+          )
+          .optional()
+          .describe('Accesses that only an exception allows which ends within a week.'),
       }),
       tiers: z.array(z.strictObject({ tier, ready: z.boolean(), gates: z.array(gate) })),
     }),

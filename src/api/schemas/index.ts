@@ -6,6 +6,9 @@ import type { RouteSchema } from './common.ts';
 import { controlPlane } from './control-plane.ts';
 import { enforcement } from './enforcement.ts';
 import { estate } from './estate.ts';
+import { exceptions } from './exceptions.ts';
+import { notifications } from './notifications.ts';
+import { handshakes } from './handshakes.ts';
 import { reviews } from './review.ts';
 
 /** What every route takes and gives. A route of the table without a schema does not compile. */
@@ -14,12 +17,15 @@ export const SCHEMAS = {
   ...estate,
   ...reviews,
   ...enforcement,
+  ...exceptions,
   ...identities,
+  ...handshakes,
   ...agents,
   ...rules,
   ...authorities,
   ...cutovers,
   ...federation,
+  ...notifications,
 } as const satisfies { readonly [Name in RouteName]: RouteSchema };
 
 type Schemas = typeof SCHEMAS;

@@ -15,6 +15,7 @@ import {
   stage,
   tier,
   time,
+  yamlBody,
 } from './common.ts';
 
 /** Changes and questions that are decided in one call. */
@@ -139,6 +140,20 @@ export const reviews = {
     body: z.strictObject({ target, yaml: z.string(), file: z.string().max(4096).optional() }),
     answer: whole,
   },
+  'reviews.acknowledge': {
+    params: workloadInPath,
+    body: z.strictObject({
+      ids: z
+        .array(z.string().min(1).max(4096))
+        .min(1)
+        .max(MOST_AT_ONCE)
+        .describe(
+          'Of blind spots, and of doubts that no rule can be written for, as readiness.get names them.',
+        ),
+      reason,
+    }),
+    answer: whole,
+  },
   'reviews.ask': {
     params: workloadInPath,
     body: z.strictObject({
@@ -146,6 +161,20 @@ export const reviews = {
       about: itemId.optional().describe('The change or question that it is about.'),
     }),
     answer: whole,
+  },
+  'policies.check': {
+    body: yamlBody,
+    answer: z.strictObject({
+      policies: z.array(z.strictObject({ name: z.string(), workload: id, rules: z.int(), deny: z.int() })),
+      fault: z
+        .strictObject({
+          what: z.string(),
+          subject: z.string(),
+          line: z.int().exactOptional().describe('From 1 on.'),
+        })
+        .exactOptional()
+        .describe('The first thing that is wrong; absent where it may be applied.'),
+    }),
   },
   'history.get': {
     params: workloadInPath,

@@ -12,7 +12,6 @@ import {
   Agent,
   DockerEngine,
   githubEvidence,
-  hostAndPort,
   joinTokenEvidence,
   kubernetesEvidence,
   type NodeEvidence,
@@ -31,6 +30,7 @@ import {
   Option,
   spiffeIdOption,
 } from '../command.ts';
+import { serversOption } from '../control/options.ts';
 import { EXIT } from '../exit.ts';
 import { type JoinTokenOptions, joinTokenOf, joinTokenOptions } from '../join-token.ts';
 import { openLog } from '../log.ts';
@@ -40,7 +40,7 @@ import { VERSION } from '../version.ts';
 const ATTESTORS = ['join-token', 'kubernetes', 'x509', 'oidc', 'github'] as const;
 
 interface Options extends CommonOptions, JoinTokenOptions {
-  readonly server: string;
+  readonly server: readonly string[];
   readonly attest: (typeof ATTESTORS)[number];
   readonly tokenFile?: string;
   readonly cluster: string;
@@ -67,7 +67,12 @@ export const agentCommand: CommandSpec<Options> = {
   summary:
     'Run the agent of this node: it attests the node and its workloads, and serves each workload its own identity over the SPIFFE Workload API and Envoy SDS. Runs until it is stopped.',
   options: [
-    new Option('--server <host:port>', 'the control plane').argParser(addressOption).makeOptionMandatory(),
+    new Option(
+      '--server <host:port>',
+      'the control plane; where several share a database, all of them apart by commas: they are tried in turn',
+    )
+      .argParser(serversOption)
+      .makeOptionMandatory(),
     new Option('--attest <how>', 'how the node proves what it is, the first time')
       .choices(ATTESTORS)
       .default('join-token'),
@@ -139,15 +144,6 @@ export const agentCommand: CommandSpec<Options> = {
     return EXIT.done.code;
   },
 };
-
-function addressOption(text: string): string {
-  try {
-    hostAndPort(text);
-    return text;
-  } catch (error) {
-    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
-  }
-}
 
 function serverIdOption(text: string): SpiffeId {
   try {

@@ -14,7 +14,7 @@ import {
   Spool,
   stateFiles,
 } from '../../proxy/index.ts';
-import { type Clock, systemClock, X509Source } from '../../workload/index.ts';
+import { Addresses, type Clock, systemClock, X509Source } from '../../workload/index.ts';
 import {
   type CommandSpec,
   type CommonOptions,
@@ -23,7 +23,7 @@ import {
   spiffeIdOption,
 } from '../command.ts';
 import { PROXY_SOCKET } from '../control/local-proxy.ts';
-import { durationOption } from '../control/options.ts';
+import { durationOption, serversOption } from '../control/options.ts';
 import { EXIT } from '../exit.ts';
 import { readText } from '../files.ts';
 import { openLog } from '../log.ts';
@@ -31,7 +31,7 @@ import { untilStopped } from '../until-stopped.ts';
 import { VERSION } from '../version.ts';
 
 interface Options extends CommonOptions {
-  readonly server?: string;
+  readonly server?: readonly string[];
   readonly serverId?: SpiffeId;
   readonly workloadApi?: string;
   readonly instance?: string;
@@ -50,8 +50,8 @@ export const proxyCommand: CommandSpec<Options> = {
   options: [
     new Option(
       '--server <host:port>',
-      'the control plane; without it nothing is enforced beyond the last state',
-    ),
+      'the control plane; without it nothing is enforced beyond the last state. Where several share a database, all of them apart by commas: they are tried in turn',
+    ).argParser(serversOption),
     new Option(
       '--server-id <id>',
       "the control plane's SPIFFE ID (default: /interlock/server of the own trust domain)",
@@ -95,6 +95,7 @@ export const proxyCommand: CommandSpec<Options> = {
     const state = resolve(options.state);
     const spool = await Spool.open({ dir: join(state, 'spool'), now, onFault });
     const { server } = options;
+    const addresses = server && new Addresses(server, () => clock.random());
     const serverId = options.serverId ?? parseSpiffeId(`spiffe://${trustDomainOf(own)}/interlock/server`);
     const served =
       'workloads' in document
@@ -114,7 +115,8 @@ export const proxyCommand: CommandSpec<Options> = {
       openStream:
         server === undefined
           ? undefined
-          : (handlers) => openControlStream({ address: server, server: serverId, source }, handlers),
+          : (handlers) =>
+              openControlStream({ address: addresses?.take() ?? '', server: serverId, source }, handlers),
       onLine: ({ event, reason, ...fields }) => log.warn({ event, ...fields }, reason),
       onOnline: (online, error) =>
         online

@@ -6,7 +6,7 @@ import type { ListenAddress } from '../../server/index.ts';
 import type { Context } from '../command.ts';
 import { EXIT } from '../exit.ts';
 import { printable } from '../terminal.ts';
-import { httpOptionsOf, serveOptionsOf, signInOf } from './serve-options.ts';
+import { httpOptionsOf, notifyOf, serveOptionsOf, signInOf } from './serve-options.ts';
 import type { Settings } from './settings.ts';
 
 /** One look: its name, and what it found. Throws what is wrong. */
@@ -16,9 +16,14 @@ export interface Check {
 }
 
 /** Looks whether a control plane could start with these settings, and changes nothing. Gives the exit code. */
-export async function check(settings: Settings, state: string, { terminal, now }: Context): Promise<number> {
+export async function check(
+  settings: Settings,
+  state: string,
+  { terminal, now }: Context,
+  { tests = false }: { readonly tests?: boolean } = {},
+): Promise<number> {
   let failed = 0;
-  for (const { name, run } of await checksOf(settings, state, now)) {
+  for (const { name, run } of await checksOf(settings, state, now, tests)) {
     try {
       terminal.line(printable(`ok      ${name}: ${await run()}`));
     } catch (error) {
@@ -30,16 +35,24 @@ export async function check(settings: Settings, state: string, { terminal, now }
   return failed === 0 ? EXIT.done.code : EXIT.failed.code;
 }
 
-async function checksOf(settings: Settings, state: string, now: () => number): Promise<Check[]> {
+async function checksOf(
+  settings: Settings,
+  state: string,
+  now: () => number,
+  tests: boolean,
+): Promise<Check[]> {
   const http = settings.http ?? { host: '127.0.0.1', port: 7080 };
   const checks: Check[] = [
-    { name: 'state', run: () => checkState(state, settings) },
+    settings.database === undefined
+      ? { name: 'state', run: () => checkState(state, settings) }
+      : { name: 'database', run: () => checkShared(state, settings.database ?? '', settings) },
     { name: 'settings', run: async () => (await serveOptionsOf(settings), 'every file can be read') },
     { name: 'http', run: async () => checkHttp(settings) },
     { name: 'agents port', run: () => checkPort(settings.listen ?? { host: '127.0.0.1', port: 8443 }) },
     { name: 'http port', run: () => checkPort(http) },
   ];
   if (settings['sign-in'] !== undefined) checks.push({ name: 'sign-in', run: () => checkSignIn(settings) });
+  if (settings.notify !== undefined) checks.push(...(await checkNotify(settings, tests)));
   if (settings.endpoints !== undefined)
     checks.push({ name: 'endpoints port', run: () => checkPort(settings.endpoints ?? http) });
   for (const [cert, key] of [
@@ -55,7 +68,19 @@ async function checkState(state: string, settings: Settings): Promise<string> {
   const { domainOf } = await import('../../server/index.ts');
   if (existsSync(state) && (statSync(state).mode & 0o077) !== 0)
     throw new InterlockError('state', state, `others may enter ${state}: chmod 0700 ${state}`);
-  const there = existsSync(state) ? await domainOf(state) : undefined;
+  return checkDomain(existsSync(state) ? await domainOf(state) : undefined, state, settings);
+}
+
+/** Whether the database answers, its keys are sealed with the key of the file, and its trust domain is the one that is wanted. */
+async function checkShared(dir: string, url: string, settings: Settings): Promise<string> {
+  const { checkDatabase, domainOf } = await import('../../server/index.ts');
+  const options = { dir, url, keyFile: settings['key-file'] };
+  const { name, tables, found } = await checkDatabase(options, (place) => domainOf(place));
+  if (tables === 'older') return `the database ${name} is of an older version: it is migrated at the start`;
+  return checkDomain(found, `the database ${name}`, settings);
+}
+
+function checkDomain(there: { trustDomain: string } | undefined, state: string, settings: Settings): string {
   const wanted = settings['trust-domain'];
   if (there === undefined) {
     if (settings.parent !== undefined) return `${state} will be a child of ${settings.parent}`;
@@ -84,6 +109,26 @@ async function checkSignIn(settings: Settings): Promise<string> {
   const fault = await providerFault(config.oidc, config.clientSecret);
   if (fault !== undefined) throw new InterlockError('unavailable', issuer, `${issuer}: ${fault}`);
   return `${issuer} answers`;
+}
+
+/** The channels of notifications; `tests` sends a message to each. A file that cannot be read is said where settings are checked. */
+async function checkNotify(settings: Settings, tests: boolean): Promise<Check[]> {
+  const config = await notifyOf(settings).catch(() => undefined);
+  const { realTimers, sendTest } = await import('../../server/index.ts');
+  return (config?.channels ?? []).map((channel) => ({
+    name: `channel ${channel.name}`,
+    run: async () => {
+      const host = channel.url.hostname;
+      if (!tests) return `sends to ${host}; --test-notifications tries it`;
+      const tested = await sendTest(channel, {
+        who: 'interlock up --check',
+        timers: realTimers,
+        origin: undefined,
+      });
+      if (tested.isDelivered) return `${host} has taken a test`;
+      throw new InterlockError('unavailable', channel.name, tested.fault ?? 'not delivered');
+    },
+  }));
 }
 
 /** Whether a port can be taken: it is, for a moment. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { InterlockError } from '../../access/index.ts';
 import { readOwners } from '../../rollout/index.ts';
-import type { HttpOptions, ServeOptions, SignInConfig } from '../../server/index.ts';
+import type { HttpOptions, NotifyConfig, ServeOptions, SignInConfig } from '../../server/index.ts';
 import { ioError } from '../files.ts';
 import { readGates } from '../gates-file.ts';
 import { joinTokenOf } from '../join-token.ts';
@@ -30,6 +30,7 @@ export async function serveOptionsOf(settings: Settings): Promise<Served> {
     nodeProxies: settings['node-proxy'],
     traces: settings.traces,
     gates: rules?.gates,
+    notify: await notifyOf(settings),
     owners: owners === undefined ? undefined : readOwners(text(owners), owners),
     canary: rules?.canary,
   };
@@ -70,6 +71,13 @@ export async function signInOf({ 'sign-in': file }: Settings): Promise<SignInCon
   if (file === undefined) return undefined;
   const { signInConfigFrom } = await import('../../server/index.ts');
   return signInConfigFrom(text(file), file);
+}
+
+/** Whom to tell by the file of `--notify`. Throws `invalid_document`, `io`. */
+export async function notifyOf({ notify: file }: Settings): Promise<NotifyConfig | undefined> {
+  if (file === undefined) return undefined;
+  const { notifyConfigFrom } = await import('../../server/index.ts');
+  return notifyConfigFrom(text(file), file);
 }
 
 function tokenOf(settings: Settings) {

@@ -23,6 +23,8 @@ const text = (given: string) => {
   if (given === '') throw new InvalidArgumentError('it is empty');
   return given;
 };
+/** What is wrong with it is said where it is used: an error here would quote it. */
+const anyText = (given: string) => given;
 const file = { value: 'file', read: text, isFile: true } as const;
 
 /** Every setting by its name: the flag is `--NAME`, the variable INTERLOCK_NAME, the line of a file `NAME: value`. */
@@ -31,6 +33,19 @@ export const SETTINGS = {
     value: 'name',
     means: 'sets up this trust domain where the state directory holds none yet; it cannot be changed later',
     read: trustDomainOption,
+  },
+  database: {
+    value: 'url',
+    means:
+      'keep the state in PostgreSQL, which any number of control planes share: postgres://USER@HOST/DATABASE (docs/up.md); the password by PGPASSFILE, as other users of the machine may see a flag',
+    otherwise: 'in the state directory',
+    read: anyText,
+    isSecret: true,
+  },
+  'key-file': {
+    ...file,
+    means:
+      'with --database: the key that the keys of authorities are sealed with, of "interlock authority key-file"; the same at every control plane',
   },
   'key-type': {
     value: 'type',
@@ -131,6 +146,10 @@ export const SETTINGS = {
   gates: {
     ...file,
     means: 'YAML: what promotions need, by tier, and how canaries widen (docs/readiness.md)',
+  },
+  notify: {
+    ...file,
+    means: 'YAML: whom to tell of what, by webhook or Slack (docs/notifications.md)',
   },
   owners: {
     ...file,

@@ -13,7 +13,11 @@ type Plain = Exclude<RouteName, 'events.stream'>;
 type NoCall = { readonly [Key in never]: never };
 /** A call whose parts may all be left out need not be given. */
 type Given<Name extends RouteName> =
-  NoCall extends CallOf<Name> ? [call?: CallOf<Name>] : [call: CallOf<Name>];
+  NoCall extends CallOf<Name> ? [call?: CallOf<Name> & Conditional] : [call: CallOf<Name> & Conditional];
+/** The version that a change is made on: of another one it is a `conflict`. */
+interface Conditional {
+  readonly ifMatch?: string;
+}
 
 /** The API of a control plane, by the names of its routes. Every call throws what it answered, or `unavailable`. */
 export class Api {
@@ -25,20 +29,20 @@ export class Api {
 
   async call<Name extends Plain>(name: Name, ...[call]: Given<Name>): Promise<Received<Name>> {
     // A part that the route does not take is undefined.
-    const { params, query, body } = (call ?? {}) as {
+    const { params, query, body, ifMatch } = (call ?? {}) as {
       params?: Readonly<Record<string, string>>;
       query?: Readonly<Record<string, string | number | undefined>>;
       body?: object;
-    };
+    } & Conditional;
     const path = `${pathOf(name, params)}${queryText(query ?? {})}`;
     // What the server answers with this status is what the schema of the route says.
-    return (await this.send(ROUTES[name].method, path, body)) as Received<Name>;
+    return (await this.send(ROUTES[name].method, path, body, ifMatch)) as Received<Name>;
   }
 
   /** A call by its method and path. Throws what it answered, or `unavailable`. */
-  protected async send(method: string, path: string, body?: object): Promise<unknown> {
+  protected async send(method: string, path: string, body?: object, ifMatch?: string): Promise<unknown> {
     const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-    const { status, text, at } = await reach(this.#of, method, path, payload);
+    const { status, text, at } = await reach(this.#of, method, path, payload, ifMatch);
     const answer = jsonOf({ status, text, at });
     if (status === 200) return answer;
     throw problem(answer, at);
@@ -66,5 +70,8 @@ function problem(answer: unknown, at: string): InterlockError {
   const known = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'unavailable';
   const detail = field('detail') || 'the control plane refused without a reason';
   const toDo = known === 'untrusted' ? `: interlock sign-in --server ${at}` : '';
-  return new InterlockError(known, field('subject'), `${detail}${toDo}`);
+  const checks: unknown =
+    typeof answer === 'object' && answer !== null && 'checks' in answer ? answer.checks : undefined;
+  const details = checks === undefined ? undefined : { checks };
+  return new InterlockError(known, field('subject'), `${detail}${toDo}`, { details });
 }

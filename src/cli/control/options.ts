@@ -32,6 +32,14 @@ export function shareOption(text: string): number {
   return share;
 }
 
+/** Where agents and proxies connect: HOST:PORT, several apart by commas or given one by one. */
+export function serversOption(text: string, before: readonly string[] = []): string[] {
+  const given = text.split(',').map((part) => part.trim());
+  for (const each of given)
+    if (addressOption(each).port === 0) throw new InvalidArgumentError('an address is written HOST:PORT');
+  return [...before, ...given];
+}
+
 /** Reads HOST:PORT or [IPv6]:PORT. Port 0 takes a free one. */
 export function addressOption(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s/]+)):(\d{1,5})$/.exec(text);

@@ -33,6 +33,7 @@ export async function reach(
   method: string,
   path: string,
   payload: Buffer | undefined,
+  ifMatch?: string,
 ): Promise<Reached> {
   const way = of.server === undefined ? localWay(of.state) : await remoteWay(of.server);
   const isLocal = 'socketPath' in way.target;
@@ -52,6 +53,7 @@ export async function reach(
       agent: false,
       headers: {
         ...way.headers,
+        ...(ifMatch === undefined ? {} : { 'if-match': `"${ifMatch}"` }),
         ...(payload === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': payload.length }),

@@ -9,6 +9,7 @@ import { handlersOf } from './handlers.ts';
 import { readBody } from './limits.ts';
 import type { ApiParts } from './parts.ts';
 import { problemOf } from './problem.ts';
+import { retryAfterOf } from './retry-after.ts';
 import { entityTags, matchesWeakly } from './tags.ts';
 
 /** Who calls, or undefined for nobody in particular. Throws `untrusted` for credentials that prove nothing. */
@@ -36,8 +37,12 @@ export function apiApp(parts: ApiParts, callerOf: CallerOf, options: ApiOptions 
   const api = new Hono();
   api.onError((error, context) => {
     if (!isInterlockError(error)) parts.onFault(error);
+    // What says what is missing is no matter of another version.
     const isStale =
-      isInterlockError(error) && error.code === 'conflict' && context.req.header('if-match') !== undefined;
+      isInterlockError(error) &&
+      error.code === 'conflict' &&
+      error.details === undefined &&
+      context.req.header('if-match') !== undefined;
     return answerProblem(context, error, isStale ? 412 : undefined);
   });
   api.notFound((context) =>
@@ -163,6 +168,8 @@ function answerProblem(context: Context, error: unknown, status?: number): Respo
   const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' });
   // RFC 9110, section 11.6.1: a 401 says how to do better.
   if (problem.status === 401) headers.set('www-authenticate', 'Bearer realm="interlock"');
+  const seconds = retryAfterOf(error);
+  if (seconds !== undefined) headers.set('retry-after', String(seconds));
   // What a caller still sends of a refused body is not read.
   if (problem.status === 413 && context.req.method !== 'GET') headers.set('connection', 'close');
   return new Response(JSON.stringify(problem), { status: problem.status, headers });

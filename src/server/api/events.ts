@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { InterlockError } from '../../access/index.ts';
 import type { Caller, EventType } from '../../api/index.ts';
 import type { Timers } from '../timers.ts';
@@ -42,7 +43,8 @@ export class Events {
 
   constructor(timers: Timers) {
     this.#timers = timers;
-    this.#run = timers.now().toString(36);
+    // Two control planes may start in one millisecond: a reader that moves from one to the other is told so.
+    this.#run = timers.now().toString(36) + randomBytes(3).readUIntBE(0, 3).toString(36);
   }
 
   get streams(): number {

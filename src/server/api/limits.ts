@@ -15,6 +15,8 @@ const MAX_BODY_BYTES = 64 * 1024;
 /** Documents and certificates are longer: 10,000 rules fit in 16 MiB. */
 const LARGER: { readonly [Name in RouteName]?: number } = {
   'policies.apply': 16 * 1024 * 1024,
+  'policies.check': 1024 * 1024,
+  'policies.sync': 16 * 1024 * 1024,
   'reviews.edit': 16 * 1024 * 1024,
   'rules.apply': 16 * 1024 * 1024,
   'rules.explain': 16 * 1024 * 1024,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { NEEDS, ROUTE_NAMES, ROUTES } from '../../api/index.ts';
+import { signInApp } from '../sign-in/app.ts';
 import { openApi } from './openapi.ts';
 
 type Node = { readonly [key: string]: unknown };
@@ -18,9 +19,13 @@ function* nodes(value: unknown, way = '#'): Generator<[string, Node]> {
 }
 
 const document = openApi() as Node;
-const operations = Object.entries(document['paths'] as Node).flatMap(([path, item]) =>
+const all = Object.entries(document['paths'] as Node).flatMap(([path, item]) =>
   Object.entries(item as Node).map(([method, operation]) => ({ path, method, operation: operation as Node })),
 );
+
+/** Those of the table of routes; signing in and out is apart. */
+const operations = all.filter(({ operation }) => !String(operation['operationId']).startsWith('sign-in.'));
+const signIns = all.filter((each) => !operations.includes(each));
 
 const TYPES = new Set(['string', 'number', 'integer', 'boolean', 'object', 'array', 'null']);
 
@@ -88,6 +93,18 @@ describe('the OpenAPI document', () => {
     expect(found.sort()).toEqual(expected.sort());
     expect(document['openapi']).toBe('3.1.1');
     for (const { operation } of operations) expect(NEEDS).toContain(operation['x-role']);
+  });
+
+  test('holds every way to sign in and out that is served', () => {
+    // Nothing of the parts is asked for before a call comes.
+    const { routes } = signInApp({ desk: {}, cookies: {} } as unknown as Parameters<typeof signInApp>[0]);
+    const served = routes
+      .filter(({ method }) => method !== 'ALL')
+      .map(({ method, path }) => `${method} ${path}`);
+    const found = signIns.map(({ method, path }) => `${method.toUpperCase()} ${path}`);
+    expect(found.toSorted()).toEqual(served.toSorted());
+    for (const { operation } of signIns)
+      expect([operation['x-role'], operation['security']]).toEqual(['anyone', []]);
   });
 
   test('describes each parameter of each path, as required', () => {

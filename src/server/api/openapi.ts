@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ERROR_CODES } from '../../access/index.ts';
 import { type Route, ROUTE_NAMES, type RouteName, ROUTES } from '../../api/index.ts';
 import { type RouteSchema, SCHEMAS } from '../../api/schemas/index.ts';
+import { SIGN_IN_PATHS } from '../sign-in/openapi.ts';
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 type JsonObject = { readonly [key: string]: Json };
@@ -35,7 +36,7 @@ function make(): OpenApi {
     },
     servers: [{ url: '/' }],
     security: [{ session: [] }, { bearer: [] }],
-    paths,
+    paths: { ...paths, ...SIGN_IN_PATHS },
     components: {
       securitySchemes: {
         session: { type: 'apiKey', in: 'cookie', name: '__Host-interlock' },
@@ -117,6 +118,11 @@ function problemSchema(): JsonObject {
       detail: { type: 'string', description: 'What is wrong and what to do, for people.' },
       code: { enum: [...Object.keys(ERROR_CODES), 'fault'], description: 'What is wrong, for programs.' },
       subject: { type: 'string', description: 'The name of what it is about.' },
+      checks: {
+        type: 'array',
+        items: { type: 'object' },
+        description: 'Of a move that is refused: every check of it, as preflight.get gives them.',
+      },
     },
   };
 }

@@ -5,6 +5,8 @@ import type { Estate } from '../estate/index.ts';
 import type { Federation } from '../federation/federation.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Lifecycle } from '../identity/lifecycle.ts';
+import type { Notifier } from '../notify/index.ts';
+import type { Gatekeeper } from '../promotion/index.ts';
 import type { History, Reviews } from '../review/index.ts';
 import type { JoinedAuthorities } from '../upstream/joined.ts';
 import type { Timers } from '../timers.ts';
@@ -31,9 +33,12 @@ export interface ApiParts {
   readonly estate: Estate;
   readonly events: Events;
   readonly reviews: Reviews;
+  readonly gatekeeper: Gatekeeper;
   readonly history: History;
   /** Absent where nobody signs in: the socket in the state directory is the only way. */
   readonly signIn?: SignIn | undefined;
+  /** Absent where no channel is set up. */
+  readonly notifier?: Notifier | undefined;
   readonly version: string;
   readonly startedAt: number;
   readonly onFault: (error: unknown) => void;

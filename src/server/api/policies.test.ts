@@ -56,7 +56,7 @@ describe('the list of policies', () => {
     ]);
     const move = `/v1/rollouts/${encodeURIComponent('example.org/ns/shop/sa/cart')}/move`;
     for (const to of ['shadow', 'canary', 'enforced'])
-      await change(move, { to, share: to === 'canary' ? 1 : undefined });
+      await change(move, { to, share: to === 'canary' ? 1 : undefined, anyway: 'a test' });
     expect(shown(await list())).toEqual([
       'cart cart target+enforced /a',
       'cart more target+enforced /m',

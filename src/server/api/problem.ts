@@ -1,4 +1,5 @@
 import { ERROR_CODES, isInterlockError } from '../../access/index.ts';
+import { retryAfterOf } from './retry-after.ts';
 
 /** An error as an HTTP API gives it (RFC 9457), with our closed code. */
 export interface Problem {
@@ -7,6 +8,8 @@ export interface Problem {
   readonly detail: string;
   readonly code: string;
   readonly subject: string;
+  /** What the error says beside: `checks` of a promotion that is refused. */
+  readonly [extension: string]: unknown;
 }
 
 /** The problem of an error; the program's own faults say nothing of themselves. `status` stands for that of the code. */
@@ -20,9 +23,10 @@ export function problemOf(error: unknown, status?: number): Problem {
       subject: '',
     };
   }
-  const { code, message, subject } = error;
+  const { code, message, subject, details } = error;
   return {
-    status: status ?? ERROR_CODES[code].http,
+    ...details,
+    status: status ?? (retryAfterOf(error) === undefined ? ERROR_CODES[code].http : 429),
     title: code.replaceAll('_', ' '),
     detail: message,
     code,

@@ -2,7 +2,8 @@ import { hash } from 'node:crypto';
 import type { RolloutShown } from '../../api/index.ts';
 import type { SpiffeId } from '../../access/index.ts';
 import type { WorkloadRollout } from '../../rollout/index.ts';
-import type { MoveOrder, Rollouts } from '../enforcement/rollouts.ts';
+import type { DecidedOn } from '../enforcement/rollout-orders.ts';
+import type { Rollouts } from '../enforcement/rollouts.ts';
 import { checkVersion } from './tags.ts';
 
 /** A rollout is never changed, only replaced by another one. */
@@ -20,7 +21,7 @@ export function versionOf(rollout: WorkloadRollout): string {
 
 /** A rollout as lists show it: its policies by name. */
 export function rolloutShown(rollout: WorkloadRollout): RolloutShown {
-  const { workload, tier, stage, target, targetVersion, enforced, share, authentication, since, by } =
+  const { workload, tier, stage, target, targetVersion, enforced, share, authentication, since, by, held } =
     rollout;
   const names = (policies: WorkloadRollout['target']) => policies.map(({ metadata }) => metadata.name);
   return {
@@ -35,6 +36,7 @@ export function rolloutShown(rollout: WorkloadRollout): RolloutShown {
     authentication,
     since,
     by,
+    ...(held === undefined ? {} : { held }),
   };
 }
 
@@ -43,7 +45,7 @@ export function decidedOn(
   rollouts: Rollouts,
   workload: SpiffeId,
   ifMatch: readonly string[] | undefined,
-): Pick<MoveOrder, 'decidedOn'> {
+): DecidedOn {
   if (ifMatch === undefined) return {};
   const rollout = rollouts.get(workload);
   checkVersion(ifMatch, versionOf(rollout), workload);

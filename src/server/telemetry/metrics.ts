@@ -1,7 +1,9 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import { OUTCOMES } from '../../access/index.ts';
+import { exceptionsEnding } from '../../policy/index.ts';
 import type { ApiParts } from '../api/parts.ts';
 import type { Recorder } from '../identity/recorder.ts';
+import type { Notifier, Outcome } from '../notify/index.ts';
 
 /** From half a millisecond to ten seconds: calls and commits. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -47,6 +49,12 @@ export class Metrics {
     ['verdict'],
   );
 
+  readonly #notifications = this.#counter(
+    'interlock_notifications_total',
+    'Notifications by channel and what became of them: sent, dropped, gave_up; failed counts attempts.',
+    ['channel', 'outcome'],
+  );
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
   }
@@ -56,6 +64,24 @@ export class Metrics {
     recorder.onCommit((changes) => {
       for (const each of changes) if (each.change === 'issue') this.#signed.inc({ kind: each.svid.kind });
     });
+  }
+
+  /** Counts what became of notifications. */
+  readonly countNotifications = (channel: string, outcome: Outcome, count: number): void => {
+    this.#notifications.inc({ channel, outcome }, count);
+  };
+
+  /** Shows what waits for each channel. */
+  followNotifier(notifier: Pick<Notifier, 'waiting'>): void {
+    this.#gauge(
+      'interlock_notifications_waiting',
+      'Notifications that this control plane has to deliver, by channel.',
+      ['channel'],
+      (gauge) => {
+        gauge.reset();
+        for (const [channel, count] of notifier.waiting()) gauge.set({ channel }, count);
+      },
+    );
   }
 
   /** Follows a control plane; the function given back ends that. */
@@ -96,10 +122,22 @@ export class Metrics {
       ['kind', 'state'],
       (gauge) => {
         gauge.reset();
-        for (const { kind, connected, fault, applied, wanted } of enforcing.points.all) {
+        for (const { kind, connected, fault, applied, wanted } of enforcing.own.all) {
           const current = fault !== undefined ? 'refused' : applied < wanted ? 'behind' : 'in force';
           gauge.inc({ kind, state: connected ? current : 'away' });
         }
+      },
+    );
+    this.#gauge(
+      'interlock_exceptions_ending',
+      'Rules of target sets that end by themselves within a week.',
+      [],
+      (gauge) => {
+        const now = timers.now();
+        let ending = 0;
+        for (const { target } of enforcing.rollouts.all.values())
+          ending += exceptionsEnding(target, now).length;
+        gauge.set(ending);
       },
     );
     this.#gauge('interlock_evidence_waiting', 'Entries of evidence that wait for the store.', [], (gauge) =>

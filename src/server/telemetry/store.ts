@@ -4,7 +4,12 @@ import type { Timers } from '../timers.ts';
 import type { Metrics } from './metrics.ts';
 
 /** A store whose operations are measured, and whose commits are spans. */
-export function observedStore(store: IdentityStore, metrics: Metrics, timers: Timers): IdentityStore {
+export function observedStore(
+  store: IdentityStore,
+  metrics: Metrics,
+  timers: Timers,
+  system = 'sqlite',
+): IdentityStore {
   const observed =
     <Args extends unknown[], T>(operation: string, run: (...args: Args) => Promise<T>) =>
     (...args: Args): Promise<T> => {
@@ -13,7 +18,7 @@ export function observedStore(store: IdentityStore, metrics: Metrics, timers: Ti
         operation === 'commit'
           ? trace.getTracer('interlock').startSpan('store commit', {
               kind: SpanKind.CLIENT,
-              attributes: { 'db.system.name': 'sqlite', 'db.operation.name': operation },
+              attributes: { 'db.system.name': system, 'db.operation.name': operation },
             })
           : undefined;
       const ended = (result: 'ok' | 'failed') => {
@@ -42,6 +47,7 @@ export function observedStore(store: IdentityStore, metrics: Metrics, timers: Ti
     verifyAudit: observed('verifyAudit', (...args) => store.verifyAudit(...args)),
     prune: observed('prune', (...args) => store.prune(...args)),
     watch: (onCommit) => store.watch(onCommit),
+    lead: (onLead) => store.lead(onLead),
     close: () => store.close(),
   };
 }

@@ -1,8 +1,5 @@
 import { diag, DiagLogLevel, trace } from '@opentelemetry/api';
-import type { TracerProviderOptions } from '@opentelemetry/sdk-trace';
 import type { ServerLog } from '../serve.ts';
-
-type Resource = NonNullable<TracerProviderOptions['resource']>;
 
 /** Spans that wait to be sent; more are dropped, since traces must not cost what they watch. */
 const MAX_WAITING = 4096;
@@ -12,10 +9,12 @@ const MAX_WAITING = 4096;
  * this is loaded, and spans cost nothing.
  */
 export async function startTraces(url: URL, version: string, log: ServerLog): Promise<() => Promise<void>> {
-  const [{ BatchSpanProcessor, TracerProvider }, { OTLPTraceExporter }] = await Promise.all([
-    import('@opentelemetry/sdk-trace'),
-    import('@opentelemetry/exporter-trace-otlp-http'),
-  ]);
+  const [{ BatchSpanProcessor, TracerProvider }, { OTLPTraceExporter }, { resourceFromAttributes }] =
+    await Promise.all([
+      import('@opentelemetry/sdk-trace'),
+      import('@opentelemetry/exporter-trace-otlp-http'),
+      import('@opentelemetry/resources'),
+    ]);
   const warn = (message: string) => log.warn({ to: url.origin }, `traces: ${message}`);
   const nothing = () => {};
   diag.setLogger(
@@ -24,7 +23,7 @@ export async function startTraces(url: URL, version: string, log: ServerLog): Pr
   );
   const exporter = new OTLPTraceExporter({ url: url.href, timeoutMillis: 10_000 });
   const provider = new TracerProvider({
-    resource: new OwnResource({ 'service.name': 'interlock', 'service.version': version }),
+    resource: resourceFromAttributes({ 'service.name': 'interlock', 'service.version': version }),
     spanProcessors: [new BatchSpanProcessor({ exporter, maxQueueSize: MAX_WAITING })],
   });
   trace.setGlobalTracerProvider(provider);
@@ -33,22 +32,4 @@ export async function startTraces(url: URL, version: string, log: ServerLog): Pr
     await provider.shutdown();
     diag.disable();
   };
-}
-
-/** What the spans are of. The SDK's own resources come in a package that we do not depend on for two attributes. */
-class OwnResource implements Resource {
-  readonly attributes: Readonly<Record<string, string>>;
-
-  constructor(attributes: Readonly<Record<string, string>>) {
-    this.attributes = attributes;
-  }
-
-  /** Nothing of ours is overridden. */
-  merge(): Resource {
-    return this;
-  }
-
-  getRawAttributes(): [string, string][] {
-    return Object.entries(this.attributes);
-  }
 }

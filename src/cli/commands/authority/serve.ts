@@ -1,4 +1,5 @@
 import type { CommandSpec, CommonOptions } from '../../command.ts';
+import { openPlace } from '../../config/place.ts';
 import { readSettings } from '../../config/read.ts';
 import { serveOptionsOf } from '../../config/serve-options.ts';
 import { flagOf, type SettingName } from '../../config/settings.ts';
@@ -9,6 +10,8 @@ import { VERSION } from '../../version.ts';
 
 /** What of the settings of `interlock up` is about more than API and console. */
 const OWN: readonly SettingName[] = [
+  'database',
+  'key-file',
   'listen',
   'endpoints',
   'endpoint-cert',
@@ -36,18 +39,21 @@ export const authorityServeCommand: CommandSpec<CommonOptions> = {
     const log = openLog(terminal, now);
     // Commander has put the flags beside the other options.
     const flags = options as unknown as Readonly<Record<string, unknown>>;
-    const token = process.env['INTERLOCK_JOIN_TOKEN'];
-    const settings = readSettings({ flags, env: { INTERLOCK_JOIN_TOKEN: token } });
-    const serving = await serveIdentity({
-      ...(await serveOptionsOf(settings)),
-      state: options.state,
-      timers: { ...realTimers, now },
-      log,
-      version: VERSION,
-    });
-    const signal = await untilStopped();
-    log.info({ signal }, 'the control plane stops');
-    await serving.close();
+    const { INTERLOCK_JOIN_TOKEN, INTERLOCK_DATABASE, INTERLOCK_KEY_FILE } = process.env;
+    const env = { INTERLOCK_JOIN_TOKEN, INTERLOCK_DATABASE, INTERLOCK_KEY_FILE };
+    const settings = readSettings({ flags, env });
+    const { state } = options;
+    const served = await serveOptionsOf(settings);
+    const open = await openPlace(settings, state, { ...realTimers, now }, log);
+    try {
+      const { place, timers } = open;
+      const serving = await serveIdentity({ ...served, state, place, timers, log, version: VERSION });
+      const signal = await untilStopped();
+      log.info({ signal }, 'the control plane stops');
+      await serving.close();
+    } finally {
+      await open.close();
+    }
     return EXIT.done.code;
   },
 };

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../../access/index.ts';
 import { listenLocally, openControlStream, Spool, stateFiles } from '../../../proxy/index.ts';
 import { readRoutes, Relay, type RelayEvent } from '../../../relay/index.ts';
-import { ownerOf, systemClock, X509Source } from '../../../workload/index.ts';
+import { Addresses, ownerOf, systemClock, X509Source } from '../../../workload/index.ts';
 import {
   type CommandSpec,
   type CommonOptions,
@@ -12,6 +12,7 @@ import {
   spiffeIdOption,
 } from '../../command.ts';
 import { PROXY_SOCKET } from '../../control/local-proxy.ts';
+import { serversOption } from '../../control/options.ts';
 import { EXIT } from '../../exit.ts';
 import { readText } from '../../files.ts';
 import { openLog } from '../../log.ts';
@@ -24,7 +25,7 @@ const ENVOY_SOCKET = 'envoy.sock';
 interface Options extends CommonOptions {
   readonly workload: SpiffeId;
   readonly document: string;
-  readonly server?: string;
+  readonly server?: readonly string[];
   readonly serverId?: SpiffeId;
   readonly workloadApi?: string;
   readonly instance?: string;
@@ -50,8 +51,8 @@ export const envoyRelayCommand: CommandSpec<Options> = {
     ).makeOptionMandatory(),
     new Option(
       '--server <host:port>',
-      'the control plane; without it nothing is enforced beyond the last state',
-    ),
+      'the control plane; without it nothing is enforced beyond the last state. Where several share a database, all of them apart by commas: they are tried in turn',
+    ).argParser(serversOption),
     new Option(
       '--server-id <id>',
       "the control plane's SPIFFE ID (default: /interlock/server of the workload's trust domain)",
@@ -73,6 +74,7 @@ export const envoyRelayCommand: CommandSpec<Options> = {
   async run({ terminal, now }, _args, options) {
     const log = openLog(terminal, now);
     const { workload, server, group, document } = options;
+    const addresses = server && new Addresses(server, () => systemClock.random());
     const routes = readRoutes(readText(document), document, workload);
     const clock = { ...systemClock, now };
     const source = await X509Source.open({
@@ -98,7 +100,8 @@ export const envoyRelayCommand: CommandSpec<Options> = {
       openStream:
         server === undefined
           ? undefined
-          : (handlers) => openControlStream({ address: server, server: serverId, source }, handlers),
+          : (handlers) =>
+              openControlStream({ address: addresses?.take() ?? '', server: serverId, source }, handlers),
       onOnline: (online, error) =>
         online
           ? log.info({ server }, 'the control plane is connected')

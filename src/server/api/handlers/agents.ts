@@ -1,3 +1,4 @@
+import type { AgentHere } from '../../identity/replicas.ts';
 import { makeJoinToken } from '../../identity/tokens.ts';
 import type { Handlers } from '../handler.ts';
 import type { ApiParts } from '../parts.ts';
@@ -14,6 +15,7 @@ export function agentHandlers({
   return {
     'agents.list': () => {
       const connected = new Map(server.service.connected().map((agent) => [agent.id as string, agent]));
+      const elsewhere = new Map(plane.replicas.agents().map((agent) => [agent.id, agent]));
       return {
         versions: {
           bundles: registry.bundles.current.version,
@@ -30,11 +32,11 @@ export function agentHandlers({
             notAfter,
             attestedAt,
             isEvicted: banned,
-            isConnected: now !== undefined,
+            isConnected: now !== undefined || elsewhere.has(id),
             address: now?.address,
             version: now?.version,
             since: now?.since,
-            confirmed: now?.confirmed,
+            confirmed: now?.confirmed ?? confirmedBy(elsewhere.get(id)),
           };
         }),
       };
@@ -52,4 +54,9 @@ export function agentHandlers({
     },
     'join-tokens.make': ({ who, body }) => makeJoinToken(who, body, authorities, recorder, timers),
   };
+}
+
+/** What an agent has confirmed that is connected to another control plane of the same state. */
+function confirmedBy(agent: AgentHere | undefined) {
+  return agent && { bundles: agent.bundles, rules: agent.rules, revocations: agent.revocations };
 }

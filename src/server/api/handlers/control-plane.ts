@@ -4,11 +4,6 @@ import type { Handlers } from '../handler.ts';
 import { openApi } from '../openapi.ts';
 import type { ApiParts, SignIn } from '../parts.ts';
 
-/** Entries that are looked at for one filtered page, so that a filter nobody fits ends. */
-const MOST_LOOKED_AT = 50_000;
-/** Entries that are read at once while a filter is looked for: a small page must not cost a read for each entry. */
-const LOOKED_AT_ONCE = 1000;
-
 /** The control plane itself: its state, its callers, its bundle, its audit log. */
 export function controlPlaneHandlers(
   parts: ApiParts,
@@ -20,7 +15,6 @@ export function controlPlaneHandlers(
   | 'sessions.end'
   | 'sign-in-links.make'
   | 'bundle.get'
-  | 'audit.list'
   | 'audit.verify'
 > {
   const { plane, version, startedAt, server, timers } = parts;
@@ -62,26 +56,6 @@ export function controlPlaneHandlers(
       const bundle = registry.ownBundle;
       return { document: formatBundle(bundle), pem: pemOf(bundle) };
     },
-    'audit.list': async ({ query: { after, limit, who, act } }) => {
-      const fits = (entry: { who: string; act: string }) =>
-        (who === undefined || entry.who === who) && (act === undefined || isLike(entry.act, act));
-      const entries = [];
-      let last = after;
-      const atOnce = who === undefined && act === undefined ? limit : Math.max(limit, LOOKED_AT_ONCE);
-      for (let looked = 0; entries.length < limit && looked < MOST_LOOKED_AT; ) {
-        const read = await recorder.within(store.audit(last + 1, atOnce));
-        looked += read.length;
-        for (const entry of read) {
-          last = entry.seq;
-          if (!fits(entry)) continue;
-          entries.push(entry);
-          if (entries.length === limit) break;
-        }
-        if (read.length < atOnce)
-          return { entries, ...(entries.length === limit ? { next: String(last) } : {}) };
-      }
-      return { entries, next: String(last) };
-    },
     'audit.verify': async ({ query: { from } }) => {
       // It holds a connection of the store, or its only thread, for as long as the log is: once at a time.
       if (verifying !== undefined && verifying.from !== from)
@@ -97,11 +71,6 @@ export function controlPlaneHandlers(
       return { isWhole: fault === undefined, fault };
     },
   };
-}
-
-/** A text, or its beginning where the pattern ends in "*". */
-function isLike(text: string, pattern: string): boolean {
-  return pattern.endsWith('*') ? text.startsWith(pattern.slice(0, -1)) : text === pattern;
 }
 
 function known<T>(caller: T | undefined): T {

@@ -1,9 +1,8 @@
-import { MAX_WAIT_MS } from '../../../api/index.ts';
+import { MAX_WAIT_MS, mayCall } from '../../../api/index.ts';
 import { readPolicies } from '../../../policy/index.ts';
-import type { WorkloadRollout } from '../../../rollout/index.ts';
+import { promotionChecks, strictChecks, type WorkloadRollout } from '../../../rollout/index.ts';
 import { flipKey, unreachedKey } from '../../../store/index.ts';
 import type { ChangeProgress } from '../../enforcement/changes.ts';
-import { preflightFacts } from '../../enforcement/preflight-facts.ts';
 import type { Handlers } from '../handler.ts';
 import { sortedPageOf } from '../page.ts';
 import type { ApiParts } from '../parts.ts';
@@ -12,8 +11,7 @@ import { decidedOn, rolloutShown, versionOf } from '../versions.ts';
 /** Policies and their rollouts. */
 export function rolloutHandlers({
   enforcing,
-  plane,
-  timers,
+  gatekeeper,
 }: ApiParts): Handlers<
   | 'policies.list'
   | 'policies.apply'
@@ -21,6 +19,7 @@ export function rolloutHandlers({
   | 'rollouts.list'
   | 'rollouts.get'
   | 'rollouts.move'
+  | 'rollouts.hold'
   | 'rollouts.authenticate'
   | 'gates.get'
   | 'preflight.get'
@@ -62,12 +61,16 @@ export function rolloutHandlers({
         ...(enforced === undefined ? {} : { enforcedPolicies: enforced }),
       };
     },
-    'rollouts.move': async ({ who, params: { workload }, body: { to, share, why, anyway }, ifMatch }) =>
-      changed(
-        await enforcing.following(() =>
-          rollouts.move(who, workload, to, { share, why, anyway, ...decidedOn(rollouts, workload, ifMatch) }),
-        ),
-      ),
+    'rollouts.move': async ({ who, caller, params: { workload }, body, ifMatch }) => {
+      const at = decidedOn(rollouts, workload, ifMatch);
+      const order = await gatekeeper.order({ who, mayGoOn: mayCall('approver', caller) }, workload, body);
+      return changed(
+        await enforcing.following(() => rollouts.move(who, workload, body.to, { ...order, ...at })),
+      );
+    },
+    'rollouts.hold': async ({ who, params: { workload }, body: { why } }) => ({
+      rollout: rolloutShown(await rollouts.hold(who, workload, why ?? undefined)),
+    }),
     'rollouts.authenticate': async ({ who, params: { workload }, body, ifMatch }) =>
       changed(
         await enforcing.following(() =>
@@ -75,7 +78,16 @@ export function rolloutHandlers({
         ),
       ),
     'gates.get': () => enforcing.rules,
-    'preflight.get': ({ params: { workload } }) => preflightFacts(enforcing, plane, timers, workload),
+    'preflight.get': async ({ params: { workload } }) => {
+      const { promotion, evidence, ...known } = gatekeeper.facts(await gatekeeper.look(workload));
+      const { lastDrill } = promotion;
+      return {
+        ...known,
+        ...(lastDrill === undefined ? {} : { lastDrill }),
+        gates: promotionChecks({ ...known, promotion, ...(evidence && { evidence }) }, enforcing.rules.gates),
+        strict: strictChecks(known),
+      };
+    },
   };
 }
 

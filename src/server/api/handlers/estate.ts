@@ -1,27 +1,28 @@
 import { InterlockError, principalText, type SpiffeId } from '../../../access/index.ts';
 import type { Answer, Checked } from '../../../api/index.ts';
-import { accessUnits, propose, readiness } from '../../../learning/index.ts';
 import { TIERS } from '../../../policy/index.ts';
-import { judge } from '../../../rollout/index.ts';
+import { judge, promotionChecks } from '../../../rollout/index.ts';
 import {
   countsOf,
   EstateReader,
-  graphOf,
   type JudgedAccess,
   neighbours,
   proposalOf,
   stageText,
-  tierOf,
   workloadIds,
   workloadShown,
 } from '../../estate/index.ts';
 import { type Handlers, Prepared } from '../handler.ts';
+import { Graphs } from './graphs.ts';
 import { pageOf } from '../page.ts';
 import type { ApiParts } from '../parts.ts';
 import { rolloutShown } from '../versions.ts';
 
 /** Blind spots of one workload that are shown. */
 const MOST_SPOTS = 500;
+
+/** Proposals that are kept while nothing has changed: who looks at one asks for it again and again. */
+const MOST_PROPOSALS = 50;
 
 /** The estate: workloads, accesses, the graph, and what the evidence says of them. */
 export function estateHandlers(
@@ -32,6 +33,8 @@ export function estateHandlers(
   const { enforcing, estate, events, timers, onFault } = parts;
   const onDoubts = () => events.publish('proposal', '');
   const reader = new EstateReader({ estate, enforcing, timers, onDoubts, onFault });
+  const graphs = new Graphs(parts, reader);
+  const proposals = new Map<SpiffeId, { readonly version: string; readonly made: Answer<'proposals.get'> }>();
   return {
     'workloads.list': async ({ query }) => {
       await reader.ready();
@@ -53,18 +56,21 @@ export function estateHandlers(
     },
     'graph.get': async ({ query }) => {
       await reader.ready();
-      const facts = {
-        stageOf: (workload: SpiffeId) => stageText(reader, workload),
-        isReleased: (workload: SpiffeId) => reader.releaseOf(workload) !== undefined,
-      };
-      return graphOf(reader.judged, query, facts, timers.now());
+      return graphs.of(query);
     },
     'proposals.get': async ({ params: { workload } }) => {
       await reader.ready();
       if (!reader.graph.workloads.has(workload)) throw nothingRecorded(workload);
-      return proposalOf(reader, workload);
+      const known = proposals.get(workload);
+      if (known?.version === reader.version) return known.made;
+      const made = proposalOf(reader, workload);
+      proposals.delete(workload);
+      proposals.set(workload, { version: reader.version, made });
+      const [oldest] = proposals.keys();
+      if (proposals.size > MOST_PROPOSALS && oldest !== undefined) proposals.delete(oldest);
+      return made;
     },
-    'readiness.get': ({ params: { workload } }) => readinessOf(parts, reader, workload),
+    'readiness.get': ({ params: { workload } }) => readinessOf(parts, workload),
   };
 }
 
@@ -166,26 +172,19 @@ function pattern(text: string | undefined): (value: string) => boolean {
 }
 
 async function readinessOf(
-  { enforcing, reviews, timers }: ApiParts,
-  reader: EstateReader,
+  { enforcing, gatekeeper }: ApiParts,
   workload: SpiffeId,
 ): Promise<Answer<'readiness.get'>> {
-  const graph = await reader.covered();
-  if (!graph.workloads.has(workload)) throw nothingRecorded(workload);
-  const { doubts } = propose(graph, { to: workload });
-  const decided = reviews.decidedDoubts(workload);
-  const facts = readiness(graph, workload, {
-    // The coming week is the one after what was recorded.
-    now: Number.isFinite(graph.coverage.lastSeen) ? graph.coverage.lastSeen : timers.now(),
-    units: accessUnits(graph, workload),
-    doubts: doubts.map(({ id, reasons }) => {
-      const decidedBy = decided.get(id);
-      return { id, reasons, ...(decidedBy === undefined ? {} : { decidedBy }) };
-    }),
-  });
+  const looked = await gatekeeper.look(workload);
+  const { readiness } = looked;
+  if (readiness === undefined) throw nothingRecorded(workload);
+  const facts = gatekeeper.facts(looked);
+  const { gates } = enforcing.rules;
+  const known = { ...readiness, promotion: facts.promotion };
   return {
-    tier: reader.rolloutOf(workload)?.tier ?? tierOf(graph.workloads.get(workload)) ?? 'standard',
-    readiness: facts,
-    tiers: TIERS.map((tier) => judge(facts, tier, enforcing.rules.gates)),
+    tier: facts.tier,
+    gates: promotionChecks(facts, gates),
+    readiness,
+    tiers: TIERS.map((tier) => judge(known, tier, gates)),
   };
 }

@@ -1,9 +1,8 @@
 import { actionText, InterlockError, principalText, type SpiffeId } from '../../../access/index.ts';
 import type { Answer } from '../../../api/index.ts';
 import { writePolicies } from '../../../policy/index.ts';
-import { approvalState, type Change, isApproved } from '../../../rollout/index.ts';
-import { countKinds, type ReviewDocument, type ReviewView, targetHash } from '../../review/index.ts';
-import { tierOf } from '../../estate/index.ts';
+import { type Change, isApproved } from '../../../rollout/index.ts';
+import { countKinds, type ReviewDocument, type ReviewView } from '../../review/index.ts';
 import type { Handlers } from '../handler.ts';
 import { pageOf, sortedPageOf } from '../page.ts';
 import type { ApiParts } from '../parts.ts';
@@ -20,6 +19,7 @@ export function reviewHandlers(
   | 'reviews.reject'
   | 'reviews.deny'
   | 'reviews.edit'
+  | 'reviews.acknowledge'
   | 'reviews.ask'
   | 'history.get'
 > {
@@ -51,6 +51,11 @@ export function reviewHandlers(
       await reviews.edit(who, known(workload), body);
       return whole(workload);
     },
+    'reviews.acknowledge': async ({ who, params: { workload }, body }) => {
+      await checkAcknowledged(parts, known(workload), body.ids);
+      await reviews.acknowledge(who, workload, body);
+      return whole(workload);
+    },
     'reviews.ask': async ({ who, params: { workload }, body }) => {
       await reviews.ask(who, known(workload), body);
       return whole(workload);
@@ -65,6 +70,23 @@ export function reviewHandlers(
       };
     },
   };
+}
+
+/** An acknowledgement of what is not there would be one of nothing. */
+async function checkAcknowledged(
+  { gatekeeper }: ApiParts,
+  workload: SpiffeId,
+  ids: readonly string[],
+): Promise<void> {
+  const { readiness } = await gatekeeper.look(workload);
+  const open = new Set([...(readiness?.blindSpots ?? []), ...(readiness?.doubts ?? [])].map(({ id }) => id));
+  const unknown = ids.filter((id) => !open.has(id)).map((id) => `"${id.slice(0, 80)}"`);
+  if (unknown.length === 0) return;
+  throw new InterlockError(
+    'not_found',
+    workload,
+    `${workload} has no blind spot and no doubt ${unknown.join(', ')}: "interlock readiness --to ${workload}" names them`,
+  );
 }
 
 function checkKnown({ estate, enforcing }: ApiParts, workload: SpiffeId): void {
@@ -93,17 +115,10 @@ function* listed(parts: ApiParts): Generator<Answer<'reviews.list'>['reviews'][n
   }
 }
 
-function shown({ reviews, enforcing, estate }: ApiParts, workload: SpiffeId, review: ReviewDocument) {
+function shown({ reviews, enforcing }: ApiParts, workload: SpiffeId, review: ReviewDocument) {
   const rollout = enforcing.rollouts.all.get(workload);
-  const target = rollout?.target ?? [];
-  const label = tierOf(estate.current.graph.workloads.get(workload));
-  const tier = (target.length > 0 ? rollout?.tier : label) ?? 'standard';
-  const hash = targetHash(target);
-  const { need, by, authors } = approvalState(
-    reviews.approvalsOf(workload, hash),
-    rollout?.authors ?? [],
-    enforcing.rules.gates[tier],
-  );
+  const tier = reviews.tierOf(workload);
+  const { target: hash, need, by, authors } = reviews.approvalState(workload);
   const { open, last } = review;
   return {
     workload,

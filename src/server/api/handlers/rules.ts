@@ -44,8 +44,11 @@ export function ruleHandlers({
       return rule.rule;
     },
     'rules.apply': ({ who, body, ifMatch }) => {
-      const rules = 'yaml' in body ? readIdentityRules(body.yaml, body.file) : body.rules.map(identityRuleOf);
-      return applyRules(who, rules, registry, recorder, isFor(ifMatch));
+      if ('yaml' in body)
+        return applyRules(who, readIdentityRules(body.yaml, body.file), registry, recorder, isFor(ifMatch));
+      const { rules, remove, source } = body;
+      const order = { remove, source };
+      return applyRules(who, rules.map(identityRuleOf), registry, recorder, isFor(ifMatch), order);
     },
     'rules.remove': async ({ who, params: { name }, ifMatch }) => {
       await removeRule(who, name, registry, recorder, isFor(ifMatch));
