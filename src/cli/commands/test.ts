@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { InterlockError } from '../../access/index.ts';
 import { compile } from '../../policy/index.ts';
@@ -19,6 +19,8 @@ interface Options extends CommonOptions {
   readonly junit?: string;
 }
 
+/** A link is not followed: in the checkout of somebody else it may lead to any file of whoever runs the tests. */
+const REPORT = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
 /** Failures that are printed; --json and --junit have all. */
 const MOST_SHOWN = 50;
 
@@ -35,8 +37,10 @@ export const testCommand: CommandSpec<Options> = {
   example: 'interlock test policies/ --junit results.xml',
   json: '{tests, passed, failed, skipped, outcomes: [{suite, name, outcome: passed|failed|skipped, why?}]}',
   async run({ terminal, now }, [dir = ''], { policies = dir, junit, json }) {
-    const { root, tests } = readTests(dir);
-    const { policies: documents } = await readDirectory(policies);
+    const { root, tests, leftOut } = readTests(dir);
+    const { policies: documents, leftOut: policiesOut } = await readDirectory(policies);
+    for (const { path, why } of policies === dir ? leftOut : [...leftOut, ...policiesOut])
+      terminal.remark(`Left out: ${path}, ${why}.`);
     const judging: Judging = {
       set: compile([...documents.values()].map(({ document }) => document)),
       at: now(),
@@ -93,8 +97,20 @@ function tell(terminal: Terminal, outcomes: readonly Outcome[]): void {
 function writeReport(file: string, text: string): void {
   try {
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, text);
+    const handle = openSync(file, REPORT, 0o666);
+    try {
+      writeFileSync(handle, text);
+    } finally {
+      closeSync(handle);
+    }
   } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ELOOP')
+      throw new InterlockError(
+        'io',
+        file,
+        `"${file}" is a symbolic link: the report is not written through it`,
+        { cause },
+      );
     throw ioError(file, cause);
   }
 }

@@ -1,5 +1,5 @@
 import { isMap, parseDocument } from 'yaml';
-import { InterlockError, type SpiffeId } from '../../access/index.ts';
+import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
 import type { IdentityRule } from '../../identity/index.ts';
 import { type AccessPolicy, readPolicies } from '../../policy/index.ts';
 import { isDoubtsFile } from '../files.ts';
@@ -62,22 +62,33 @@ export async function readDirectory(dir: string): Promise<Documents> {
     : () => [];
   for (const { file, part } of parts) {
     const kind = kindOf(file, part);
-    // Blank lines before it, so that a mistake is said to be in its line of the file.
-    const text = '\n'.repeat(part.lines) + part.text;
     const at = { file: file.path, part };
     if (kind === 'AccessPolicy')
-      for (const document of readPolicies(text, file.path))
+      for (const document of readPart(part, (text) => readPolicies(text, file.path)))
         add(policies, policyKey(document.spec.protects.workload, document.metadata.name), {
           document,
           ...at,
         });
     else if (kind === 'IdentityRule')
-      for (const document of readRules(text, file.path))
+      for (const document of readPart(part, (text) => readRules(text, file.path)))
         add(rules, document.metadata.name, { document, ...at });
     else if (kind !== undefined) others.set(kind, (others.get(kind) ?? 0) + 1);
   }
   const files = new Map(tree.files.map(({ path, text }) => [path, text]));
   return { root: tree.root, files, policies, rules, others, leftOut: tree.leftOut };
+}
+
+/**
+ * Reads a part by itself. One with a mistake is read again, behind as many blank lines as are before it, so that the mistake
+ * is said to be in its line of the file: read so, thousands of parts would cost thousands of times the file.
+ */
+function readPart<T>(part: Part, read: (text: string) => T): T {
+  try {
+    return read(part.text);
+  } catch (error) {
+    if (!isInterlockError(error) || part.lines === 0) throw error;
+    return read('\n'.repeat(part.lines) + part.text);
+  }
 }
 
 function add<T extends { metadata: { name: string } }>(

@@ -71,6 +71,7 @@ test.each([
   ['a policy to be removed that is not there', { remove: ['none'] }, 404, 'not_found'],
   ['a policy given and to be removed', { yaml: policy('one', '/z'), remove: ['one'] }, 400, 'usage'],
   ['a commit that is none', { source: { ...source, commit: '../x' } }, 400, 'usage'],
+  ['a mark of a policy that is not there', { marks: { none: 'x' } }, 400, 'usage'],
   ['no source', { source: undefined }, 400, 'usage'],
   ['a document that is none', { yaml: 'kind: AccessPolicy' }, 422, 'invalid_document'],
 ])('%s is refused, and nothing is changed', async (_, body, status, code) => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { brotliDecompressSync, gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { ConsoleFiles } from './console-files.ts';
+import { acceptedEncodings } from './encodings.ts';
 import { Packing } from './packing.ts';
 
 const JSON_TEXT = JSON.stringify({ rows: Array.from({ length: 2000 }, (_, i) => `row ${i % 7}`) });
@@ -71,6 +72,11 @@ test('what is short, has a strong version or none, is no JSON, or answers no rea
   expect(await all[0]?.text()).toBe('{}');
   expect(await all[1]?.text()).toBe(JSON_TEXT);
 });
+
+test('what a caller takes is read in the time that its length costs, whatever stands in it', () => {
+  const taken = acceptedEncodings(` br ; q=0 , GZIP\t; q=0.5,a${' '.repeat(300_000)}b`);
+  expect([...taken].slice(0, 1)).toEqual(['gzip']);
+}, 10_000);
 
 test('a file of the console that is kept packed is the same for who takes it as it is, each time', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'interlock-packed-'));

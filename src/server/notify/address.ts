@@ -28,8 +28,9 @@ const BLOCKS: readonly (readonly [AddressKind, readonly string[]])[] = [
   ['never', ['0.0.0.0/8', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24']],
   ['never', ['198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4']],
   ['public', ['0.0.0.0/0']],
-  // The metadata of Amazon and Google, by IPv6.
-  ['never', ['fd00:ec2::254/128', 'fd20:ce::254/128']],
+  // By IPv6: the services of Amazon for its machines, and the metadata of Google, Oracle, Scaleway, Linode and Alibaba.
+  ['never', ['fd00:ec2::/32', 'fd20:ce::254/128', 'fd00:c1::a9fe:a9fe/128', 'fd00:42::42/128']],
+  ['never', ['fd00:a9fe:a9fe::1/128', 'fd00:100::100:200/128']],
   ['private', ['fc00::/7']],
   // Documentation, and ways of writing or carrying another address that nobody writes by hand.
   ['never', ['2001:db8::/32', '3fff::/20', '2001::/23']],

@@ -91,6 +91,13 @@ describe('a token that was good', () => {
     expect((await status('mine')).status).toBe(429);
   });
 
+  test('is taken in each of many calls at once', async () => {
+    await status('mine');
+    await fail(MOST_FAILED.each + 5);
+    const all = await Promise.all(Array.from({ length: 8 }, () => status('mine')));
+    expect(all.map((each) => each.status)).toEqual(Array.from({ length: 8 }, () => 200));
+  });
+
   test('for the first time gets in once it is its turn', async () => {
     await fail(MOST_FAILED.each + 5);
     await timers.advance(100);

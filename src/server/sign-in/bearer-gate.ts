@@ -38,7 +38,8 @@ export class BearerGate {
   /** Who shows this token. Throws as `BearerTokens` does, and `limit` with the time to wait. */
   async callerOf(token: string, address: string): Promise<Caller> {
     const name = hash('sha256', token, 'base64');
-    const isGood = this.#good.delete(name);
+    // It stays among them while it is verified: a program makes many calls at once.
+    const isGood = this.#good.has(name);
     const seconds = isGood ? 0 : this.#attempts.wait(address);
     if (seconds > 0 && !this.#mayTry())
       throw tooMany('authorization', 'too many tokens have failed', seconds);
@@ -47,10 +48,8 @@ export class BearerGate {
       this.#remember(name);
       return caller;
     } catch (error) {
-      if (!isInterlockError(error) || error.code !== 'untrusted') {
-        if (isGood) this.#remember(name);
-        throw error;
-      }
+      if (!isInterlockError(error) || error.code !== 'untrusted') throw error;
+      this.#good.delete(name);
       const wait = this.#attempts.failed(address);
       if (wait === 0) throw error;
       throw tooMany('authorization', 'too many tokens have failed', wait);
@@ -66,6 +65,7 @@ export class BearerGate {
   }
 
   #remember(name: string): void {
+    this.#good.delete(name);
     this.#good.add(name);
     if (this.#good.size <= MAX_GOOD) return;
     const [oldest] = this.#good;

@@ -4,6 +4,9 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../../access/index.ts';
 import { type TestHttp, testHttp } from '../http/testing.test-helper.ts';
+import { realTimers } from '../timers.ts';
+import { BearerTokens } from './bearer.ts';
+import { RoleMap } from './roles.ts';
 
 const CI_AUDIENCE = 'https://interlock.example.com';
 const REPOSITORY = 'repo:acme/shop:ref:refs/heads/main';
@@ -156,6 +159,28 @@ describe('the JWT-SVID of a workload', () => {
     await plane.serving.plane.revoking.revokeId('test', parseSpiffeId('spiffe://example.org/ci/old'), 'gone');
     expect((await me(token)).status).toBe(401);
   });
+});
+
+test('a token has one timer, however many streams it opens', async () => {
+  const config = {
+    tokens: [{ issuer: ci.issuer, audience: CI_AUDIENCE }],
+    roles: [{ issuer: ci.issuer, subject: REPOSITORY, roles: ['viewer' as const] }],
+  };
+  const ends: (() => void)[] = [];
+  const timers = {
+    ...realTimers,
+    after: (_: number, run: () => void) => {
+      ends.push(run);
+      return () => {};
+    },
+  };
+  const { registry } = plane.serving.plane;
+  const bearer = new BearerTokens({ config, roles: new RoleMap(config), registry, timers });
+  const token = await ci.token({});
+  const streams = [(await bearer.callerOf(token)).ended, (await bearer.callerOf(token)).ended];
+  expect(ends).toHaveLength(1);
+  for (const end of ends) end();
+  expect(streams.map((ended) => ended?.aborted)).toEqual([true, true]);
 });
 
 // The last one: it uses up what may fail in a minute from here.

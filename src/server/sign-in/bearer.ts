@@ -33,6 +33,8 @@ export interface BearerParts {
 export class BearerTokens {
   readonly #parts: BearerParts;
   readonly #issuers: ReadonlyMap<string, Issuer>;
+  /** What ends with a token, by when that is: one timer, however many streams it opens and leaves. */
+  readonly #ends = new Map<number, AbortController>();
 
   constructor(parts: BearerParts) {
     this.#parts = parts;
@@ -92,15 +94,26 @@ export class BearerTokens {
 
   /** A stream that a token opened ends with it. Few callers open one: the rest have no signal made. */
   #until(expiresAt: number, caller: Caller): Caller {
-    const { timers } = this.#parts;
+    const endAt = () => this.#endAt(expiresAt);
     return {
       ...caller,
       get ended() {
-        const over = new AbortController();
-        timers.after(expiresAt - timers.now(), () => over.abort());
-        return over.signal;
+        return endAt();
       },
     };
+  }
+
+  #endAt(expiresAt: number): AbortSignal {
+    const known = this.#ends.get(expiresAt);
+    if (known !== undefined) return known.signal;
+    const { timers } = this.#parts;
+    const over = new AbortController();
+    this.#ends.set(expiresAt, over);
+    timers.after(expiresAt - timers.now(), () => {
+      this.#ends.delete(expiresAt);
+      over.abort();
+    });
+    return over.signal;
   }
 }
 

@@ -104,6 +104,27 @@ describe('cases', () => {
     rmSync(own, { recursive: true });
   });
 
+  test('that are a link are not passed over, and what else is left out is said', async () => {
+    file('cart.test.yaml', TEST(`  cases:\n${one('reads', '/items/1', 'allow')}`));
+    symlinkSync('cart.yaml', join(dir, 'deny.yaml'));
+    const { code, err } = await run();
+    expect([code, err]).toEqual([0, expect.stringContaining('Left out: deny.yaml, a symbolic link')]);
+    symlinkSync('cart.test.yaml', join(dir, 'more.test.yaml'));
+    const linked = await run();
+    expect([linked.code, linked.err]).toEqual([
+      1,
+      expect.stringContaining('more.test.yaml is a symbolic link'),
+    ]);
+  });
+
+  test('with a key given twice, or very many keys, are refused in the time that their length costs', async () => {
+    file('cart.test.yaml', TEST(`  cases: []\n  cases: []\n`));
+    expect((await run()).err).toMatch(/cart\.test\.yaml:6: key "cases" is given twice/);
+    const keys = Array.from({ length: 100_000 }, (_, i) => `  k${i}:\n`).join('');
+    file('cart.test.yaml', TEST(keys));
+    expect((await run()).code).toBe(1);
+  }, 60_000);
+
   test('none at all is no success', async () => {
     const { code, err } = await run();
     expect(code).toBe(1);
@@ -114,6 +135,16 @@ describe('cases', () => {
     expect((await run()).err).toContain('neither a case nor a recording');
   });
 });
+
+test('policies behind very many blank lines are read in the time that their length costs, a mistake in its line', async () => {
+  const named = (i: number) => POLICY.replace('name: cart }', `name: p${i} }`);
+  const many = '\n'.repeat(100_000) + Array.from({ length: 300 }, (_, i) => named(i)).join('---\n');
+  file('many.yaml', many);
+  file('cart.test.yaml', TEST(`  cases:\n${one('reads', '/items/1', 'allow')}`));
+  expect((await run()).code).toBe(0);
+  file('many.yaml', `${many}---\n${POLICY.replace('rules:', 'rulez:')}`);
+  expect((await run()).err).toMatch(/many\.yaml:102706: .*rulez/);
+}, 60_000);
 
 describe('a recording', () => {
   const SPEC = (except = '') => TEST(`  recordings:\n    - file: seen.jsonl\n${except}`);
@@ -181,6 +212,15 @@ describe('a report', () => {
     expect(xml).toContain('name="a &quot;&lt;b&gt;&amp;\\u0000\\u001b]]&gt; c"');
     expect(xml).not.toContain(']]>');
     expect(wellFormed(xml)).toEqual(['testsuites', 'testsuite', 'testcase', 'failure', 'testcase']);
+  });
+
+  test('is not written through a link', async () => {
+    file('cart.test.yaml', TEST(`  cases:\n${one('reads', '/items/1', 'allow')}`));
+    file('precious', 'kept');
+    symlinkSync('precious', join(dir, 'results.xml'));
+    const { code, err } = await run('--junit', join(dir, 'results.xml'));
+    expect([code, err]).toEqual([1, expect.stringContaining('is a symbolic link')]);
+    expect(readFileSync(join(dir, 'precious'), 'utf8')).toBe('kept');
   });
 
   test('holds no character that XML has not', () => {

@@ -29,6 +29,7 @@ export function syncHandlers({ enforcing, plane }: ApiParts): Handlers<'policies
       if ((before === undefined ? null : versionOf(before)) !== version)
         throw new InterlockError('conflict', workload, `${workload} was changed meanwhile: look again`);
       const { target, ...lists } = synced(workload, before?.target ?? [], policies, remove);
+      checkMarks(workload, target, marks);
       const { name, commit } = source;
       const details: { readonly [key: string]: Json } = {
         source: name,
@@ -59,6 +60,18 @@ function policiesFor(workload: SpiffeId, yaml: string): AccessPolicy[] {
     metadata.name,
     `"${metadata.name}" protects ${spec.protects.workload}, not ${workload}`,
   );
+}
+
+/** What is kept in the audit log for good is about policies that there are, and so bounded. Throws `usage`. */
+function checkMarks(
+  workload: SpiffeId,
+  target: readonly AccessPolicy[],
+  marks: Readonly<Record<string, string>>,
+): void {
+  const known = new Set(target.map(({ metadata }) => metadata.name));
+  const stranger = Object.keys(marks).find((name) => !known.has(name));
+  if (stranger === undefined) return;
+  throw new InterlockError('usage', stranger, `"${stranger}" is marked, and is no policy of ${workload}`);
 }
 
 /** Throws `not_found` for a policy to be taken away that is not there, `usage` where one is given as well. */
