@@ -14,7 +14,7 @@ export const DEFAULT_CANARY: CanaryPlan = { steps: [0.1, 0.25, 0.5, 1], stepMs: 
 
 /** What the points of a canary's share have seen since the step began. */
 export interface CanaryObservation {
-  /** Connected points in the share, and in all. */
+  /** Connected points in the share, with those that have just left it, and connected ones in all. */
   readonly points: number;
   readonly allPoints: number;
   /** Points in the share that have not confirmed the canary's set. */
@@ -60,9 +60,10 @@ export function canaryStep(
   if (held !== undefined) return { kind: 'wait', why: `held by ${held.by}: ${held.why}` };
   if (seen.allPoints === 0) return { kind: 'wait', why: 'no proxy of the workload is connected' };
   if (seen.released !== undefined) return { kind: 'wait', why: seen.released };
-  if (seen.points === 0) return onward(rollout, plan);
-  if (seen.unconfirmed > 0) return { kind: 'wait', why: `${count(seen.unconfirmed, 'proxy')} to confirm` };
   const left = seen.since + plan.stepMs - now;
+  // Where something interrupted the step, as a restart does, whoever is in its share may not be back yet.
+  if (seen.points === 0 && (seen.since <= rollout.since || left <= 0)) return onward(rollout, plan);
+  if (seen.unconfirmed > 0) return { kind: 'wait', why: `${count(seen.unconfirmed, 'proxy')} to confirm` };
   if (left > 0) return { kind: 'wait', why: `${Math.ceil(left / 1000)} s of this step left` };
   if (seen.requests < plan.requests) {
     return { kind: 'wait', why: `${seen.requests} of ${plan.requests} requests judged in this step` };

@@ -186,6 +186,10 @@ describe('a canary', () => {
 
   test('passes over a step that holds no proxy', () => {
     expect(step({ points: 0, requests: 0 }, 0)).toEqual({ kind: 'widen', share: 0.25 });
+    // But not one that was interrupted: whoever was in it may not be back yet.
+    const again = { points: 0, requests: 0, since: 1 };
+    expect(step(again, later)).toMatchObject({ kind: 'wait' });
+    expect(step(again, later + 1)).toEqual({ kind: 'widen', share: 0.25 });
   });
 
   test('falls back at the first refusal of a known-good access, whatever else is', () => {

@@ -2,10 +2,11 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { SpiffeId } from '../../access/index.ts';
 import { readPolicies } from '../../policy/index.ts';
 import type { CanaryPlan } from '../../rollout/index.ts';
+import type { BoardReader, Json } from '../../store/index.ts';
 import type { Actor } from '../identity/recorder.ts';
 import { EnforcementPlane } from './enforcement.test-helper.ts';
 import { accessAt, cart, flipAt, reportOf, web } from './evidence/evidence.test-helper.ts';
-import { preflightFacts } from './preflight-facts.ts';
+import { lastDrillOf, preflightFacts } from './preflight-facts.ts';
 
 const WHO: Actor = 'uid:0';
 const PLAN: CanaryPlan = { steps: [0.5, 1], stepMs: 10_000, requests: 1 };
@@ -39,6 +40,7 @@ async function open(options: Parameters<typeof EnforcementPlane.make>[0] = {}) {
   const made = { kind: 'proxy', identity: cart, instance: 'a', workloads: [cart], version: 'test' } as const;
   const point = hub.attach(made, 0, link);
   const confirm = () => hub.confirm(point.key, hub.version, link);
+  const leave = () => hub.detach(point, link);
   confirm();
   let sequence = 0;
   const told = async (over: Parameters<typeof reportOf>[1]) =>
@@ -89,9 +91,49 @@ async function open(options: Parameters<typeof EnforcementPlane.make>[0] = {}) {
     apply,
     canary,
     confirm,
+    leave,
     stage,
   };
 }
+
+test('a drill is not passed while a control plane is silent, whatever its proxies do', async () => {
+  const told = Promise.withResolvers<BoardReader>();
+  const board = {
+    replica: 'A',
+    say: () => {},
+    follow: async (reader: BoardReader) => told.resolve(reader),
+    close: async () => {},
+  };
+  const { enforcing, timers, confirm } = await open({ board });
+  const reader = await told.promise;
+  const [here] = enforcing.own.all;
+  const key = `${cart}#b`;
+  const data = { ...here, key, instance: 'b' } as unknown as Json;
+  reader.said('B', [{ kind: 'point', name: key, data }], true);
+  reader.left('B', 'silent');
+  const seen = { isOver: false };
+  const drill = enforcing.drill(WHO, 1000).finally(() => (seen.isOver = true));
+  confirm();
+  while (!seen.isOver) await timers.advance(250);
+  expect((await drill).confirmed).toMatchObject([{ point: { instance: 'a' } }]);
+  expect(enforcing.releases.drills).toMatchObject([{ points: 2, confirmed: 1 }]);
+  expect(lastDrillOf(enforcing)).toBeUndefined();
+});
+
+test('a proxy that has been away for a day is forgotten by the checks', async () => {
+  const { plane, enforcing, timers, leave } = await open();
+  leave();
+  const proxies = () =>
+    preflightFacts(enforcing, plane.test.plane, timers, cart, {
+      svids: { live: 1, stale: 0 },
+      tier: 'standard',
+      rejected: new Map(),
+    }).proxies;
+  const now = timers.now();
+  expect(proxies()).toMatchObject([{ connected: false }]);
+  timers.now = () => now + 86_400_000;
+  expect(proxies()).toEqual([]);
+});
 
 describe('a canary is taken back', () => {
   test('by the refusal of a call that went well before, and not by that of one that a scanner was answered with 404', async () => {
@@ -224,6 +266,67 @@ describe('a canary', () => {
 });
 
 describe('a canary widens', () => {
+  /** In half of the proxies of the cart is "a", and this one is not. */
+  const beside = ({ hub }: Awaited<ReturnType<typeof open>>) =>
+    hub.attach({ kind: 'proxy', identity: cart, instance: 'b', workloads: [cart], version: 'test' }, 0, {
+      push: () => {},
+    });
+
+  test('not because the proxies of its share have left, which may be its own fault: not before they had time to come back', async () => {
+    const opened = await open();
+    const { apply, canary, stage, timers, leave, rollouts } = opened;
+    await apply(['/a']);
+    beside(opened);
+    await canary(0.5);
+    await timers.advance(2000);
+    leave();
+    await timers.advance(PLAN.stepMs - 1000);
+    expect([await stage(), rollouts.get(cart).share]).toEqual(['canary', 0.5]);
+    await timers.advance(2000);
+    expect([await stage(), rollouts.get(cart).share]).toEqual(['canary', 1]);
+  });
+
+  test('not after a restart because the proxies of its share are not back yet', async () => {
+    const opened = await open();
+    const { plane, apply, canary, timers } = opened;
+    await apply(['/a']);
+    beside(opened);
+    await canary(0.5);
+    await plane.stop();
+    await timers.advance(1000);
+    await plane.start();
+    const { rollouts, hub, canaries } = plane.enforcing;
+    beside({ ...opened, hub });
+    await timers.advance(1000);
+    expect(canaries.next(rollouts.get(cart))).toMatchObject({ kind: 'wait' });
+  });
+
+  test('and is taken back for what was refused while that was being written', async () => {
+    const { plane, apply, called, refused, canary, stage, timers, rollouts } = await open();
+    await apply(['/a']);
+    await called('/real');
+    await canary(0.5);
+    await timers.advance(1000);
+    await called('/a');
+    const { store } = plane.test.plane;
+    const commit = store.commit.bind(store);
+    const asked = Promise.withResolvers<void>();
+    const answered = Promise.withResolvers<void>();
+    store.commit = async (...order) => {
+      asked.resolve();
+      await answered.promise;
+      return commit(...order);
+    };
+    await timers.advance(PLAN.stepMs);
+    await asked.promise;
+    store.commit = commit;
+    await refused('/real');
+    answered.resolve();
+    expect([await stage(), rollouts.get(cart).share]).toEqual(['canary', 1]);
+    await timers.advance(1000);
+    expect(await stage()).toBe('shadow');
+  });
+
   test('not while a release concerns its workload, and what was judged meanwhile proves nothing', async () => {
     const { apply, called, canary, stage, timers, releases, canaries, rollouts, confirm } = await open();
     await apply(['/a']);

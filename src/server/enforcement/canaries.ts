@@ -1,4 +1,10 @@
-import { actionText, isInterlockError, principalText, type SpiffeId } from '../../access/index.ts';
+import {
+  actionText,
+  InterlockError,
+  isInterlockError,
+  principalText,
+  type SpiffeId,
+} from '../../access/index.ts';
 import { type AccessPolicy, compile, decide, type PolicySet } from '../../policy/index.ts';
 import {
   type CanaryObservation,
@@ -136,12 +142,23 @@ export class Canaries {
     try {
       const decidedOn = rollout;
       const note = this.#note(rollout);
+      const guard = () => this.#checkUndenied(rollout);
+      let widened: WorkloadRollout | undefined;
       if (step.kind === 'fall-back')
         await rollouts.move('system', workload, 'shadow', { why: step.why, decidedOn, note });
       else if (step.kind === 'widen')
-        await rollouts.move('system', workload, 'canary', { share: step.share, decidedOn, note });
-      else await rollouts.move('system', workload, 'enforced', { decidedOn, note });
+        widened = await rollouts.move('system', workload, 'canary', {
+          share: step.share,
+          decidedOn,
+          note,
+          guard,
+        });
+      else await rollouts.move('system', workload, 'enforced', { decidedOn, note, guard });
+      const denied = this.#denied.get(workload);
       this.#denied.delete(workload);
+      // Refused while the step was written: the next one is taken back for it.
+      if (widened !== undefined && denied?.since === rollout.since)
+        this.#denied.set(workload, { ...denied, since: widened.since });
       this.#releasedAt.delete(workload);
       onStep(workload, step);
     } catch (error) {
@@ -150,6 +167,12 @@ export class Canaries {
     } finally {
       this.#moving.delete(workload);
     }
+  }
+
+  /** Something may have been refused while the step waited for its turn. Throws `conflict`. */
+  #checkUndenied({ workload, since }: WorkloadRollout): Details {
+    if (this.#denied.get(workload)?.since !== since) return {};
+    throw new InterlockError('conflict', workload, `${workload} has refused what is known to be good`);
   }
 
   /** When the step began, by the clock of here: that of another replica may be ahead, and this one may have been set back. */
@@ -169,10 +192,17 @@ export class Canaries {
 
   #observe(rollout: WorkloadRollout): CanaryObservation {
     const { workload, share, since } = rollout;
-    const { points, evidence, timers } = this.#options;
+    const { points, evidence, timers, plan = DEFAULT_CANARY } = this.#options;
+    const known = points.of(workload);
     // What one that is not heard of has in force nobody knows: it is waited for.
-    const all = points.of(workload).filter(({ connected, unheard }) => connected || unheard === true);
-    const inShare = all.filter(({ instance }) => isInShare({ workload, instance }, share));
+    const isThere = ({ connected, unheard }: Point) => connected || unheard === true;
+    const all = known.filter(isThere);
+    // One that has just left may have left because of this step: its share is not empty, and it is given time to come back.
+    const justLeft = known.filter((point) => {
+      const away = timers.now() - point.since;
+      return !isThere(point) && away >= 0 && away < plan.stepMs;
+    });
+    const inShare = [...all, ...justLeft].filter(({ instance }) => isInShare({ workload, instance }, share));
     const denied = this.#denied.get(workload);
     const counts = denied?.since === since ? denied : undefined;
     const released = this.#released(rollout, all);

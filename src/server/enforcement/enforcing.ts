@@ -262,8 +262,9 @@ export class Enforcing {
     const { confirmed, waiting } = progress;
     const all = confirmed.length + waiting.length;
     progress = await this.changes.wait(change, all, ms);
-    // A drill proves the way to the proxies that are there: one that has left cannot take part in it.
-    const here = progress.waiting.filter(({ point }) => point.connected).length;
+    // A drill proves the way to the proxies that are there: one that has left cannot take part in it. One whose control plane
+    // is silent may be there, and was not reached.
+    const here = progress.waiting.filter(({ point }) => point.connected || point.unheard === true).length;
     this.releases.drilled(who, progress.confirmed.length + here, progress.confirmed.length);
     return progress;
   }

@@ -54,13 +54,17 @@ export function preflightFacts(
     policies: rollout?.target.length ?? 0,
     svids,
     agentsBehind: plane.confirmations().behind,
-    proxies: points.of(workload).map(({ key, connected, applied, wanted, clockOffset, fault }) => ({
-      key,
-      connected,
-      isUpToDate: applied >= wanted,
-      ...(clockOffset === undefined ? {} : { clockOffset }),
-      ...(fault === undefined ? {} : { fault: fault.message }),
-    })),
+    proxies: points
+      .of(workload)
+      // As the check says: who stays away is forgotten after a day.
+      .filter(({ connected, since }) => connected || now - since < DAY_MS)
+      .map(({ key, connected, applied, wanted, clockOffset, fault }) => ({
+        key,
+        connected,
+        isUpToDate: applied >= wanted,
+        ...(clockOffset === undefined ? {} : { clockOffset }),
+        ...(fault === undefined ? {} : { fault: fault.message }),
+      })),
     plaintextCallers: evidence
       .plaintextCallers(workload, now - DAY_MS)
       .map(({ from, workload: behind, connections, lastSeen }) => ({

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { readPolicies } from '../../policy/index.ts';
 import type { Actor } from '../identity/recorder.ts';
-import { openSqliteStore } from '../../store/index.ts';
+import { type Json, openSqliteStore } from '../../store/index.ts';
 import { TestPlane } from '../testing.test-helper.ts';
 import { flipAt, reportOf } from './evidence/evidence.test-helper.ts';
 import { Rollouts } from './rollouts.ts';
@@ -165,6 +165,19 @@ describe('rollouts', () => {
     await rollouts.remove(WHO, cart, 'second');
     await expect(rollouts.remove(WHO, cart, 'second')).rejects.toMatchObject({ code: 'not_found' });
     expect(rollouts.get(cart).target).toHaveLength(1);
+  });
+
+  test('of another replica that cannot be read stay as they were, and are not written over', async () => {
+    const { test, rollouts } = await open();
+    await rollouts.apply(WHO, policies(document(cart, '/a')));
+    const { store } = test.plane;
+    const [kept] = await store.documents('rollout');
+    const data = { ...rollouts.get(cart), target: [], ofLater: 1 } as unknown as Json;
+    await store.commit([{ change: 'put', kind: 'rollout', name: cart, data, expect: kept?.version ?? 0 }]);
+    await rollouts.follow();
+    expect(rollouts.get(cart).target).toHaveLength(1);
+    await expect(rollouts.move(WHO, cart, 'shadow')).rejects.toMatchObject({ code: 'conflict' });
+    expect(await store.documents('rollout')).toMatchObject([{ data: { ofLater: 1 } }]);
   });
 
   test('whose document cannot be read enforce nothing, and are named', async () => {

@@ -41,6 +41,8 @@ export class Rollouts {
   readonly #versions: Map<string, number>;
   /** Names of documents that cannot be read, each with the reason: they enforce nothing. */
   readonly unreadable: ReadonlyMap<string, string>;
+  /** Versions that could not be read, each reported once. */
+  readonly #reported = new Map<string, number>();
   readonly #following: Following;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -87,14 +89,16 @@ export class Rollouts {
       const { store, onChange, onFault } = this.#options;
       for (const { name, version, data } of await store.documents('rollout', names)) {
         if (version === this.#versions.get(name)) continue;
-        this.#versions.set(name, version);
         try {
           const rollout = rolloutOf(data);
+          // Only now: what is decided here on what was before must not write over what cannot be read.
+          this.#versions.set(name, version);
           const before = this.#all.get(rollout.workload);
           this.#all.set(rollout.workload, rollout);
           onChange(rollout.workload, before?.targetVersion !== rollout.targetVersion, false);
         } catch (error) {
-          onFault?.(error);
+          if (this.#reported.get(name) !== version) onFault?.(error);
+          this.#reported.set(name, version);
         }
       }
     });

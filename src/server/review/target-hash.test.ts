@@ -14,6 +14,10 @@ spec:
 `),
   );
 
+test('the name of a target is so long that nobody makes two of one name, one to be approved and one to apply', () => {
+  expect(hashOf('')).toMatch(/^[0-9a-f]{48}$/);
+});
+
 test('renewing an exception, or making it last, is another target: who approved the one has not approved the other', () => {
   const hashes = [
     '',

@@ -13,7 +13,8 @@ export function targetHash(target: readonly AccessPolicy[]): string {
   let text = known.get(target);
   if (text === undefined) {
     const plain = target.map(withoutEvidence).sort();
-    text = shortDigest(`target\n${plain.join('\n')}`);
+    // 192 bits: of a shorter name whoever writes policies could make two targets at home, one to be approved and one to apply.
+    text = hash('sha256', `target\n${plain.join('\n')}`, 'hex').slice(0, 48);
     known.set(target, text);
   }
   return text;
