@@ -24,19 +24,23 @@ export function Neighbours({
               <th>Workload</th>
               <th className="num">Calls</th>
               <th className="num">Accesses</th>
+              <th className="num">Denied</th>
               <th className="num">Would be denied</th>
               <th className="num">Plain text</th>
               <th className="num">Last</th>
             </tr>
           </thead>
           <tbody>
-            {neighbours.map(({ principal, calls, accesses, wouldDeny, plaintext, lastSeen }) => (
+            {neighbours.map(({ principal, calls, accesses, denied, wouldDeny, plaintext, lastSeen }) => (
               <tr key={principal}>
                 <td>
                   <IdLink id={principal} />
                 </td>
                 <td className="num">{number(calls)}</td>
                 <td className="num">{accesses}</td>
+                <td className="num">
+                  <Count n={denied} is="denied" />
+                </td>
                 <td className="num">
                   <Count n={wouldDeny} is="would-deny" />
                 </td>

@@ -92,6 +92,7 @@ const neighbour = z.strictObject({
   accesses: z.int(),
   calls: z.int(),
   wouldDeny: z.int(),
+  denied: z.int().describe('Accesses that the set in force denies.'),
   plaintext: z.int(),
   views: z.array(view),
   lastSeen: time.optional(),

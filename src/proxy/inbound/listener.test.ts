@@ -155,6 +155,20 @@ describe('a permissive port', () => {
     expect(await readAll(record)).not.toContain('HTTP');
   });
 
+  it('records nobody who only looks whether it listens', async () => {
+    const app = await httpApp(OK);
+    const { port, context, recorder } = await inbound(app.address, permissive);
+    const look = await dialPlain(port);
+    look.end();
+    await readAll(look);
+    await until(() => context.counters.open === 0);
+    expect(recorder.plain).toEqual([]);
+    const plain = await dialPlain(port);
+    plain.write(GET);
+    await readUntil(plain, /ok$/);
+    expect(recorder.plain).toHaveLength(1);
+  });
+
   it('judges a plain caller by its address', async () => {
     const app = await httpApp(OK);
     const rules = policy([

@@ -181,7 +181,12 @@ export class InboundListener {
       if (found === TLS_HANDSHAKE) {
         socket.unshift(bytes);
         this.#handshake(socket, header);
-      } else this.#plaintext(socket, route, header, bytes);
+      } else {
+        // Who says nothing but goodbye looks whether somebody listens, as health checks do: there is no caller to record.
+        const isLook = bytes.length === 0 && socket.readableEnded;
+        if (isLook && route.protocol !== 'tcp') socket.destroy();
+        else this.#plaintext(socket, route, header, bytes, isLook);
+      }
     });
   }
 
@@ -195,6 +200,7 @@ export class InboundListener {
     route: InboundRoute,
     header: ProxyHeader | undefined,
     first: Buffer | undefined,
+    isLook = false,
   ): void {
     const { recorder, clock } = this.#options.context;
     const workload = header === undefined ? this.#options.workloadOf?.(socket) : undefined;
@@ -202,7 +208,7 @@ export class InboundListener {
       ...unknownCaller(socket, header),
       ...(workload === undefined ? {} : { workload }),
     };
-    recorder.plaintext(route.workload, caller, route.port, clock.now());
+    if (!isLook) recorder.plaintext(route.workload, caller, route.port, clock.now());
     this.#serve(socket, route, caller, undefined, first, header !== undefined);
   }
 

@@ -17,6 +17,8 @@ export function opening<T>(
   done: (found: T | 'silent' | undefined, bytes: Buffer) => void,
 ): void {
   let bytes: Buffer = Buffer.alloc(0);
+  // Who looked before has seen the end, which is told once.
+  if (socket.readableEnded) return done('silent', bytes);
   const settle = (found: T | 'silent' | undefined) => {
     callOff();
     socket.off('readable', read).off('end', ended).off('close', closed);

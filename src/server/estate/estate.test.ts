@@ -336,10 +336,15 @@ describe('the API of the estate', () => {
     const one = await get(api, 'workloads.get', { workload: cart });
     expect(one.released).toMatch(/^rel-/);
     expect(
-      one.calledBy.map(({ principal, accesses, wouldDeny }) => [principal, accesses, wouldDeny]),
+      one.calledBy.map(({ principal, accesses, wouldDeny, denied }) => [
+        principal,
+        accesses,
+        wouldDeny,
+        denied,
+      ]),
     ).toEqual([
-      [web, 3, 1],
-      ['unauthenticated:10.0.0.9', 1, 1],
+      [web, 3, 1, 0],
+      ['unauthenticated:10.0.0.9', 1, 1, 0],
     ]);
     expect(one.rollout?.target).toEqual(['cart']);
     const none = await api.ask(

@@ -93,6 +93,7 @@ function neighbourOf(principal: string, own: readonly JudgedAccess[]): Neighbour
     accesses: own.length,
     calls: own.reduce((sum, { count }) => sum + count, 0),
     wouldDeny: own.filter(({ state }) => state === 'would-deny').length,
+    denied: own.filter(({ state }) => state === 'denied').length,
     plaintext: own.filter(({ authentication }) => authentication === 'plaintext').length,
     views: VIEWS.filter((view) => views.has(view)),
     ...(lastSeen === undefined ? {} : { lastSeen }),
