@@ -19,6 +19,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   proxy:
     'the built-in proxy against HAProxy: requests, bytes, new connections, added latency, the price of rules',
   'proxy-grpc': 'gRPC unary calls through two proxies, against the same client and server without them',
+  release:
+    'the red button and a change of policy with 1,000 proxies, and the memory of the control plane with 2,000',
   'xds-streams': 'one change to 1,000 connected xDS streams, to the last confirmation',
   store:
     'PostgreSQL against SQLite: commits with audit entries, live batches; a commit heard by another replica',

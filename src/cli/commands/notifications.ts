@@ -73,7 +73,7 @@ const secret: CommandSpec<CommonOptions> = {
   summary:
     'Make a secret for a webhook: put it into the file of its "secretFile", for its owner alone, and give it to the receiver.',
   options: [],
-  example: '(umask 077; interlock notifications secret > ops-secret)',
+  example: 'interlock notifications secret | install -m 600 /dev/stdin ops-secret',
   json: '{secret}',
   async run({ terminal }, _args, { json }) {
     const { newSecret } = await import('../../server/index.ts');

@@ -165,8 +165,7 @@ const acknowledge: CommandSpec<ApiOptions & { readonly reason: string }> = {
   summary:
     'Say that blind spots, and doubts that no rule can be written for, are known: what is hidden there may be denied. IDs are those of "interlock readiness --to ID".',
   options: [SERVER, REASON],
-  example:
-    'interlock review acknowledge spiffe://example.org/ns/shop/sa/cart "host-network node-exporter" --reason "scrapes metrics"',
+  example: 'interlock review acknowledge spiffe://example.org/ns/shop/sa/cart "$ID" --reason "only scrapes"',
   json: WHOLE_JSON,
   async run({ terminal }, [id = '', ...ids], { state, server, json, reason }) {
     const params = { workload: parseSpiffeId(id) };
