@@ -26,6 +26,15 @@ describe('the lock file', () => {
   });
 });
 
+test('no script has the name of an event by which npm would run it', () => {
+  const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    scripts: Readonly<Record<string, string>>;
+  };
+  const events = ['dependencies', 'install', 'prepare', 'publish', 'shrinkwrap', 'uninstall', 'version'];
+  const started = events.flatMap((event) => [event, `pre${event}`, `post${event}`]);
+  expect(Object.keys(scripts).filter((name) => started.includes(name))).toEqual([]);
+});
+
 describe('the answer of the registry', () => {
   test('counts what is grave', () => {
     const report = {
