@@ -17,7 +17,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   xds: ['access', 'proto'],
   proxy: ['access', 'policy', 'rollout', 'identity', 'workload', 'proto', 'system'],
   relay: ['access', 'rollout', 'workload', 'sources', 'engines', 'xds', 'proxy'],
-  store: ['access', 'policy', 'learning', 'rollout', 'identity'],
+  store: ['access', 'policy', 'learning', 'rollout', 'identity', 'system'],
   node: ['access', 'identity', 'workload', 'proto', 'system'],
   server: [
     'api',

@@ -31,8 +31,8 @@ test('no script has the name of an event by which npm would run it', () => {
     scripts: Readonly<Record<string, string>>;
   };
   const events = ['dependencies', 'install', 'prepare', 'publish', 'shrinkwrap', 'uninstall', 'version'];
-  const started = events.flatMap((event) => [event, `pre${event}`, `post${event}`]);
-  expect(Object.keys(scripts).filter((name) => started.includes(name))).toEqual([]);
+  const started = new Set(events.flatMap((event) => [event, `pre${event}`, `post${event}`]));
+  expect(Object.keys(scripts).filter((name) => started.has(name))).toEqual([]);
 });
 
 describe('the answer of the registry', () => {

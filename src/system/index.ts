@@ -1,6 +1,6 @@
 export { cgroupMount, processesOf } from './cgroup.ts';
 export * from './linux.ts';
-export { giveBackMemory } from './memory.ts';
+export { collectGarbage, giveBackMemory } from './memory.ts';
 export { type LiveProcess, openProcess, peerProcess } from './live-process.ts';
 export { type SocketOwner, SockDiag, type SocketTuple } from './sock-diag.ts';
 export {

@@ -3,7 +3,8 @@ import { createServer as createTcpServer, type Server as TcpServer, type Socket 
 import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { ServerCredentials } from '@grpc/grpc-js';
-import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import { type InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import { listenAt } from '../listening.ts';
 import type { Timers } from '../timers.ts';
 import { peerChain } from './peer-chain.ts';
 
@@ -120,21 +121,9 @@ export class AgentListener {
   }
 
   /** Starts to listen and gives the port. Throws `io`. */
-  async listen(): Promise<number> {
+  listen(): Promise<number> {
     const { host, port } = this.#options;
-    const opened = Promise.withResolvers<void>();
-    this.#tcp.once('error', opened.reject);
-    this.#tcp.listen({ host, port, backlog: 2048 }, opened.resolve);
-    try {
-      await opened.promise;
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new InterlockError('io', `${host}:${port}`, `cannot listen on ${host}:${port}: ${why}`, {
-        cause,
-      });
-    }
-    const address = this.#tcp.address();
-    return typeof address === 'object' && address !== null ? address.port : port;
+    return listenAt(this.#tcp, { host, port, backlog: 2048 });
   }
 
   /** Shows another certificate to those who connect from now on. */

@@ -1,24 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Hono } from 'hono';
 import { type Caller, pathOf, type Role, type RouteName, ROUTES } from '../../api/index.ts';
-import { DEFAULT_AUTHORITY_TTL } from '../identity/domain.ts';
-import { initialise } from '../identity/initialise.ts';
-import { type ServeOptions, serveIdentity, type Serving } from '../serve.ts';
-import { realTimers } from '../timers.ts';
+import type { ServeOptions } from '../serve.ts';
+import { type TestServing, testServing } from '../serving.test-helper.ts';
 import { apiApp } from './app.ts';
 import type { ApiParts } from './parts.ts';
 
 /** A control plane with the API on top of it, without a socket in between. */
-export interface TestApi {
-  readonly state: string;
+export interface TestApi extends TestServing {
   readonly app: Hono;
-  readonly serving: Serving;
-  readonly faults: unknown[];
   /** Calls as whoever has these roles; `undefined` for nobody. */
   ask(who: Caller | undefined, method: string, path: string, init?: AskInit): Promise<Response>;
-  close(): Promise<void>;
 }
 
 export interface AskInit {
@@ -40,33 +31,14 @@ export async function testApi(
   over: Partial<ServeOptions> = {},
   extra: Partial<ApiParts> = {},
 ): Promise<TestApi> {
-  const state = mkdtempSync(join(tmpdir(), 'interlock-api-'));
-  const timers = over.timers ?? realTimers;
-  const settings = {
-    trustDomain: 'example.org',
-    algorithm: 'ec-p256',
-    authorityTtl: DEFAULT_AUTHORITY_TTL,
-    root: 'self',
-  } as const;
-  await initialise(state, settings, 'local:test', timers);
-  const faults: unknown[] = [];
-  const nothing = () => {};
-  const serving = await serveIdentity({
-    state,
-    listen: { host: '127.0.0.1', port: 0 },
-    timers,
-    log: { info: nothing, warn: nothing, error: ({ error }) => void faults.push(error) },
-    version: 'test',
-    ...over,
-  });
+  const plane = await testServing(over);
+  const { serving, faults } = plane;
   let caller: Caller | undefined;
   const parts = { ...serving.api, ...extra, onFault: (error: unknown) => void faults.push(error) };
   const app = apiApp(parts, () => caller, { checkAnswers: true });
   return {
-    state,
+    ...plane,
     app,
-    serving,
-    faults,
     async ask(who, method, path, { body, headers = {}, signal } = {}) {
       caller = who;
       return app.request(path, {
@@ -75,10 +47,6 @@ export async function testApi(
         ...(body === undefined ? {} : { body }),
         ...(signal === undefined ? {} : { signal }),
       });
-    },
-    async close() {
-      await serving.close();
-      rmSync(state, { recursive: true, force: true });
     },
   };
 }

@@ -1,8 +1,8 @@
 import { constants } from 'node:crypto';
 import { createServer } from 'node:https';
-import { InterlockError } from '../../access/index.ts';
 import type { ServerIdentity } from '../agents/listener.ts';
 import { type EndpointOptions, publicEndpoint } from '../federation/endpoint.ts';
+import { listenAt } from '../listening.ts';
 
 /** Where the bundle stands, below the endpoint's address. */
 export const BUNDLE_PATH = '/bundle';
@@ -37,18 +37,9 @@ export async function listenEndpoints(options: EndpointsOptions): Promise<Endpoi
     },
   );
   server.maxConnections = 1024;
-  const opened = Promise.withResolvers<void>();
-  server.once('error', opened.reject);
-  server.listen({ host, port }, opened.resolve);
-  try {
-    await opened.promise;
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new InterlockError('io', `${host}:${port}`, `cannot listen on ${host}:${port}: ${why}`, { cause });
-  }
-  const address = server.address();
+  const bound = await listenAt(server, { host, port });
   return {
-    port: typeof address === 'object' && address !== null ? address.port : port,
+    port: bound,
     setIdentity: (identity) => server.setSecureContext(tlsOf(identity)),
     close: () =>
       new Promise((resolve) => {

@@ -6,6 +6,7 @@ import type { Hono } from 'hono';
 import { InterlockError } from '../../access/index.ts';
 import type { ServerIdentity } from '../agents/listener.ts';
 import { SERVER_LIMITS } from '../api/limits.ts';
+import { listenAt } from '../listening.ts';
 import type { Timers } from '../timers.ts';
 import { limitConnections } from './connections.ts';
 import { isLoopback } from './names.ts';
@@ -51,18 +52,9 @@ export async function listenHttp({
       ? createServer(limits, listener)
       : createTlsServer({ ...limits, ...secure(tls), handshakeTimeout: 10_000 }, listener);
   limitConnections(server);
-  const opened = Promise.withResolvers<void>();
-  server.once('error', opened.reject);
-  server.listen({ host, port }, opened.resolve);
-  try {
-    await opened.promise;
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new InterlockError('io', `${host}:${port}`, `cannot listen on ${host}:${port}: ${why}`, { cause });
-  }
-  const address = server.address();
+  const bound = await listenAt(server, { host, port });
   return {
-    port: typeof address === 'object' && address !== null ? address.port : port,
+    port: bound,
     serve(app) {
       const listen = getRequestListener(app.fetch, { overrideGlobalObjects: false });
       answer = (request, response) => void listen(request, response);

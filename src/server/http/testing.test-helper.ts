@@ -1,72 +1,36 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { DEFAULT_AUTHORITY_TTL } from '../identity/domain.ts';
-import { initialise } from '../identity/initialise.ts';
-import { type ServeOptions, serveIdentity, type Serving } from '../serve.ts';
-import { realTimers } from '../timers.ts';
+import type { ServeOptions, Serving } from '../serve.ts';
+import { type TestServing, testServing } from '../serving.test-helper.ts';
 import type { HttpOptions } from './serve.ts';
 
 /** A control plane with its HTTP port. */
-export interface TestHttp {
-  readonly state: string;
+export interface TestHttp extends TestServing {
   readonly origin: string;
-  readonly serving: Serving;
-  readonly faults: unknown[];
-  readonly warnings: string[];
   browser(): Browser;
   /** One that has signed in by a link. */
   signedIn(): Promise<Browser>;
-  close(): Promise<void>;
 }
 
 export async function testHttp(
   http: Partial<HttpOptions> = {},
   over: Partial<ServeOptions> = {},
 ): Promise<TestHttp> {
-  const state = mkdtempSync(join(tmpdir(), 'interlock-http-'));
-  const timers = over.timers ?? realTimers;
-  const settings = {
-    trustDomain: 'example.org',
-    algorithm: 'ec-p256',
-    authorityTtl: DEFAULT_AUTHORITY_TTL,
-    root: 'self',
-  } as const;
-  await initialise(state, settings, 'local:test', timers);
-  const faults: unknown[] = [];
-  const warnings: string[] = [];
-  const serving = await serveIdentity({
-    state,
-    listen: { host: '127.0.0.1', port: 0 },
+  const plane = await testServing({
     http: { host: '127.0.0.1', port: 0, ...http },
-    timers,
-    log: {
-      info: () => {},
-      warn: (fields, message) => void warnings.push(`${message} ${JSON.stringify(fields)}`),
-      error: ({ error }) => void faults.push(error),
-    },
-    version: 'test',
     checkAnswers: true,
     ...over,
   });
+  const { serving } = plane;
   const origin = serving.http?.origin ?? '';
   const browser = () => new Browser(origin);
   return {
-    state,
+    ...plane,
     origin,
-    serving,
-    faults,
-    warnings,
     browser,
     async signedIn() {
       const one = browser();
       const answer = await one.post('/v1/sign-in/link', { secret: await secretOf(serving) });
       if (answer.status !== 200) throw new Error(await answer.text());
       return one;
-    },
-    async close() {
-      await serving.close();
-      rmSync(state, { recursive: true, force: true });
     },
   };
 }

@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { parentPort, workerData } from 'node:worker_threads';
 import { absorbTally, isInterlockError, Tally } from '../../../access/index.ts';
+import { collectGarbage } from '../../../system/index.ts';
 import { TRUST_DOMAIN_SETTING } from '../../settings.ts';
 import { stateFailure } from '../failures.ts';
 import type { SentError } from '../identity/messages.ts';
@@ -41,18 +40,10 @@ try {
   const kept = load ? await store.live() : { marks: [], flips: [], plaintext: [] };
   post({ kind: 'ready', kept, seen: load ? await seenAccesses(store, trustDomain) : [] });
   // What was read to be handed over is as much as the estate, and a thread that has little to do would keep it for ever.
-  if (load) setImmediate(collect);
+  if (load) setImmediate(collectGarbage);
 } catch (error) {
   post({ kind: 'failed', error: sent(error) });
   port.close();
-}
-
-/** Node has no call for a collection; V8 gives its own to a context that is made while this flag is set. */
-function collect(): void {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as () => void; // Is that, by V8's documentation of the flag.
-  setFlagsFromString('--no-expose-gc');
-  gc();
 }
 
 function sent(error: unknown): SentError {
