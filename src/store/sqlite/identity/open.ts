@@ -99,7 +99,7 @@ export function identityFailure(dir: string, cause: unknown): Error {
     return new InterlockError(
       'state',
       dir,
-      `${file(dir)} is held by another process: an "interlock authority serve" of this directory is running, talk to that one`,
+      `${file(dir)} is held by another process: a control plane of this directory is running ("interlock up" or "interlock authority serve"), talk to that one`,
       { cause },
     );
   }
