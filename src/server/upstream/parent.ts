@@ -13,7 +13,6 @@ import type { BelowRevocations, SignedToken } from '../agents/desk.ts';
 import type { Superior } from '../identity/authorities.ts';
 import { belowJson } from '../identity/below.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
-import { certificateOf, type Slot } from '../identity/slots.ts';
 import type { ServerLog } from '../serve.ts';
 import { Pace } from '../pace.ts';
 import type { Timers } from '../timers.ts';
@@ -21,9 +20,11 @@ import { type ChildState, ownPart, readChildState } from './child-state.ts';
 import { assertSigns, checkedSvid } from './certified.ts';
 import { certifiedBy } from './join-parent.ts';
 import { type ChildSvid, ParentClient } from './parent-client.ts';
+import { Inbox } from './inbox.ts';
 import { ParentLink } from './parent-link.ts';
 import { Drained } from './drained.ts';
 import { Publication } from './publication.ts';
+import { Replacements } from './replacements.ts';
 import { parentRole, type Role } from './role.ts';
 import { Turns } from './turns.ts';
 
@@ -33,9 +34,6 @@ const RETRY_MS = 30_000;
 const REFUSED_MS = 600_000;
 /** How often what one abroad sends is taken: most of it goes to every agent, and from there to every workload. */
 const PACE = { burst: 32, everyMs: 5000 };
-/** Kinds of messages that wait to be taken. */
-const MAX_PENDING = 64;
-
 export interface ParentOptions {
   readonly address: string;
   readonly timers: Timers;
@@ -68,14 +66,8 @@ export class Parent implements Superior {
   #own = { bundles: 0, revocations: 0 };
   #confirmed = { bundles: 0n, rules: 0n, revocations: 0n };
   #published: Bundle | undefined;
-  /** Authorities whose SVIDs are to be replaced once they sign no more, and over which time. */
-  readonly #taints = new Map<string, number>();
-  /** Replacements that failed and are tried again, by the authority. */
-  readonly #retries = new Map<string, () => void>();
-  /** What was sent and is not taken yet: the newest of each kind. */
-  readonly #pending = new Map<string, FromServer['message']>();
-  readonly #pace: Pace;
-  #isTaking = false;
+  readonly #inbox: Inbox;
+  readonly #replacements: Replacements;
   #isStopped = false;
   #undo: (() => void)[] = [];
   readonly #ends: (() => void)[] = [];
@@ -84,7 +76,25 @@ export class Parent implements Superior {
     this.#state = state;
     this.#svid = svid;
     this.#options = options;
-    this.#pace = new Pace({ timers: options.timers, ...PACE });
+    const { timers, log } = options;
+    this.#inbox = new Inbox({
+      timers,
+      take: (message) => this.#takeOne(message),
+      onFailed: (error) =>
+        log.error({ error, from: this.#role?.who }, 'what the parent sent could not be taken'),
+      // A parent is relied on; of one abroad nothing is taken faster than agents are to be told.
+      pace: options.role && new Pace({ timers, ...PACE }),
+    });
+    this.#replacements = new Replacements({
+      timers,
+      log,
+      plane: () => this.#running(),
+      certifies: (name) => this.#asRole().certifies(name),
+      leaf: () => this.#svid.chain[0],
+      renew: () => this.#renew(),
+      watch: (slot) => this.#drained?.watch(slot),
+      retryMs: RETRY_MS,
+    });
   }
 
   /** HOST:PORT. */
@@ -111,6 +121,7 @@ export class Parent implements Superior {
 
   stop(): void {
     this.#isStopped = true;
+    this.#inbox.stop();
     for (const end of this.#ends.splice(0)) end();
     this.#close();
   }
@@ -135,7 +146,7 @@ export class Parent implements Superior {
       timers,
       version,
       client: () => this.#client(),
-      onMessage: (message) => this.#take(message),
+      onMessage: (message) => this.#inbox.put(message),
       onOnline: (error) => this.#online(error),
     });
     const drained = new Drained({
@@ -155,7 +166,7 @@ export class Parent implements Superior {
     link.start();
     this.#armRenewal();
     this.#undo.push(
-      registry.slots.subscribe(({ value }) => this.#taintOld(value)),
+      registry.slots.subscribe(({ value }) => this.#replacements.look(value)),
       registry.bundles.subscribe(() => this.#publish()),
       registry.revocations.subscribe(() => revocations.look()),
       () => revocations.stop(),
@@ -166,10 +177,8 @@ export class Parent implements Superior {
 
   #close(): void {
     for (const undo of this.#undo.splice(0)) undo();
-    for (const undo of this.#retries.values()) undo();
-    this.#retries.clear();
-    this.#pending.clear();
-    this.#taints.clear();
+    this.#inbox.clear();
+    this.#replacements.clear();
     [this.#link, this.#drained, this.#revocations] = [undefined, undefined, undefined];
     this.#seen = { bundles: 0n, rules: 0n, revocations: 0n };
     this.#confirmed = { bundles: 0n, rules: 0n, revocations: 0n };
@@ -270,37 +279,6 @@ export class Parent implements Superior {
     } else log.warn({ parent: address, error }, 'not connected to the parent');
   }
 
-  #take(message: FromServer['message']): void {
-    const kind = message.case === 'replace' ? `replace ${message.value.authority}` : message.case;
-    if (kind === undefined || (!this.#pending.has(kind) && this.#pending.size >= MAX_PENDING)) return;
-    this.#pending.set(kind, message);
-    if (!this.#isTaking) void this.#takeAll();
-  }
-
-  /** One after the other, in the order of their kinds' arrival; of one abroad none faster than agents are to be told. */
-  async #takeAll(): Promise<void> {
-    const { timers, log } = this.#options;
-    this.#isTaking = true;
-    for (;;) {
-      const [next] = this.#pending;
-      if (next === undefined || this.#isStopped) break;
-      const [kind] = next;
-      // A parent is relied on, and rules of others are only counted.
-      const isPaced = this.#options.role !== undefined && kind !== 'rules';
-      const wait = (isPaced ? this.#pace.take() : undefined) ?? 0;
-      if (wait > 0) await new Promise<void>((resolve) => timers.after(wait, resolve));
-      // The newest of its kind by now.
-      const message = this.#pending.get(kind);
-      this.#pending.delete(kind);
-      try {
-        if (message !== undefined && !this.#isStopped) await this.#takeOne(message);
-      } catch (error) {
-        log.error({ error, from: this.#role?.who }, 'what the parent sent could not be taken');
-      }
-    }
-    this.#isTaking = false;
-  }
-
   async #takeOne(message: FromServer['message']): Promise<void> {
     switch (message.case) {
       case 'bundles':
@@ -313,7 +291,7 @@ export class Parent implements Superior {
         this.#seen.rules = message.value.version;
         break;
       case 'replace':
-        await this.#replace(message.value.authority, message.value.overMs);
+        await this.#replacements.replace(message.value.authority, message.value.overMs);
         break;
       default:
     }
@@ -360,53 +338,6 @@ export class Parent implements Superior {
     this.#seen.revocations = version;
     this.#own.revocations = registry.revocations.current.version;
     role.taken();
-  }
-
-  /**
-   * The parent's authority is tainted: what it certified here gives way, and then what that has signed. The parent says
-   * it again at every connection while the authority is trusted: what is done already stays as it is.
-   */
-  async #replace(authority: string, overMs: number): Promise<void> {
-    const { authorities } = this.#running();
-    const isOf = (certificate: Certificate | undefined) => certificate?.authorityKeyId === authority;
-    // Of two superiors each speaks for what it has certified itself, whatever key it names.
-    const isTheirs = (slot: Slot) => this.#asRole().certifies(slot.name) && isOf(certificateOf(slot));
-    try {
-      for (const slot of authorities.slots.filter(isTheirs)) {
-        if (slot.state === 'prepared') await authorities.prune('parent', slot.id);
-        else if (slot.state === 'active') this.#taints.set(slot.id, overMs);
-        else {
-          if (slot.taintedAt === undefined) await authorities.taint('parent', slot.id, overMs);
-          this.#drained?.watch(slot);
-        }
-      }
-      for (const slot of authorities.slots)
-        if (slot.state === 'active' && isTheirs(slot)) await authorities.rotate('parent', slot.name);
-      const [leaf] = this.#svid.chain;
-      if (leaf !== undefined && isOf(parseCertificate(leaf))) await this.#renew();
-    } catch (error) {
-      const { log, timers } = this.#options;
-      log.warn({ error, authority }, "what the parent's tainted authority certified is not replaced yet");
-      // However often it is said, it is tried again once.
-      this.#retries.get(authority)?.();
-      this.#retries.set(
-        authority,
-        timers.after(RETRY_MS, () => void this.#replace(authority, overMs)),
-      );
-    }
-  }
-
-  #taintOld(slots: readonly Slot[]): void {
-    for (const slot of slots) {
-      const { id, state } = slot;
-      const overMs = this.#taints.get(id);
-      if (overMs === undefined || state !== 'old') continue;
-      this.#taints.delete(id);
-      this.#drained?.watch(slot);
-      this.#running()
-        .authorities.taint('parent', id, overMs)
-        .catch((error: unknown) => this.#options.log.error({ error }, 'an authority could not be tainted'));
-    }
   }
 
   /** A control plane of its own trust domain makes its bundle known to the parent, whenever it changes. */
