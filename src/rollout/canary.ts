@@ -1,4 +1,6 @@
+import type { Tier } from '../policy/index.ts';
 import type { WorkloadRollout } from './enforcement.ts';
+import { isStricter, strictestTier } from './tiers.ts';
 
 /** How a canary widens by itself. */
 export interface CanaryPlan {
@@ -29,6 +31,8 @@ export interface CanaryObservation {
   readonly deniedGood: number;
   /** One of them, for the reason. */
   readonly example?: string;
+  /** The tier that a promotion of the workload is judged by now. */
+  readonly tier: Tier;
 }
 
 /** What to do with a canary now, and why in words. */
@@ -41,7 +45,8 @@ export type CanaryStep =
 /**
  * The next step of a canary. One denial of a known-good access ends it at once; else it widens when the step has
  * lasted, everyone has confirmed, and enough requests were judged. A step whose share holds no point is passed over. While
- * something is released nothing is proved.
+ * something is released nothing is proved. One that was begun by the gates of a laxer tier than that of now is a person's to
+ * move on.
  */
 export function canaryStep(
   rollout: WorkloadRollout,
@@ -58,6 +63,8 @@ export function canaryStep(
   }
   const { held } = rollout;
   if (held !== undefined) return { kind: 'wait', why: `held by ${held.by}: ${held.why}` };
+  const outgrown = outgrownGates(rollout, seen.tier);
+  if (outgrown !== undefined) return { kind: 'wait', why: outgrown };
   if (seen.allPoints === 0) return { kind: 'wait', why: 'no proxy of the workload is connected' };
   if (seen.released !== undefined) return { kind: 'wait', why: seen.released };
   const left = seen.since + plan.stepMs - now;
@@ -69,6 +76,13 @@ export function canaryStep(
     return { kind: 'wait', why: `${seen.requests} of ${plan.requests} requests judged in this step` };
   }
   return onward(rollout, plan);
+}
+
+/** Why a canary does not move on by itself, where its workload has become of a stricter tier since it was judged. */
+export function outgrownGates({ judged, target, workload }: WorkloadRollout, tier: Tier): string | undefined {
+  const by = judged?.tier ?? strictestTier(target);
+  if (!isStricter(tier, by)) return undefined;
+  return `begun by the gates of ${by}, and judged as ${tier} now: a person moves it on, by all gates of ${tier} ("interlock preflight ${workload}"), or back`;
 }
 
 function onward({ share }: WorkloadRollout, { steps }: CanaryPlan): CanaryStep {

@@ -104,14 +104,16 @@ describe('what ends', () => {
 
   test('is told from what was never allowed', () => {
     const set = compile(ending.target);
-    const asked = (path: string, at: number) =>
-      isDeniedByEnd(set, { from: WEB, to: CART, action: get(path) }, at);
+    const asked = (path: string, now: number, since = END - 1) =>
+      isDeniedByEnd(set, { from: WEB, to: CART, action: get(path) }, { since, now });
     expect([asked('/a', END), asked('/a', END - 1), asked('/b', END), asked('/c', END)]).toEqual([
       true,
       false,
       false,
       false,
     ]);
+    // It was over before: nothing was allowed since.
+    expect(asked('/a', END + 1, END)).toBe(false);
   });
 });
 

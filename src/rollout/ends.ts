@@ -148,8 +148,15 @@ export function endingAccesses(
   return found.toSorted((a, b) => b.count - a.count);
 }
 
-/** Whether a request is denied at a time only because a rule that allowed it has ended: somebody has decided so. */
-export function isDeniedByEnd(set: PolicySet, request: AccessRequest, now: number): boolean {
+/**
+ * Whether a request is denied at a time only because a rule has ended that allowed it at another one before: somebody has decided
+ * so. A rule that was over by then has excused nothing since.
+ */
+export function isDeniedByEnd(
+  set: PolicySet,
+  request: AccessRequest,
+  { since, now }: { readonly since: number; readonly now: number },
+): boolean {
   if (!set.hasEnds || decide(set, request, now).allowed) return false;
-  return decide(set, request, Number.NEGATIVE_INFINITY).decidedBy === 'rule';
+  return decide(set, request, since).decidedBy === 'rule';
 }

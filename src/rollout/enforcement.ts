@@ -51,8 +51,24 @@ export interface WorkloadRollout {
   readonly by: string;
   /** Since when the target is judged in shadow; absent in draft, and of a rollout that an earlier program kept. */
   readonly shadowSince?: number;
+  /** Since when some proxies enforce the target, in a canary; absent of one that an earlier program began. */
+  readonly canarySince?: number;
   /** It moves forward by itself no more until a person moves it or says so: who has said that, when, and why. */
   readonly held?: Held;
+  /**
+   * The strictest tier that a promotion was asked for since a target last came into force by all its gates: no later target is
+   * asked for less. Absent where the target itself says no less.
+   */
+  readonly floor?: Tier;
+  /** By which gates the canary, or what is in force, was judged last; absent of the steps that an earlier program made. */
+  readonly judged?: Judged;
+}
+
+/** By the gates of which tier a step up was judged. */
+export interface Judged {
+  readonly tier: Tier;
+  /** What was not passed: it went on all the same. */
+  readonly missing?: readonly string[];
 }
 
 /** Why a workload does not move forward by itself. `at` is milliseconds since 1970 UTC. */

@@ -26,7 +26,7 @@ export function heldAfter(
 /** The rollout without these of its fields. */
 export function without(
   rollout: WorkloadRollout,
-  ...keys: readonly ('held' | 'shadowSince')[]
+  ...keys: readonly ('held' | 'shadowSince' | 'canarySince' | 'judged')[]
 ): WorkloadRollout {
   const copy: { -readonly [Key in keyof WorkloadRollout]: WorkloadRollout[Key] } = { ...rollout };
   for (const key of keys) delete copy[key];

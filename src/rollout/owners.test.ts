@@ -44,6 +44,20 @@ test.each([
   expect(isOwner(who, names, owners)).toBe(expected);
 });
 
+test('people have the names that the file gives them, and nobody else is taken for them', () => {
+  const file = readOwners('ann = local:ann user:https://id.example#4f2c git:ann@x\n@team = ann', 'OWNERS');
+  expect([...file.people]).toEqual([
+    ['local:ann', 'ann'],
+    ['user:https://id.example#4f2c', 'ann'],
+    ['git:ann@x', 'ann'],
+  ]);
+  const owns = (who: string) => isOwner(who, ['@team'], file);
+  expect([owns('local:ann'), owns('user:https://id.example#4f2c')]).toEqual([true, true]);
+  // Somebody of that name whom the file does not know by it.
+  expect(owns('user:https://id.example#ann')).toBe(false);
+  expect(isOwner('user:https://id.example#ann', ['user:https://id.example#ann'], file)).toBe(true);
+});
+
 test.each([
   ['example.org/ns/shop alice', 1],
   ['\nspiffe://example.org/*/sa/x alice', 2],
@@ -52,6 +66,11 @@ test.each([
   ['@a alice', 1],
   ['spiffe://example.org/x = alice', 1],
   [`spiffe://example.org/x ${'a '.repeat(21)}`, 1],
+  ['ann = local:ann\nann = git:ann@x', 2],
+  ['ann = local:ann\nben = git:ben@x local:ann', 2],
+  ['ann = ann', 1],
+  ['ann = user:ann', 1],
+  ['local:ann = git:ann@x', 1],
 ])('%j is refused with its line', (text, line) => {
   expect(() => readOwners(text, 'OWNERS')).toThrow(
     expect.objectContaining({ code: 'invalid_document', place: { file: 'OWNERS', line } }),

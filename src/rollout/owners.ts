@@ -1,4 +1,5 @@
 import { InterlockError, type SpiffeId } from '../access/index.ts';
+import type { People } from './people.ts';
 
 /** The label or annotation of a workload that names its owners, separated by white space or commas; it comes before the file. */
 export const OWNER_MARK = 'interlock.dev/owner';
@@ -15,17 +16,19 @@ export interface OwnerLine {
   readonly owners: readonly string[];
 }
 
-/** What a file of owners says, and who is in its teams. */
+/** What a file of owners says, who is in its teams, and which names are of one person. */
 export interface OwnersFile {
   readonly lines: readonly OwnerLine[];
   readonly teams: ReadonlyMap<string, readonly string[]>;
+  readonly people: People;
 }
 
-export const NO_OWNERS: OwnersFile = { lines: [], teams: new Map() };
+export const NO_OWNERS: OwnersFile = { lines: [], teams: new Map(), people: new Map() };
 
 /**
  * Reads a file like CODEOWNERS: `spiffe://example.org/ns/shop/* @team-shop alice` on a line; `#` begins a comment; the
- * last line that matches counts. `@team-shop = alice bob` says who a team is. Throws `invalid_document`, `limit`.
+ * last line that matches counts. `@team-shop = alice bob` says who a team is, `alice = local:alice git:alice@acme.example` which
+ * names are of one person. Throws `invalid_document`, `limit`.
  */
 export function readOwners(text: string, file: string): OwnersFile {
   const lines = text.split(/\r?\n/);
@@ -33,6 +36,7 @@ export function readOwners(text: string, file: string): OwnersFile {
     throw new InterlockError('limit', file, `${file} has more than ${MAX_LINES} lines, or than 1 MiB`);
   const found: OwnerLine[] = [];
   const teams = new Map<string, readonly string[]>();
+  const people = new Map<string, string>();
   for (const [index, raw] of lines.entries()) {
     const [first, ...rest] = raw
       .replace(/(^|\s)#.*$/, '')
@@ -48,13 +52,27 @@ export function readOwners(text: string, file: string): OwnersFile {
       if (names.some((name) => name.startsWith('@'))) throw fault('a team is people, not other teams');
       if (teams.has(first)) throw fault(`${first} is said twice`);
       teams.set(first, names);
+    } else if (rest[0] === '=' && !first.includes(':')) {
+      if ([...people.values()].includes(first)) throw fault(`${first} is said twice`);
+      for (const name of names) {
+        if (!isWhole(name))
+          throw fault(`"${name}" is no whole name, such as local:alice, user:ISSUER#SUBJECT or git:ADDRESS`);
+        const other = people.get(name);
+        if (other !== undefined) throw fault(`${name} is of ${other} already: a name is of one person`);
+        people.set(name, first);
+      }
     } else if (isPattern(first) && rest[0] !== '=') found.push({ pattern: first, owners: names });
     else
       throw fault(
-        'a line is "spiffe://DOMAIN/PATH OWNER...", where PATH may end in "*", or "@TEAM = NAME..."',
+        'a line is "spiffe://DOMAIN/PATH OWNER...", where PATH may end in "*", or "@TEAM = NAME...", or "PERSON = WHOLE-NAME..."',
       );
   }
-  return { lines: found, teams };
+  return { lines: found, teams, people };
+}
+
+/** A name as the audit log has it: short ones may be of several people. */
+function isWhole(name: string): boolean {
+  return /^(local|link|git):.|^user:[^#]+#.|^spiffe:\/\/./.test(name);
 }
 
 function isPattern(text: string): boolean {
@@ -76,12 +94,16 @@ export function ownersOf(
 }
 
 /**
- * Whether a caller is one of the owners: by the whole name that the audit log has of them, by their user name on this machine
+ * Whether a caller is one of the owners: as the person that the file says they are, by the whole name that the audit log has of them, by their user name on this machine
  * (`local:alice` is alice), by their subject at an issuer (`user:https://id.example#alice` is alice), or by a team.
  */
-export function isOwner(who: string, owners: readonly string[], { teams }: OwnersFile): boolean {
-  const people = owners.flatMap((owner) => (owner.startsWith('@') ? (teams.get(owner) ?? []) : [owner]));
-  return people.some((name) => name === who || name === shortName(who));
+export function isOwner(who: string, owners: readonly string[], { teams, people }: OwnersFile): boolean {
+  const all = owners.flatMap((owner) => (owner.startsWith('@') ? (teams.get(owner) ?? []) : [owner]));
+  // Whom the file knows by whole names is nobody else who is called so elsewhere.
+  const person = people.get(who);
+  const short = shortName(who);
+  const isOther = short !== undefined && [...people.values()].includes(short);
+  return all.some((name) => name === who || name === person || (name === short && !isOther));
 }
 
 function shortName(who: string): string | undefined {

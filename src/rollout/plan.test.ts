@@ -156,6 +156,7 @@ describe('a canary', () => {
     since: 0,
     requests: 500,
     deniedGood: 0,
+    tier: 'standard',
   };
   const later = DEFAULT_CANARY.stepMs;
   const step = (seen: Partial<CanaryObservation>, now = later, rollout = canary) =>

@@ -1,4 +1,5 @@
 import { count, elapsedText, hoursText } from './promotion-words.ts';
+import type { People } from './people.ts';
 import { approvalState } from './review-approval.ts';
 import type { Approval } from './review-types.ts';
 import type { TierGates } from './tier-gates.ts';
@@ -18,6 +19,8 @@ export interface PromotionFacts {
   readonly authors: readonly string[];
   /** Who promotes, where somebody does: nobody approves their own promotion where two are needed. */
   readonly mover?: string;
+  /** Which names are of one person, as far as that is known. */
+  readonly people?: People;
   /** When the last drill was that every proxy confirmed. */
   readonly lastDrill?: number;
 }
@@ -57,18 +60,11 @@ export const PROMOTION_GATES: Readonly<Record<'shadow' | 'approvals' | 'drill', 
     const need = approvals === 1 ? 'one' : `${approvals} people, none the author`;
     if (facts === undefined)
       return { state: 'later', have: 'not started', need, what: 'asked for when the promotion is requested' };
-    const { authors, mover } = facts;
-    const isOwn = (who: string) => approvals >= 2 && who === mover;
-    const { by, authors: own } = approvalState(facts.approvals, authors, needs);
-    const counting = by.filter(({ who }) => !isOwn(who));
-    const left = [
-      ...own.map((who) => `${who} has written of it`),
-      ...by.flatMap(({ who }) => (isOwn(who) ? [`${who} promotes it`] : [])),
-    ];
-    const aside = left.length === 0 ? '' : ` (not counted: ${left.join(', ')})`;
-    const names = counting.length === 0 ? '' : `: ${counting.map(({ who }) => who).join(', ')}`;
-    const have = `${counting.length} of ${approvals}${names}${aside}`;
-    const missing = approvals - counting.length;
+    const { by, notes, need: all } = approvalState(facts.approvals, facts, needs);
+    const aside = notes.length === 0 ? '' : ` (${notes.join('; ')})`;
+    const names = by.length === 0 ? '' : `: ${by.map(({ who }) => who).join(', ')}`;
+    const have = `${by.length} of ${all}${names}${aside}`;
+    const missing = all - by.length;
     return missing <= 0
       ? { state: 'passed', have, need }
       : {

@@ -2,14 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../access/index.ts';
 import type { AccessPolicy, Stage, Tier } from '../policy/index.ts';
 import type { GateFacts } from './judge.ts';
-import {
-  type CheckedFacts,
-  isPromotion,
-  missingOf,
-  PROMOTION_CHECKS,
-  promotionChecks,
-  promotionTier,
-} from './promotion.ts';
+import { type CheckedFacts, isPromotion, missingOf, PROMOTION_CHECKS, promotionChecks } from './promotion.ts';
 import type { PromotionFacts } from './promotion-gates.ts';
 import { moveTo, newRollout, retarget } from './stages.ts';
 
@@ -18,16 +11,16 @@ const DAY = 24 * HOUR;
 const NOW = 1_000 * DAY;
 const cart = parseSpiffeId('spiffe://example.org/ns/shop/sa/cart');
 const [ann, ben] = [
-  { who: 'ann', at: NOW },
-  { who: 'ben', at: NOW },
+  { who: 'user:i#ann', at: NOW },
+  { who: 'user:i#ben', at: NOW },
 ];
 
 const PROMOTION: PromotionFacts = {
   now: NOW,
   shadowSince: NOW - 7 * DAY,
   approvals: [ann, ben],
-  authors: ['ola'],
-  mover: 'ola',
+  authors: ['user:i#ola'],
+  mover: 'user:i#ola',
   lastDrill: NOW - DAY,
 };
 const EVIDENCE: GateFacts = {
@@ -96,8 +89,8 @@ describe('the checks of a promotion', () => {
     ['no approval', promoted({ approvals: [] }), '', 'approvals', 'approvals'],
     ['one approval', promoted({ approvals: [ann] }), '', '', 'approvals'],
     ['one person twice', promoted({ approvals: [ann, { ...ann, at: NOW + 1 }] }), '', '', 'approvals'],
-    ['an author among two', promoted({ authors: ['ben'] }), '', '', 'approvals'],
-    ['an approver who promotes', promoted({ mover: 'ann' }), '', '', 'approvals'],
+    ['an author among two', promoted({ authors: ['user:i#ben'] }), '', '', 'approvals'],
+    ['an approver who promotes', promoted({ mover: 'user:i#ann' }), '', '', 'approvals'],
     ['no drill', { ...GOOD, promotion: UNDRILLED }, '', 'drill', 'drill'],
     ['a drill 30 days ago', promoted({ lastDrill: NOW - 30 * DAY }), '', '', 'drill'],
     ['a drill 90 days ago', promoted({ lastDrill: NOW - 90 * DAY }), '', 'drill', 'drill'],
@@ -117,7 +110,7 @@ describe('the checks of a promotion', () => {
   });
 
   test('say what there is, what is needed, and who does not count', () => {
-    const facts = promoted({ mover: 'ann', authors: ['ben'], shadowSince: NOW - 90 * 60_000 });
+    const facts = promoted({ mover: 'user:i#ann', authors: ['user:i#ben'], shadowSince: NOW - 90 * 60_000 });
     const missing = missingOf(promotionChecks(facts));
     expect(missing).toEqual([
       {
@@ -130,11 +123,20 @@ describe('the checks of a promotion', () => {
         name: 'approvals',
         passed: false,
         reason:
-          '0 of 2 (not counted: ben has written of it, ann promotes it); needs 2 people, none the author',
+          '0 of 2 (not counted: user:i#ben has written of it, user:i#ann promotes it); needs 2 people, none the author',
         whatToDo: 'have 2 more people approve this very target: interlock review approve ID',
       },
     ]);
   });
+});
+
+test('the checks say why they ask for more than the policies say: where policies are counted, and where people are asked for', () => {
+  const tierReason = 'judged as critical, though its policies say experimental: it was before';
+  const reasons = (facts: CheckedFacts) =>
+    promotionChecks(facts).flatMap(({ name, reason }) => (reason.includes(tierReason) ? [name] : []));
+  expect(reasons({ ...GOOD, tierReason })).toEqual(['policy']);
+  expect(reasons({ ...promoted({ approvals: [] }), tierReason })).toEqual(['policy', 'approvals']);
+  expect(reasons(GOOD)).toEqual([]);
 });
 
 test.each<[Stage, number, Stage, number | undefined, boolean]>([
@@ -149,32 +151,6 @@ test.each<[Stage, number, Stage, number | undefined, boolean]>([
   ['shadow', 0, 'draft', undefined, false],
 ])('from %s %d to %s %s needs gates: %s', (stage, share, to, wanted, expected) => {
   expect(isPromotion({ stage, share }, to, wanted)).toBe(expected);
-});
-
-describe('the tier of a promotion', () => {
-  const policy = (tier: Tier): AccessPolicy => ({
-    apiVersion: 'interlock.dev/v1alpha1',
-    kind: 'AccessPolicy',
-    metadata: { name: tier },
-    spec: { protects: { workload: cart }, tier, stage: 'draft', rules: [], deny: [] },
-  });
-  const move = { by: 'ola', now: NOW };
-  const made = (tier: Tier) => newRollout(cart, [policy(tier)], move);
-
-  test('is the strictest of the target, of what is in force, and of the mark of the workload', () => {
-    expect(promotionTier(undefined, undefined)).toBe('standard');
-    expect(promotionTier(undefined, 'experimental')).toBe('experimental');
-    expect(promotionTier(made('experimental'), undefined)).toBe('experimental');
-    expect(promotionTier(made('experimental'), 'critical')).toBe('critical');
-    expect(promotionTier(made('critical'), 'experimental')).toBe('critical');
-    const shadow = moveTo(made('critical'), 'shadow', move);
-    const enforced = moveTo(moveTo(shadow, 'canary', move, 1), 'enforced', move);
-    expect(promotionTier(retarget(enforced, [policy('experimental')], move), undefined)).toBe('critical');
-    // What is in force is no more: nobody is asked about it.
-    expect(
-      promotionTier(moveTo(retarget(shadow, [policy('experimental')], move), 'draft', move), undefined),
-    ).toBe('experimental');
-  });
 });
 
 test('the time in shadow begins with each target, and anew where a step back was made', () => {

@@ -1,8 +1,7 @@
-import { type Stage, type Tier, TIERS } from '../policy/index.ts';
+import type { Stage, Tier } from '../policy/index.ts';
 import type { WorkloadRollout } from './enforcement.ts';
 import { GATES, type GateFacts, type GateName, type GateResult, judge } from './judge.ts';
 import { type CheckResult, preflight, type PreflightCheck, type PreflightFacts } from './preflight.ts';
-import { strictestTier } from './stages.ts';
 import { DEFAULT_GATES, type TierGates } from './tier-gates.ts';
 
 /** Of the preflight those that no gate says in more detail. */
@@ -31,8 +30,10 @@ export interface PromotionCheck {
   readonly whatToDo?: string;
 }
 
-/** What a promotion is judged on: `tier` is that of {@link promotionTier}. */
+/** What a promotion is judged on: `tier` is that of `promotionTier`. */
 export type CheckedFacts = Omit<PreflightFacts, 'readiness' | 'lastDrill'> & {
+  /** Why that is stricter than what the target says, where it is. */
+  readonly tierReason?: string;
   /** Absent where nothing was recorded of the workload. */
   readonly evidence?: Omit<GateFacts, 'promotion'>;
   readonly promotion: NonNullable<GateFacts['promotion']>;
@@ -61,12 +62,19 @@ export function promotionChecks(
 ): PromotionCheck[] {
   const { evidence, promotion, tier } = facts;
   const judged = judge({ ...(evidence ?? NO_EVIDENCE), promotion }, tier, gates).gates;
-  return [
+  const checks = [
     ...preflight(facts, 'enforce', gates).flatMap(asCheck),
     ...judged.map((gate) =>
       evidence === undefined && UNSEEN.has(gate.gate) ? unseen(gate.gate) : gateCheck(gate),
     ),
   ];
+  return facts.tierReason === undefined ? checks : checks.map((each) => explained(each, facts.tierReason));
+}
+
+/** Who reads the policies, or is asked for approvals, is told why they are judged by another tier than they say. */
+function explained(check: PromotionCheck, reason: string | undefined): PromotionCheck {
+  const isTold = check.name === 'policy' || (check.name === 'approvals' && !check.passed);
+  return isTold ? { ...check, reason: `${check.reason} (${reason})` } : check;
 }
 
 /** Every check before plain text is refused, in the same form. */
@@ -111,18 +119,4 @@ export function isPromotion(
 ): boolean {
   if (to !== 'canary' && to !== 'enforced') return false;
   return stage !== 'canary' || to === 'enforced' || wanted > share;
-}
-
-/**
- * The tier whose gates a promotion has to pass: the strictest of what the target says, what is in force, and what the
- * workload is marked with. So nobody makes a critical workload an experiment by writing so in its policy.
- */
-export function promotionTier(rollout: WorkloadRollout | undefined, mark: Tier | undefined): Tier {
-  const inForce = rollout?.enforced ?? [];
-  const said = new Set([
-    rollout === undefined || rollout.target.length === 0 ? undefined : rollout.tier,
-    inForce.length === 0 ? undefined : strictestTier(inForce),
-    mark,
-  ]);
-  return TIERS.find((tier) => said.has(tier)) ?? 'standard';
 }

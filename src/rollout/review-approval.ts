@@ -1,4 +1,5 @@
 import { InterlockError, type SpiffeId } from '../access/index.ts';
+import { type People, personsOf, UNKNOWN_AUTHOR } from './people.ts';
 import type { TierGates } from './tier-gates.ts';
 import type { Approval, Change } from './review-types.ts';
 
@@ -37,28 +38,84 @@ export function checkDecidable(changes: readonly Change[], decision: Decision): 
   );
 }
 
+/** Who has to do with the approvals of one target. */
+export interface Involved {
+  /** Who has written of it. */
+  readonly authors: readonly string[];
+  /** Who promotes it, where somebody does. */
+  readonly mover?: string | undefined;
+  /** Which names are of one person; where absent, only names of one issuer are told apart. */
+  readonly people?: People | undefined;
+}
+
 /** What the approvals of one target come to. */
 export interface ApprovalState {
+  /** How many are needed: where two are, one more for each author, and mover, who may be one of those who approve. */
   readonly need: number;
-  /** Those that count, the first first: each person once and, where two are needed, nobody who has written of the target. */
+  /** Those that count, the first first: each person once and, where two are needed, nobody who has written of the target or moves it. */
   readonly by: readonly Approval[];
   /** Who has approved and does not count, because the target is partly theirs. */
   readonly authors: readonly string[];
+  /** Who has approved and does not count, and why more are needed than the gate says, in words. */
+  readonly notes: readonly string[];
 }
 
-/** Which approvals of a target count. */
+/**
+ * Which approvals of a target count. Where two people are needed, only those count together that are known to be different people,
+ * and an author or mover who may be one of them takes one away.
+ */
 export function approvalState(
   approvals: readonly Approval[],
-  authors: readonly string[],
+  { authors, mover, people }: Involved,
   { approvals: need }: Pick<TierGates, 'approvals'>,
 ): ApprovalState {
-  const people = [...new Map(approvals.toReversed().map((each) => [each.who, each])).values()].toReversed();
-  const isAuthor = ({ who }: Approval) => need >= 2 && authors.includes(who);
+  const all = approvals.toSorted((a, b) => a.at - b.at);
+  const each = all.filter(({ who }, i) => !all.slice(0, i).some((before) => before.who === who));
+  if (need < 2) return { need, by: each, authors: [], notes: [] };
+  const persons = personsOf(people);
+  const own = each.filter(({ who }) => persons.isAmong(who, authors));
+  const movers = mover === undefined ? [] : [mover];
+  const moving = each.filter((one) => !own.includes(one) && persons.isAmong(one.who, movers));
+  const others = each.filter((one) => !own.includes(one) && !moving.includes(one));
+  const by = persons.mostApart(others);
+  const counting = by.map(({ who }) => who);
+  const left = others.filter((one) => !by.includes(one));
+  // What a job has brought somebody has written.
+  const isUnsaid = authors.length > 0 && authors.every((author) => persons.isNobody(author));
+  const involved = [...authors, ...(isUnsaid ? [UNKNOWN_AUTHOR] : []), ...movers];
+  const maybe = persons.maybeAmong(involved, counting);
   return {
-    need,
-    by: people.filter((each) => !isAuthor(each)).sort((a, b) => a.at - b.at),
-    authors: people.filter(isAuthor).map(({ who }) => who),
+    need: need + maybe.length,
+    by,
+    authors: own.map(({ who }) => who),
+    notes: [
+      ...asideText([
+        ...own.map(({ who }) => `${who} has written of it`),
+        ...moving.map(({ who }) => `${who} promotes it`),
+        ...left.map(({ who }) => {
+          if (persons.isNobody(who)) return `${who} is nobody`;
+          return `${who} ${persons.isAmong(who, counting) ? 'is' : 'may be'} one of those who count`;
+        }),
+      ]),
+      ...maybeText(maybe),
+    ],
   };
+}
+
+/** Names that are said; of the others the number. */
+const MOST_NAMED = 3;
+
+function asideText(left: readonly string[]): string[] {
+  return left.length === 0 ? [] : [`not counted: ${left.join(', ')}`];
+}
+
+function maybeText(names: readonly string[]): string[] {
+  if (names.length === 0) return [];
+  const shown = names.slice(0, MOST_NAMED).join(', ');
+  const more = names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '';
+  return [
+    `${names.length} more needed, because ${shown}${more} wrote or promotes it and may be among them: the file of --owners can say whose names they are`,
+  ];
 }
 
 /** Whether a target has the approvals that its promotion needs. */
@@ -73,14 +130,20 @@ export function isApproved({ need, by }: ApprovalState): boolean {
 export function approvedBy(
   workload: SpiffeId,
   approvals: readonly Approval[],
-  authors: readonly string[],
+  { authors, people }: Involved,
   gates: Pick<TierGates, 'approvals'>,
   approval: Approval,
 ): readonly Approval[] {
   const { who } = approval;
-  if (approvals.some((each) => each.who === who))
-    throw new InterlockError('conflict', workload, `${who} has approved this target of ${workload} already`);
-  if (gates.approvals >= 2 && authors.includes(who))
+  const persons = personsOf(people);
+  const before = approvals.find((each) => persons.areOne(each.who, who));
+  if (before !== undefined)
+    throw new InterlockError(
+      'conflict',
+      workload,
+      `${who} has approved this target of ${workload} already${before.who === who ? '' : `, as ${before.who}`}`,
+    );
+  if (gates.approvals >= 2 && persons.isAmong(who, authors))
     throw new InterlockError(
       'forbidden',
       workload,

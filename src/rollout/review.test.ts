@@ -332,27 +332,27 @@ describe('a target with changes', () => {
 });
 
 describe('approvals', () => {
-  const [a, b, c] = ['user:a', 'user:b', 'user:c'].map((who, at) => ({ who, at }));
+  const [a, b, c] = ['user:i#a', 'user:i#b', 'user:i#c'].map((who, at) => ({ who, at }));
   const people = [a, b, c].flatMap((each) => each ?? []);
   test.each([
     [0, [], [], [], true],
     [1, [], [], [], false],
-    [1, people.slice(0, 1), ['user:a'], ['user:a'], true],
-    [2, people.slice(0, 1), [], ['user:a'], false],
-    [2, people.slice(0, 2), [], ['user:a', 'user:b'], true],
-    [2, people.slice(0, 2), ['user:b'], ['user:a'], false],
-    [2, people, ['user:b'], ['user:a', 'user:c'], true],
-    [2, [...people.slice(0, 1), ...people.slice(0, 1)], [], ['user:a'], false],
+    [1, people.slice(0, 1), ['user:i#a'], ['user:i#a'], true],
+    [2, people.slice(0, 1), [], ['user:i#a'], false],
+    [2, people.slice(0, 2), [], ['user:i#a', 'user:i#b'], true],
+    [2, people.slice(0, 2), ['user:i#b'], ['user:i#a'], false],
+    [2, people, ['user:i#b'], ['user:i#a', 'user:i#c'], true],
+    [2, [...people.slice(0, 1), ...people.slice(0, 1)], [], ['user:i#a'], false],
   ])('%i needed, %j by authors %j: %j count, enough: %s', (need, approvals, authors, count, enough) => {
-    const state = approvalState(approvals, authors, { approvals: need });
+    const state = approvalState(approvals, { authors }, { approvals: need });
     expect([state.by.map(({ who }) => who), isApproved(state)]).toEqual([count, enough]);
   });
   test('are given once by each, and for two never by an author', () => {
     const give = (who: string, authors: string[], approvals: number) => () =>
-      approvedBy(cart, people.slice(0, 1), authors, { approvals }, { who, at: 9 }).length;
-    expect(give('user:a', [], 1)).toThrow(expect.objectContaining({ code: 'conflict' }));
-    expect(give('user:b', ['user:b'], 2)).toThrow(expect.objectContaining({ code: 'forbidden' }));
-    expect([give('user:b', ['user:b'], 1)(), give('user:b', [], 2)()]).toEqual([2, 2]);
+      approvedBy(cart, people.slice(0, 1), { authors }, { approvals }, { who, at: 9 }).length;
+    expect(give('user:i#a', [], 1)).toThrow(expect.objectContaining({ code: 'conflict' }));
+    expect(give('user:i#b', ['user:i#b'], 2)).toThrow(expect.objectContaining({ code: 'forbidden' }));
+    expect([give('user:i#b', ['user:i#b'], 1)(), give('user:i#b', [], 2)()]).toEqual([2, 2]);
   });
 });
 

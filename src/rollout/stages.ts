@@ -1,8 +1,9 @@
 import { InterlockError, type SpiffeId } from '../access/index.ts';
-import type { AccessPolicy, Stage } from '../policy/index.ts';
-import type { AuthenticationStage, WorkloadRollout } from './enforcement.ts';
+import type { AccessPolicy, Stage, Tier } from '../policy/index.ts';
+import type { AuthenticationStage, Judged, WorkloadRollout } from './enforcement.ts';
 import { heldAfter, without } from './held.ts';
 import { nextTargetVersion } from './target-version.ts';
+import { strictestTier, withFloor, withFloorInForce, withFloorOf } from './tiers.ts';
 
 /** Who moves something, and when: milliseconds since 1970 UTC. */
 export interface Move {
@@ -10,8 +11,14 @@ export interface Move {
   readonly now: number;
   /** What is new in the target comes from evidence, and not from who moves it. */
   readonly isLearned?: true;
+  /** Who else has written of the target: the authors of a commit that somebody syncs. */
+  readonly alsoBy?: readonly string[] | undefined;
   /** Why, where it is said. */
   readonly why?: string | undefined;
+  /** The tier that the workload is marked with, where it is. */
+  readonly mark?: Tier | undefined;
+  /** By which gates a step up was judged; a step that the control plane takes by itself goes on by those of the one before. */
+  readonly judged?: Judged | undefined;
 }
 
 /** Stages from which each stage is reached: one step forward, or back to shadow or draft from everywhere. */
@@ -31,21 +38,22 @@ export function isStep(from: Stage, to: Stage): boolean {
 export function newRollout(
   workload: SpiffeId,
   target: readonly AccessPolicy[],
-  { by, now, isLearned }: Move,
+  { by, now, isLearned, alsoBy = [], mark }: Move,
   authentication: AuthenticationStage = 'permissive',
 ): WorkloadRollout {
-  return {
+  const made: WorkloadRollout = {
     workload,
     tier: strictestTier(target),
     stage: 'draft',
     target,
     targetVersion: nextTargetVersion({}, now),
-    authors: isLearned === true || target.length === 0 ? [] : [by],
+    authors: isLearned === true || target.length === 0 ? [] : [...new Set([by, ...alsoBy])],
     share: 0,
     authentication,
     since: now,
     by,
   };
+  return withFloor(made, mark);
 }
 
 /**
@@ -55,24 +63,25 @@ export function newRollout(
 export function retarget(
   rollout: WorkloadRollout,
   target: readonly AccessPolicy[],
-  { by, now, isLearned }: Move,
+  { by, now, isLearned, alsoBy = [], mark }: Move,
 ): WorkloadRollout {
   const { stage, authors = [] } = rollout;
   // Of a target in force nobody is to be asked any more who wrote it.
   const before = stage === 'enforced' ? [] : authors;
   const isDraft = stage === 'draft';
-  return {
-    ...without(rollout, 'shadowSince'),
+  const next: WorkloadRollout = {
+    ...without(rollout, 'shadowSince', 'canarySince', 'judged'),
     tier: strictestTier(target),
     target,
     targetVersion: nextTargetVersion(rollout, now),
-    authors: isLearned === true ? before : [...new Set([...before, by])],
+    authors: isLearned === true ? before : [...new Set([...before, by, ...alsoBy])],
     stage: isDraft ? 'draft' : 'shadow',
     ...(isDraft ? {} : { shadowSince: now }),
     share: 0,
     since: now,
     by,
   };
+  return withFloorOf(next, rollout, mark);
 }
 
 /**
@@ -93,12 +102,35 @@ export function moveTo(rollout: WorkloadRollout, to: Stage, move: Move, share?: 
     throw new InterlockError('conflict', workload, `no policy protects ${workload}: apply one first`);
   const wanted = to === 'canary' ? checkedShare(workload, share) : to === 'enforced' ? 1 : 0;
   const held = heldAfter(rollout, to, wanted, move);
-  const kept = { ...without(rollout, 'held', 'shadowSince'), ...(held === undefined ? {} : { held }) };
+  const judged = judgedAfter(rollout, to, move);
   const shadowSince = shadowSinceAfter(rollout, to, move.now);
-  const since = shadowSince === undefined ? {} : { shadowSince };
-  if (to === 'draft' || stage === 'enforced') return { ...disarm(kept, move), ...since, stage: to };
-  const moved = { ...kept, ...since, stage: to, share: wanted, since: move.now, by: move.by };
-  return to === 'enforced' ? { ...moved, enforced: target } : moved;
+  const kept = {
+    ...without(rollout, 'held', 'shadowSince', 'canarySince', 'judged'),
+    ...(held === undefined ? {} : { held }),
+    ...(judged === undefined ? {} : { judged }),
+    ...(shadowSince === undefined ? {} : { shadowSince }),
+    ...(to === 'canary' ? { canarySince: canarySinceAfter(rollout, move.now) } : {}),
+  };
+  if (to === 'draft' || stage === 'enforced')
+    return withFloorOf({ ...disarm(kept, move), stage: to }, rollout, move.mark);
+  const moved = { ...kept, stage: to, share: wanted, since: move.now, by: move.by };
+  return to === 'enforced'
+    ? withFloorInForce({ ...moved, enforced: target }, rollout, move.mark)
+    : withFloorOf(moved, rollout, move.mark);
+}
+
+/** It lasts from step to step. */
+function canarySinceAfter({ stage, canarySince, since }: WorkloadRollout, now: number): number {
+  return stage === 'canary' ? (canarySince ?? since) : now;
+}
+
+/** Back in shadow nothing is judged any more; a smaller share is no new judgement. */
+function judgedAfter(
+  { judged }: WorkloadRollout,
+  to: Stage,
+  { judged: now }: Move,
+): WorkloadRollout['judged'] {
+  return to === 'canary' || to === 'enforced' ? (now ?? judged) : undefined;
 }
 
 /** The step that comes first where one to `to` is not to be had: everything but the last one goes through shadow. */
@@ -139,14 +171,4 @@ function shadowSinceAfter(
   if (to === 'draft') return undefined;
   if (to === 'shadow' && stage !== 'shadow') return now;
   return shadowSince ?? since;
-}
-
-/** Of several policies the strictest tier counts: a critical rule is not promoted as an experiment. */
-export function strictestTier(policies: readonly AccessPolicy[]): WorkloadRollout['tier'] {
-  const tiers = new Set(policies.map(({ spec }) => spec.tier));
-  return tiers.has('critical')
-    ? 'critical'
-    : tiers.has('standard') || tiers.size === 0
-      ? 'standard'
-      : 'experimental';
 }

@@ -5,7 +5,7 @@ import {
   principalText,
   type SpiffeId,
 } from '../../access/index.ts';
-import { type AccessPolicy, compile, decide, type PolicySet } from '../../policy/index.ts';
+import { type AccessPolicy, compile, decide, type PolicySet, type Tier } from '../../policy/index.ts';
 import {
   type CanaryObservation,
   canaryStep,
@@ -15,6 +15,7 @@ import {
   isDeniedByEnd,
   isDeniedOnPurpose,
   isInShare,
+  outgrownGates,
   questionKey,
   releaseAt,
   type WorkloadRollout,
@@ -25,12 +26,19 @@ import type { EvidenceIntake, Reporter, SeenFlip } from './evidence/intake.ts';
 import type { Fleet } from './fleet.ts';
 import type { Point } from './points.ts';
 import type { Releases } from './releases.ts';
-import type { Details } from './rollout-orders.ts';
+import type { Details, Guarded } from './rollout-orders.ts';
 import type { Rollouts } from './rollouts.ts';
 
 /** How often canaries are looked at when nothing happens. */
 const LOOK_MS = 1000;
-const NOTHING: ReadonlyMap<string, unknown> = new Map();
+
+/** What people have decided of workloads. */
+export interface Decided {
+  /** What they have said no to: its refusal takes no canary back. */
+  readonly rejected: (workload: SpiffeId) => ReadonlyMap<string, unknown>;
+  /** The tier that a promotion is judged by. */
+  readonly tierOf: (workload: SpiffeId) => Tier;
+}
 
 export interface CanariesOptions {
   readonly rollouts: Rollouts;
@@ -58,7 +66,7 @@ export class Canaries {
   /** When each rollout came to be known here, by the clock of here. */
   readonly #known = new WeakMap<WorkloadRollout, number>();
   readonly #clock: SteadyClock;
-  #rejected: (workload: SpiffeId) => ReadonlyMap<string, unknown> = () => NOTHING;
+  #decided: Decided | undefined;
   readonly #unsubscribe: () => void;
   #cancel = () => {};
 
@@ -69,15 +77,18 @@ export class Canaries {
     this.#arm();
   }
 
-  /** Who knows what people have said no to: its refusal takes no canary back. */
-  decidedBy(rejected: (workload: SpiffeId) => ReadonlyMap<string, unknown>): void {
-    this.#rejected = rejected;
+  /** Who knows what people have decided. Until then no canary goes forward: how strictly it is judged is not known. */
+  decidedBy(decided: Decided): void {
+    this.#decided = decided;
   }
 
   /** What a canary waits for, or what it would do now. */
   next(rollout: WorkloadRollout): CanaryStep {
     const { timers, plan = DEFAULT_CANARY } = this.#options;
-    return canaryStep(rollout, this.#observe(rollout), timers.now(), plan);
+    const seen = this.#observe(rollout);
+    if (this.#decided === undefined && seen.deniedGood === 0)
+      return { kind: 'wait', why: 'the control plane is starting' };
+    return canaryStep(rollout, seen, timers.now(), plan);
   }
 
   stop(): void {
@@ -100,7 +111,7 @@ export class Canaries {
     if (!isInShare({ workload: flip.to, instance: point.instance }, rollout.share)) return;
     // Refused by a set that this step has replaced, or because somebody has decided so.
     if (flip.after.allowed || isDeniedOnPurpose(flip) || this.#isEnded(flip, rollout)) return;
-    if (this.#rejected(flip.to).has(questionKey(flip.from, flip.action))) return;
+    if (this.#decided?.rejected(flip.to).has(questionKey(flip.from, flip.action)) === true) return;
     if (!this.#isKnownGood(flip, rollout)) return;
     const known = this.#denied.get(flip.to);
     const count = (known?.since === rollout.since ? known.count : 0) + flip.count;
@@ -119,9 +130,10 @@ export class Canaries {
     return verdict.allowed && verdict.decidedBy === 'rule' && verdict.conditionUnknown !== true;
   }
 
-  /** The exception that allowed it is over: that was decided with the exception. */
-  #isEnded({ from, to, action }: SeenFlip, { target }: WorkloadRollout): boolean {
-    return isDeniedByEnd(this.#setOf(target), { from, to, action }, this.#options.timers.now());
+  /** The exception that allowed it has ended during the canary: that was decided with the exception. */
+  #isEnded({ from, to, action }: SeenFlip, { target, canarySince, since }: WorkloadRollout): boolean {
+    const times = { since: canarySince ?? since, now: this.#options.timers.now() };
+    return isDeniedByEnd(this.#setOf(target), { from, to, action }, times);
   }
 
   #setOf(policies: readonly AccessPolicy[]): PolicySet {
@@ -142,7 +154,7 @@ export class Canaries {
     try {
       const decidedOn = rollout;
       const note = this.#note(rollout);
-      const guard = () => this.#checkUndenied(rollout);
+      const guard = () => this.#checkForward(rollout);
       let widened: WorkloadRollout | undefined;
       if (step.kind === 'fall-back')
         await rollouts.move('system', workload, 'shadow', { why: step.why, decidedOn, note });
@@ -169,10 +181,18 @@ export class Canaries {
     }
   }
 
-  /** Something may have been refused while the step waited for its turn. Throws `conflict`. */
-  #checkUndenied({ workload, since }: WorkloadRollout): Details {
-    if (this.#denied.get(workload)?.since !== since) return {};
-    throw new InterlockError('conflict', workload, `${workload} has refused what is known to be good`);
+  /** Something may have been refused, or the workload been marked, while the step waited for its turn. Throws `conflict`. */
+  #checkForward(rollout: WorkloadRollout): Guarded {
+    const { workload, since } = rollout;
+    if (this.#denied.get(workload)?.since === since)
+      throw new InterlockError('conflict', workload, `${workload} has refused what is known to be good`);
+    const outgrown = outgrownGates(rollout, this.#tierOf(workload));
+    if (outgrown !== undefined) throw new InterlockError('conflict', workload, `${workload}: ${outgrown}`);
+    return { note: {} };
+  }
+
+  #tierOf(workload: SpiffeId): Tier {
+    return this.#decided?.tierOf(workload) ?? 'critical';
   }
 
   /** When the step began, by the clock of here: that of another replica may be ahead, and this one may have been set back. */
@@ -217,6 +237,7 @@ export class Canaries {
       unconfirmed: inShare.filter(({ applied, wanted, connected }) => applied < wanted || !connected).length,
       requests: inShare.reduce((sum, { key }) => sum + evidence.seen(key, workload, from).requests, 0),
       deniedGood: counts?.count ?? 0,
+      tier: this.#tierOf(workload),
       ...(counts === undefined ? {} : { example: counts.example }),
     };
   }

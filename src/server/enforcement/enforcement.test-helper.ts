@@ -11,6 +11,7 @@ import { parseSpiffeId, type SpiffeId } from '../../access/index.ts';
 import { certificateToPem, createRequest, generateKey } from '../../identity/index.ts';
 import { grpcService } from '../../proto/index.ts';
 import { type FromProxy, FromProxySchema, ProxyService, type ToProxy } from '../../proto/proxy/index.ts';
+import { promotionTier } from '../../rollout/index.ts';
 import { accessLogService } from '../../sources/envoy/als/index.ts';
 import { type AgentServer, startAgentServer } from '../agents/server.ts';
 import { TestPlane, UID_RULE } from '../testing.test-helper.ts';
@@ -80,6 +81,10 @@ export class EnforcementPlane {
       ...this.#options,
     });
     this.#enforcing = enforcing;
+    enforcing.canaries.decidedBy({
+      rejected: () => new Map(),
+      tierOf: (workload) => promotionTier(enforcing.rollouts.all.get(workload), undefined),
+    });
     this.#server = await startAgentServer({
       plane,
       timers,

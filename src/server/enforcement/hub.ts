@@ -89,10 +89,12 @@ export class Hub {
   /**
    * A proxy has connected: it is sent its state now, and again whenever that changes. Gives the point as this connection
    * described it. Others of its name stay connected: an identity is shared by all instances of a workload, so that one
-   * that was stolen could take a name, and with it the states that another one waits for.
+   * that was stolen could take a name, and with it the states that another one waits for. Throws `unavailable` where it is not known
+   * here what is in force for one of its workloads: it may have been told of more elsewhere, and keeps that.
    */
   attach(made: NewPoint, applied: number, link: PointLink): Point {
-    const { points } = this.#options;
+    const { points, rollouts } = this.#options;
+    for (const workload of made.workloads) rollouts.checkReadable(workload);
     const key = pointKey(made);
     const links = this.#links.get(key) ?? new Map<PointLink, Attached>();
     // A version that this control plane has yet to reach was another one's: it says nothing of what is in force now.

@@ -1,6 +1,6 @@
 import type { SpiffeId } from '../../access/index.ts';
 import type { AccessPolicy } from '../../policy/index.ts';
-import type { WorkloadRollout } from '../../rollout/index.ts';
+import type { Judged, WorkloadRollout } from '../../rollout/index.ts';
 import type { Change, Json } from '../../store/index.ts';
 
 /** Fields of an audit entry. */
@@ -12,6 +12,14 @@ export interface AppliedPolicies {
   readonly created: readonly string[];
   readonly changed: readonly string[];
   readonly unchanged: readonly string[];
+}
+
+/** What a move rests on. */
+export interface Guarded {
+  /** For the audit log. */
+  readonly note: Details;
+  /** By which gates it was judged, where it was. */
+  readonly judged?: Judged;
 }
 
 export interface DecidedOn {
@@ -26,9 +34,9 @@ export interface MoveOrder extends DecidedOn {
   readonly why?: string | undefined;
   /**
    * Judges whether the rollout of now may be moved, in the turn of the move: throws what is missing, or gives what the
-   * move rests on, for the audit log. It does not wait.
+   * move rests on. It does not wait.
    */
-  readonly guard?: ((rollout: WorkloadRollout) => Details) | undefined;
+  readonly guard?: ((rollout: WorkloadRollout) => Guarded) | undefined;
   /** For the audit log: what a move by the control plane itself rests on. */
   readonly note?: Details | undefined;
 }
@@ -38,6 +46,8 @@ export interface RetargetOrder {
   readonly target: readonly AccessPolicy[];
   /** As `Move` says. */
   readonly isLearned?: true | undefined;
+  /** As `Move` says. */
+  readonly alsoBy?: readonly string[] | undefined;
   /** The rollout that was looked at; undefined where there was none. */
   readonly decidedOn: WorkloadRollout | undefined;
   /** For the audit log. */

@@ -11,6 +11,7 @@ import type { Actor } from '../identity/recorder.ts';
 import { type Json, openSqliteStore } from '../../store/index.ts';
 import { TestPlane } from '../testing.test-helper.ts';
 import { flipAt, reportOf } from './evidence/evidence.test-helper.ts';
+import { newRollout } from '../../rollout/index.ts';
 import { Rollouts } from './rollouts.ts';
 
 const WHO: Actor = 'uid:0';
@@ -37,14 +38,16 @@ async function open() {
   const test = await TestPlane.make();
   undo.push(() => test.remove());
   const changes: [SpiffeId, boolean][] = [];
+  const faults: unknown[] = [];
   const reopen = () =>
     Rollouts.open({
       store: test.plane.store,
       recorder: test.plane.recorder,
       timers: test.timers,
       onChange: (workload, hasNewTarget) => changes.push([workload, hasNewTarget]),
+      onFault: (error) => faults.push(error),
     });
-  return { test, rollouts: await reopen(), changes, reopen };
+  return { test, rollouts: await reopen(), changes, faults, reopen };
 }
 
 describe('rollouts', () => {
@@ -85,28 +88,32 @@ describe('rollouts', () => {
     expect(rollouts.get(cart).stage).toBe('shadow');
   });
 
-  test('that the database is slow to take are in force when it has taken them, though the caller was told to come back', async () => {
+  test('that the database is slow to take are in force when it has taken them, though the caller was told to come back; one whose turn had not come is not made', async () => {
     const { test, rollouts, changes } = await open();
     await rollouts.apply(WHO, policies(document(cart, '/a')));
     const { store } = test.plane;
     const commit = store.commit.bind(store);
     const hang = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
     store.commit = async (...args) => {
+      asked.resolve();
       await hang.promise;
       await commit(...args);
     };
     const moved = rollouts.move(WHO, cart, 'shadow');
     const next = rollouts.move(WHO, cart, 'canary', { share: 0.5 });
     const outcomes = Promise.allSettled([moved, next]);
+    // Its turn may come after that of what was changed here, and is read again.
+    await asked.promise;
     await test.timers.advance(5000);
     expect(await outcomes).toMatchObject([
-      { reason: { code: 'unavailable' } },
-      { reason: { code: 'unavailable' } },
+      { reason: { code: 'unavailable', message: expect.stringContaining('not known yet') } },
+      { reason: { code: 'unavailable', message: expect.stringContaining('nothing was changed') } },
     ]);
     expect([rollouts.get(cart).stage, changes.length]).toEqual(['draft', 1]);
     hang.resolve();
     await rollouts.remove(WHO, cart, 'nothing').catch(() => {});
-    expect([rollouts.get(cart).stage, changes.length]).toEqual(['canary', 3]);
+    expect([rollouts.get(cart).stage, changes.length]).toEqual(['shadow', 2]);
   });
 
   test('are moved one step after the other, each seeing what the one before has kept', async () => {
@@ -168,29 +175,77 @@ describe('rollouts', () => {
   });
 
   test('of another replica that cannot be read stay as they were, and are not written over', async () => {
-    const { test, rollouts } = await open();
+    const { test, rollouts, faults } = await open();
     await rollouts.apply(WHO, policies(document(cart, '/a')));
     const { store } = test.plane;
     const [kept] = await store.documents('rollout');
     const data = { ...rollouts.get(cart), target: [], ofLater: 1 } as unknown as Json;
-    await store.commit([{ change: 'put', kind: 'rollout', name: cart, data, expect: kept?.version ?? 0 }]);
+    const version = kept?.version ?? 0;
+    await store.commit([{ change: 'put', kind: 'rollout', name: cart, data, expect: version }]);
+    await rollouts.follow();
     await rollouts.follow();
     expect(rollouts.get(cart).target).toHaveLength(1);
     await expect(rollouts.move(WHO, cart, 'shadow')).rejects.toMatchObject({ code: 'conflict' });
     expect(await store.documents('rollout')).toMatchObject([{ data: { ofLater: 1 } }]);
+    // It is told once, and known as long as it is so: for readiness, and for proxies that come.
+    const fault = expect.objectContaining({
+      code: 'unavailable',
+      message: expect.stringContaining(`${cart}: a newer version has written it (ofLater)`),
+    });
+    expect(faults).toEqual([fault]);
+    expect(() => rollouts.checkAllReadable()).toThrow(fault);
+    expect(() => rollouts.checkReadable(cart)).toThrow(fault);
+    rollouts.checkReadable(web);
+    const whole = { ...rollouts.get(cart), stage: 'shadow' } as unknown as Json;
+    await store.commit([{ change: 'put', kind: 'rollout', name: cart, data: whole, expect: version + 1 }]);
+    await rollouts.follow();
+    rollouts.checkAllReadable();
+    expect([rollouts.get(cart).stage, faults.length]).toEqual(['shadow', 1]);
   });
 
-  test('whose document cannot be read enforce nothing, and are named', async () => {
-    const { test, reopen } = await open();
-    await test.plane.store.commit([
-      { change: 'put', kind: 'rollout', name: cart, data: { workload: cart, stage: 'enforced' } },
-      { change: 'put', kind: 'rollout', name: web, data: null },
-    ]);
-    const rollouts = await reopen();
-    expect([rollouts.all.size, [...rollouts.unreadable.keys()].toSorted()]).toEqual([
-      0,
-      [cart, web].toSorted(),
-    ]);
+  test('that cannot be read keep a control plane from starting, with what to do: it would enforce less', async () => {
+    const { test, rollouts, reopen } = await open();
+    await rollouts.apply(WHO, policies(document(web, '/a')));
+    const plain = (of: SpiffeId, more: object = {}) =>
+      ({ ...newRollout(of, [], { by: WHO, now: 0 }), ...more }) as unknown as Json;
+    const broken: readonly (readonly [Json, string])[] = [
+      [{ workload: cart, stage: 'enforced' }, 'tier: '],
+      [null, 'it: '],
+      [plain(web), `it is of ${web})`],
+      [plain(cart, { more: 1 }), 'a newer version has written it (more))'],
+      [plain(cart, { stage: 'elsewhere' }), 'stage: '],
+      [plain(cart, { enforced: [{ kind: 'x' }] }), 'apiVersion: '],
+    ];
+    for (const [data, fault] of broken) {
+      await test.plane.store.commit([{ change: 'put', kind: 'rollout', name: cart, data }]);
+      const error: unknown = await reopen().catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'state', subject: cart });
+      expect(String(error)).toContain(`rollout ${cart} (${fault}`);
+      expect(String(error)).toContain('restore the state from a copy');
+    }
+    await test.plane.store.commit([{ change: 'put', kind: 'rollout', name: cart, data: plain(cart) }]);
+    expect((await reopen()).all.size).toBe(2);
+  });
+
+  test('of an earlier program are read as they are, with no floor below what they say', async () => {
+    const { test, rollouts, reopen } = await open();
+    const early = {
+      workload: cart,
+      tier: 'critical',
+      stage: 'shadow',
+      target: policies(document(cart, '/a').replace('experimental', 'critical')),
+      share: 0,
+      authentication: 'permissive',
+      since: 1,
+      by: WHO,
+    } as unknown as Json;
+    await test.plane.store.commit([{ change: 'put', kind: 'rollout', name: cart, data: early }]);
+    rollouts.close();
+    const later = await reopen();
+    expect(later.get(cart)).toEqual(early);
+    await later.apply(WHO, policies(document(cart, '/b')));
+    expect(later.get(cart)).toMatchObject({ tier: 'experimental', floor: 'critical' });
+    expect((await reopen()).get(cart)).toEqual(later.get(cart));
   });
 });
 

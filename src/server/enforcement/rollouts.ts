@@ -1,5 +1,5 @@
 import { InterlockError, type SpiffeId } from '../../access/index.ts';
-import { type AccessPolicy, compile, type Stage } from '../../policy/index.ts';
+import { type AccessPolicy, compile, type Stage, type Tier } from '../../policy/index.ts';
 import {
   authenticate,
   type AuthenticationStage,
@@ -7,13 +7,15 @@ import {
   moveTo,
   newRollout,
   retarget,
+  withFloor,
   type WorkloadRollout,
 } from '../../rollout/index.ts';
 import type { Change, IdentityStore, Json } from '../../store/index.ts';
 import { Following } from '../identity/following.ts';
-import { type Actor, type Recorder, STORE_WAIT_MS } from '../identity/recorder.ts';
-import { type Timers, within } from '../timers.ts';
-import { checkSame, isEqual, rolloutOf, tooMany } from './rollout-document.ts';
+import type { Actor, Recorder } from '../identity/recorder.ts';
+import { inTime } from '../in-time.ts';
+import type { Timers } from '../timers.ts';
+import { checkSame, isEqual, notFollowed, rolloutOf, rolloutsOf, tooMany } from './rollout-document.ts';
 import type { AppliedPolicies, DecidedOn, Details, MoveOrder, RetargetOrder } from './rollout-orders.ts';
 
 /** Policies of the estate. */
@@ -39,40 +41,27 @@ export class Rollouts {
   readonly #all: Map<SpiffeId, WorkloadRollout>;
   /** Of the documents in the store, by their names: a change that another replica made first is a `conflict`. */
   readonly #versions: Map<string, number>;
-  /** Names of documents that cannot be read, each with the reason: they enforce nothing. */
-  readonly unreadable: ReadonlyMap<string, string>;
-  /** Versions that could not be read, each reported once. */
-  readonly #reported = new Map<string, number>();
+  /** Documents of other replicas that cannot be read: by name, the version that was reported, and why. */
+  readonly #unreadable = new Map<string, { readonly version: number; readonly fault: InterlockError }>();
   readonly #following: Following;
+  #markOf: (workload: SpiffeId) => Tier | undefined = () => undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(
     options: RolloutsOptions,
     all: Map<SpiffeId, WorkloadRollout>,
     versions: Map<string, number>,
-    unreadable: ReadonlyMap<string, string>,
   ) {
     this.#options = options;
     this.#all = all;
     this.#versions = versions;
-    this.unreadable = unreadable;
     this.#following = new Following(options.timers, options.onFault ?? (() => {}));
   }
 
+  /** Throws `state` where a document cannot be read: what it enforces would be enforced no more. */
   static async open(options: RolloutsOptions): Promise<Rollouts> {
-    const all = new Map<SpiffeId, WorkloadRollout>();
-    const versions = new Map<string, number>();
-    const unreadable = new Map<string, string>();
-    for (const { name, version, data } of await options.store.documents('rollout')) {
-      versions.set(name, version);
-      try {
-        const rollout = rolloutOf(data);
-        all.set(rollout.workload, rollout);
-      } catch (error) {
-        unreadable.set(name, error instanceof Error ? error.message : String(error));
-      }
-    }
-    const made = new Rollouts(options, all, versions, unreadable);
+    const { all, versions } = rolloutsOf(await options.store.documents('rollout'));
+    const made = new Rollouts(options, all, versions);
     // Own ones as well: one whose answer was lost may have been made after all.
     made.#following.on(['rollout'], (names) => made.follow(names), { alsoOwn: true });
     await made.#following.start(options.store);
@@ -83,22 +72,47 @@ export class Rollouts {
     this.#following.stop();
   }
 
+  /** Who knows the tier that workloads are marked with: it is asked at each change. */
+  markedBy(markOf: (workload: SpiffeId) => Tier | undefined): void {
+    this.#markOf = markOf;
+  }
+
+  /** Throws `unavailable` where a workload has a document that cannot be read: what is in force for it is not known here. */
+  checkReadable(workload: SpiffeId): void {
+    const found = this.#unreadable.get(workload);
+    if (found !== undefined) throw found.fault;
+  }
+
+  /** Throws `unavailable` where the document of some workload cannot be read. */
+  checkAllReadable(): void {
+    for (const { fault } of this.#unreadable.values()) throw fault;
+  }
+
   /** Takes over what other replicas have changed, of these workloads or of all. What cannot be read stays as it was. */
   follow(names?: readonly string[]): Promise<void> {
     return this.#inTurn(async () => {
       const { store, onChange, onFault } = this.#options;
-      for (const { name, version, data } of await store.documents('rollout', names)) {
+      for (const document of await store.documents('rollout', names)) {
+        const { name, version } = document;
         if (version === this.#versions.get(name)) continue;
+        let rollout: WorkloadRollout;
         try {
-          const rollout = rolloutOf(data);
-          // Only now: what is decided here on what was before must not write over what cannot be read.
-          this.#versions.set(name, version);
-          const before = this.#all.get(rollout.workload);
-          this.#all.set(rollout.workload, rollout);
+          rollout = rolloutOf(document);
+        } catch (error) {
+          const fault = notFollowed(name, error);
+          if (this.#unreadable.get(name)?.version !== version) onFault?.(fault);
+          this.#unreadable.set(name, { version, fault });
+          continue;
+        }
+        // Only now: what is decided here on what was before must not write over what cannot be read.
+        this.#versions.set(name, version);
+        this.#unreadable.delete(name);
+        const before = this.#all.get(rollout.workload);
+        this.#all.set(rollout.workload, rollout);
+        try {
           onChange(rollout.workload, before?.targetVersion !== rollout.targetVersion, false);
         } catch (error) {
-          if (this.#reported.get(name) !== version) onFault?.(error);
-          this.#reported.set(name, version);
+          onFault?.(error);
         }
       }
     });
@@ -142,8 +156,8 @@ export class Rollouts {
         compile(policies);
         next.push(
           before === undefined
-            ? newRollout(workload, policies, this.#move(who))
-            : retarget(before, policies, this.#move(who)),
+            ? newRollout(workload, policies, this.#move(who, workload))
+            : retarget(before, policies, this.#move(who, workload)),
         );
       }
       const added = next.filter(({ workload }) => !this.#all.has(workload)).length;
@@ -166,19 +180,19 @@ export class Rollouts {
       const target = rollout.target.filter(({ metadata }) => metadata.name !== name);
       if (target.length === rollout.target.length)
         throw new InterlockError('not_found', name, `${workload} has no policy "${name}"`);
-      return retarget(rollout, target, this.#move(who));
+      return retarget(rollout, target, this.#move(who, workload));
     });
   }
 
   /** Gives a workload another target set. Throws `conflict` where the rollout is not what was decided on, `invalid_document`. */
   retarget(who: Actor, workload: SpiffeId, order: RetargetOrder): Promise<WorkloadRollout> {
     return this.#inTurn(async () => {
-      const { target, isLearned, decidedOn, act, details, also, onKept } = order;
+      const { target, isLearned, alsoBy, decidedOn, act, details, also, onKept } = order;
       const before = this.#all.get(workload);
       if (before !== decidedOn)
         throw new InterlockError('conflict', workload, `${workload} was changed meanwhile: look again`);
       compile(target);
-      const move = { ...this.#move(who), ...(isLearned === true ? { isLearned } : {}) };
+      const move = { ...this.#move(who, workload), alsoBy, ...(isLearned === true ? { isLearned } : {}) };
       const next = before === undefined ? newRollout(workload, target, move) : retarget(before, target, move);
       if (before === undefined && this.#all.size >= MAX_WORKLOADS) throw tooMany(MAX_WORKLOADS);
       await this.#keep(who, act, [next], { workload, ...details }, also);
@@ -196,9 +210,12 @@ export class Rollouts {
     const details: Record<string, Json> = { ...(why === undefined ? {} : { why }), ...note };
     const step = (rollout: WorkloadRollout) => {
       checkSame(rollout, decidedOn);
-      const next = moveTo(rollout, to, { ...this.#move(who), why }, share);
-      Object.assign(details, guard?.(rollout));
-      return next;
+      const move = { ...this.#move(who, workload), why };
+      // A step that there is none of is refused for that, whatever the checks say.
+      moveTo(rollout, to, move, share);
+      const guarded = guard?.(rollout);
+      Object.assign(details, guarded?.note);
+      return moveTo(rollout, to, { ...move, judged: guarded?.judged }, share);
     };
     return this.#one(who, `rollout.${to}`, workload, step, details);
   }
@@ -208,6 +225,18 @@ export class Rollouts {
     const held = why === undefined ? undefined : { by: who, at: this.#options.timers.now(), why };
     const act = held === undefined ? 'rollout.go-on' : 'rollout.hold';
     return this.#one(who, act, workload, (rollout) => hold(rollout, held), why === undefined ? {} : { why });
+  }
+
+  /** Keeps the tier that a workload is marked with, so that it stays when the mark goes. Throws `not_found`. */
+  noteMark(workload: SpiffeId): Promise<void> {
+    return this.#inTurn(async () => {
+      const before = this.get(workload);
+      const mark = this.#markOf(workload);
+      const next = withFloor(before, mark);
+      if (next === before) return;
+      const details = { workload, tier: next.floor ?? null, mark: mark ?? null };
+      await this.#keep('system', 'rollout.tier', [next], details);
+    });
   }
 
   /** Changes how a workload takes connections; it need not have a policy. */
@@ -220,9 +249,10 @@ export class Rollouts {
     const act = `authentication.${stage}`;
     const step = (rollout: WorkloadRollout) => {
       checkSame(rollout, decidedOn);
-      return authenticate(rollout, stage, this.#move(who));
+      return authenticate(rollout, stage, this.#move(who, workload));
     };
-    return this.#one(who, act, workload, step, {}, newRollout(workload, [], this.#move(who)));
+    const instead = newRollout(workload, [], this.#move(who, workload));
+    return this.#one(who, act, workload, step, {}, instead);
   }
 
   #one(
@@ -281,20 +311,20 @@ export class Rollouts {
     for (const [workload, hasNewTarget] of changed) onChange(workload, hasNewTarget, true);
   }
 
-  #move(by: Actor) {
-    return { by, now: this.#options.timers.now() };
+  #move(by: Actor, workload: SpiffeId) {
+    return { by, now: this.#options.timers.now(), mark: this.#markOf(workload) };
   }
 
   /**
    * One step after the other: each sees what the one before has kept. A database that hangs makes the caller come back later,
-   * but the step is waited for: one that is durable is in force, now and not only after a restart.
+   * but a step that has begun is waited for: one that is durable is in force, now and not only after a restart.
    */
   #inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(step, step);
-    this.#last = done.catch(() => {});
-    return within(done, STORE_WAIT_MS, this.#options.timers, () => {
-      const text = `the database did not answer within ${STORE_WAIT_MS / 1000} s: the change is made as soon as it does; look at the disk of the control plane, and at "interlock policy list" before you try again`;
-      return new InterlockError('unavailable', 'database', text);
-    });
+    const take = (turn: () => Promise<T>) => {
+      const done = this.#last.then(turn, turn);
+      this.#last = done.catch(() => {});
+      return done;
+    };
+    return inTime(take, step, this.#options.timers);
   }
 }

@@ -69,7 +69,7 @@ async function open() {
       checks: () => at.checks,
       guardOf: (looked) => (now) => {
         if (looked?.rollout !== now) throw new Error('changed meanwhile');
-        return { tier: at.tier };
+        return { note: { tier: at.tier }, judged: { tier: at.tier } };
       },
     },
     timers,

@@ -38,8 +38,11 @@ export function evidenceOf(
   const decidedBy = ({ id, rule }: Doubts[number]) => {
     // Nobody can make a rule of it: that it is known is all that can be said.
     if (rule === undefined) return acknowledged.get(id);
-    // What the target allows or denies on purpose nobody is asked any more: whoever approves the target has decided it.
-    return decided.get(id) ?? (open.has(id) ? undefined : byTarget);
+    // It was decided once, and asks again: on materially more evidence, or because the target says something else now.
+    if (open.has(id)) return undefined;
+    // What the target allows or denies on purpose nobody is asked any more: whoever approves the target has decided it, an owner
+    // also what somebody else had decided before the workload was as critical.
+    return byTarget === 'owner' ? 'owner' : (decided.get(id) ?? byTarget);
   };
   return readiness(graph, workload, {
     // The coming week is the one after what was recorded.

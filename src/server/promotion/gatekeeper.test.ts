@@ -250,6 +250,38 @@ describe('what people have decided', () => {
     plane.reviews.ownersOf = () => ['ann'];
     expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['moved']);
   });
+
+  test('counts for what it was decided of: who took a doubt in, before the workload was critical, was no owner', async () => {
+    const plane = await ready();
+    const once = { action: { kind: 'http', port: 80, name: 'GET', text: '/once' } as const };
+    await plane.report({ accesses: [accessAt(plane.timers.now(), once)] });
+    await plane.pass(10_000);
+    const { target, changes } = await plane.reviews.view(cart);
+    await plane.reviews.approve(ANN.who, cart, { target, changes: changes.map(({ id }) => id) });
+    await plane.pass(SHADOW * HOUR);
+    plane.reviews.markOf = () => 'critical';
+    expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['doubts', 'approvals']);
+    await plane.approve(BEN);
+    expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['doubts']);
+    // An owner among those who have approved the target has decided what it says.
+    plane.reviews.ownersOf = () => ['ann'];
+    expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['moved']);
+  });
+
+  test('is asked again of a doubt whose rule was taken out of the target', async () => {
+    const plane = await ready();
+    const once = { action: { kind: 'http', port: 80, name: 'GET', text: '/once' } as const };
+    await plane.report({ accesses: [accessAt(plane.timers.now(), once)] });
+    await plane.pass(10_000);
+    const { target, changes } = await plane.reviews.view(cart);
+    await plane.reviews.approve(ANN.who, cart, { target, changes: changes.map(({ id }) => id) });
+    await plane.pass(SHADOW * HOUR);
+    expect((await plane.call(OLA, 'preflight.get')).gates.every(({ passed }) => passed)).toBe(true);
+    await plane.apply(policy());
+    await plane.approve(ANN);
+    await plane.pass(SHADOW * HOUR);
+    expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['doubts']);
+  });
 });
 
 test('a blind spot is acknowledged by name, and a doubt is not decided by that', async () => {

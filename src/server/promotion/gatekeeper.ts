@@ -5,6 +5,7 @@ import {
   type CheckedFacts,
   isPromotion,
   missingOf,
+  personsOf,
   type PromotionCheck,
   promotionChecks,
   type PromotionFacts,
@@ -12,7 +13,7 @@ import {
 } from '../../rollout/index.ts';
 import type { Enforcing } from '../enforcement/enforcing.ts';
 import { lastDrillOf, preflightFacts, type SvidCount, svidsOf } from '../enforcement/preflight-facts.ts';
-import type { Details, MoveOrder } from '../enforcement/rollout-orders.ts';
+import type { Details, Guarded, MoveOrder } from '../enforcement/rollout-orders.ts';
 import type { Estate } from '../estate/index.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Actor } from '../identity/recorder.ts';
@@ -106,6 +107,7 @@ export class Gatekeeper {
       ...(shadowSince === undefined ? {} : { shadowSince }),
       approvals: reviews.approvalsOf(workload, target),
       authors: rollout?.authors ?? [],
+      people: reviews.people,
       ...(mover === undefined ? {} : { mover }),
       ...(lastDrill === undefined ? {} : { lastDrill }),
     };
@@ -123,7 +125,13 @@ export class Gatekeeper {
     });
     const flipped = lastFlip === undefined ? {} : { lastFlip };
     const promotion = { ...this.promotion(workload, mover), ...flipped };
-    return { ...facts, promotion, ...(readiness && { evidence: readiness }) };
+    const reason = this.#options.reviews.tierReason(workload);
+    return {
+      ...facts,
+      ...(reason === undefined ? {} : { tierReason: reason }),
+      promotion,
+      ...(readiness && { evidence: readiness }),
+    };
   }
 
   /** Every check of a promotion of a workload. It does not wait. */
@@ -143,19 +151,22 @@ export class Gatekeeper {
   }
 
   /** Judges a move in its turn: gives what it rests on, or throws what {@link order} says. */
-  guardOf(looked: Looked | undefined, mover: Mover, wanted: Wanted): (now: WorkloadRollout) => Details {
+  guardOf(looked: Looked | undefined, mover: Mover, wanted: Wanted): (now: WorkloadRollout) => Guarded {
     const { to, share, anyway } = wanted;
     return (now) => {
       const { workload } = now;
-      if (!isPromotion(now, to, share)) return anyway === undefined ? {} : { why: anyway };
+      if (!isPromotion(now, to, share)) return { note: anyway === undefined ? {} : { why: anyway } };
       if (looked?.rollout !== now) throw changed(workload);
       const checks = this.checks(looked, mover.who);
       const missing = missingOf(checks);
       const rests = this.note(workload, checks);
-      if (missing.length === 0) return { ...rests, ...(anyway === undefined ? {} : { why: anyway }) };
+      const tier = this.tierOf(workload);
+      if (missing.length === 0)
+        return { note: { ...rests, ...(anyway === undefined ? {} : { why: anyway }) }, judged: { tier } };
       if (anyway === undefined) throw refused(now, to, checks);
       this.#checkMayGoOn(now, mover, checks);
-      return { ...rests, anyway, missing: missing.map(({ name }) => name) };
+      const names = missing.map(({ name }) => name);
+      return { note: { ...rests, anyway, missing: names }, judged: { tier, missing: names } };
     };
   }
 
@@ -180,8 +191,15 @@ export class Gatekeeper {
         },
       );
     if (!mayGoOn) throw forbidden('it needs the role approver as well');
-    if (this.tierOf(workload) === 'critical' && authors.includes(who))
-      throw forbidden('they have written of its target, and it is critical; somebody else has to');
+    if (this.tierOf(workload) !== 'critical') return;
+    const persons = personsOf(this.#options.reviews.people);
+    const author = authors.find((each) => !persons.areTwo(each, who));
+    if (author === undefined) return;
+    throw forbidden(
+      persons.areOne(author, who)
+        ? 'they have written of its target, and it is critical; somebody else has to'
+        : `${author} has written of its target, which is critical, and may be the same person: the file of --owners can say whose names they are`,
+    );
   }
 }
 

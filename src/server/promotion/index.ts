@@ -1,2 +1,3 @@
 export { ByItself } from './by-itself.ts';
 export { Gatekeeper } from './gatekeeper.ts';
+export { noteMarks } from './marks.ts';

@@ -9,7 +9,9 @@ export function acknowledge(deciding: Deciding, ids: readonly string[], reason: 
   const { view, review, who, at, isOwner } = deciding;
   const as = isOwner ? 'owner' : 'other';
   const known = new Map((review.acknowledged ?? []).map((each) => [each.id, each]));
-  for (const id of ids) known.set(id, { id, who, at, as, reason });
+  // What an owner has said stays theirs: where only that counts, nobody takes it away by saying it as well.
+  for (const id of ids)
+    if (as === 'owner' || known.get(id)?.as !== 'owner') known.set(id, { id, who, at, as, reason });
   if (known.size > MOST)
     throw new InterlockError(
       'limit',

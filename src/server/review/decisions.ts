@@ -4,6 +4,8 @@ import {
   approvedBy,
   type Change,
   checkDecidable,
+  type People,
+  personsOf,
   type Question,
   questionKey,
   questionWeight,
@@ -32,6 +34,8 @@ export interface Deciding {
   readonly at: number;
   readonly isOwner: boolean;
   readonly owners: readonly string[];
+  /** Which names are of one person. */
+  readonly people: People;
   readonly gates: TierGates;
 }
 
@@ -47,7 +51,7 @@ export interface Decision {
 
 /** Makes changes of the target, and approves what comes of it; without changes the target as it is. */
 export function approve(deciding: Deciding, ids: readonly string[]): Decision {
-  const { view, review, who, at, gates } = deciding;
+  const { view, review, who, at, gates, people } = deciding;
   const { workload, rollout, tier } = view;
   const chosen = ids.map((id) => changeOf(deciding, id));
   checkDecidable(chosen, { ...deciding, workload });
@@ -64,8 +68,8 @@ export function approve(deciding: Deciding, ids: readonly string[]): Decision {
   const before = review.approved?.target === hash ? review.approved.by : [];
   const approval = { who, at };
   // Whoever makes changes of a target that is partly their own has not approved it with that.
-  const isOwn = gates.approvals >= 2 && authors.includes(who) && chosen.length > 0;
-  const by = isOwn ? before : approvedBy(workload, before, authors, gates, approval);
+  const isOwn = chosen.length > 0 && isTheirs(deciding, authors);
+  const by = isOwn ? before : approvedBy(workload, before, { authors, people }, gates, approval);
   return {
     act: 'review.approve',
     review: {
@@ -114,7 +118,7 @@ export function reject(deciding: Deciding, ids: readonly string[], reason: strin
 
 /** Answers questions with rules that deny on purpose, and approves the target that comes of it. */
 export function deny(deciding: Deciding, ids: readonly string[], reason: string): Decision {
-  const { view, review, who, at, gates } = deciding;
+  const { view, review, who, at } = deciding;
   const { workload, rollout, tier } = view;
   const questions = ids.map((id) => questionOf(deciding, id) ?? gone(deciding, id));
   const rules = questions.map(({ deny: rule, from }) => {
@@ -128,7 +132,7 @@ export function deny(deciding: Deciding, ids: readonly string[], reason: string)
   const target = targetDenying(workload, rollout?.target ?? [], rules, tier);
   const hash = targetHash(target);
   const authors = rollout?.stage === 'enforced' ? [] : (rollout?.authors ?? []);
-  const isOwn = gates.approvals >= 2 && authors.includes(who);
+  const isOwn = isTheirs(deciding, authors);
   return {
     act: 'review.deny',
     review: {
@@ -139,6 +143,11 @@ export function deny(deciding: Deciding, ids: readonly string[], reason: string)
     target,
     details: { reason, target: hash, questions: questions.map(questionDetails) },
   };
+}
+
+/** Whether who decides has written of the target, where nobody approves their own. */
+function isTheirs({ who, people, gates }: Deciding, authors: readonly string[]): boolean {
+  return gates.approvals >= 2 && personsOf(people).isAmong(who, authors);
 }
 
 /** Another target, written by hand: who has written it is its author, and nobody has approved it yet. */

@@ -1,7 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Access, type AccessGraph, parseSpiffeId, type Workload } from '../../access/index.ts';
+import {
+  type Access,
+  type AccessGraph,
+  parseSpiffeId,
+  principalText,
+  type Workload,
+} from '../../access/index.ts';
 import { ManualTimers } from '../../node/manual-timers.test-helper.ts';
 import { DEFAULT_GATES, type OwnersFile } from '../../rollout/index.ts';
 import { type IdentityStore, openIdentityStore, type SeenFlip } from '../../store/index.ts';
@@ -21,7 +27,8 @@ export class FakeEstate {
 
   get current() {
     if (this.#graph?.of !== this.accesses) this.#graph = { of: this.accesses, graph: this.#make() };
-    return { version: 1, at: 0, graph: this.#graph.graph };
+    const byCallee = Map.groupBy(this.accesses, ({ to }) => principalText(to));
+    return { version: 1, at: 0, graph: this.#graph.graph, byCallee };
   }
 
   withCoverage(): Promise<AccessGraph> {

@@ -180,6 +180,16 @@ describe('a review', () => {
     expect(reviews.approvalState(cart).by.map(({ who }) => who)).toEqual([ANN, CAT]);
   });
 
+  test('keeps what an owner has acknowledged, whoever says it after them', async () => {
+    const { reviews } = await shop({ owners: readOwners(`spiffe://example.org/* ben`, 'OWNERS') });
+    const say = (who = '') => reviews.acknowledge(who, cart, { ids: ['x'], reason: 'a probe' });
+    await say(ANN);
+    expect([...reviews.acknowledged(cart)]).toEqual([['x', 'other']]);
+    await say(BEN);
+    await say(ANN);
+    expect([...reviews.acknowledged(cart)]).toEqual([['x', 'owner']]);
+  });
+
   test.each([
     ['for another workload', writePolicies([policy([])]).replaceAll('sa/cart', 'sa/web'), 'invalid_document'],
     ['that is none', 'kind: AccessPolicy', 'invalid_document'],

@@ -8,15 +8,18 @@ import {
   isOwner,
   NO_OWNERS,
   OWNER_MARK,
+  type People,
   type OwnersFile,
   ownersOf,
+  promotionTier,
   type Rejection,
   type TierGates,
+  tierReason,
 } from '../../rollout/index.ts';
 import type { IdentityStore } from '../../store/index.ts';
 import type { EvidenceIntake } from '../enforcement/evidence/intake.ts';
 import type { Rollouts } from '../enforcement/rollouts.ts';
-import type { Estate } from '../estate/index.ts';
+import { type Estate, tierOf } from '../estate/index.ts';
 import type { Actor, Recorder } from '../identity/recorder.ts';
 import type { Timers } from '../timers.ts';
 import { acknowledge } from './acknowledge.ts';
@@ -27,7 +30,7 @@ import { RecordedHours } from './recorded-hours.ts';
 import { KeyedTurns } from './keyed-turns.ts';
 import { ReviewShelf } from './shelf.ts';
 import { targetHash } from './target-hash.ts';
-import { type AccessIndex, accessIndex, type ReviewView, rulesSince, tierOfView, viewOf } from './view.ts';
+import { type AccessIndex, accessIndex, type ReviewView, rulesSince, viewOf } from './view.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -103,13 +106,28 @@ export class Reviews {
     const rollout = rollouts.all.get(workload);
     const target = targetHash(rollout?.target ?? []);
     const approvals = this.approvalsOf(workload, target);
-    return { target, ...approvalState(approvals, rollout?.authors ?? [], gates[this.tierOf(workload)]) };
+    const involved = { authors: rollout?.authors ?? [], people: this.people };
+    return { target, ...approvalState(approvals, involved, gates[this.tierOf(workload)]) };
+  }
+
+  /** Which names are of one person, as the file of owners says. */
+  get people(): People {
+    return (this.#options.owners ?? NO_OWNERS).people;
   }
 
   /** The tier by whose gates a workload is promoted. */
   tierOf(workload: SpiffeId): Tier {
-    const { rollouts, estate } = this.#options;
-    return tierOfView({ workload, rollout: rollouts.all.get(workload), graph: estate.current.graph });
+    return promotionTier(this.#options.rollouts.all.get(workload), this.markOf(workload));
+  }
+
+  /** Why that is stricter than its policies say, where it is. */
+  tierReason(workload: SpiffeId): string | undefined {
+    return tierReason(this.#options.rollouts.all.get(workload), this.markOf(workload));
+  }
+
+  /** The tier that a workload is marked with. */
+  markOf(workload: SpiffeId): Tier | undefined {
+    return tierOf(this.#options.estate.current.graph.workloads.get(workload));
   }
 
   /** The doubts of a workload that were decided, by their IDs: whether an owner has, or somebody else. */
@@ -276,6 +294,7 @@ export class Reviews {
         at: timers.now(),
         isOwner: isOwner(who, owners, file),
         owners,
+        people: file.people,
         gates: gates[view.tier],
       });
       try {

@@ -61,20 +61,11 @@ export function accessIndex({ accesses }: AccessGraph): AccessIndex {
   };
 }
 
-/** The tier by whose gates it is judged. */
-export function tierOfView({
-  rollout,
-  graph,
-  workload,
-}: Pick<ViewInput, 'rollout' | 'graph' | 'workload'>): Tier {
-  return promotionTier(rollout, tierOf(graph.workloads.get(workload)));
-}
-
 /** Works out what is proposed for one workload, from its own accesses and those of its callers alone. */
 export function viewOf(input: ViewInput): ReviewView {
   const { workload, graph, index, rollout, review, gates, flips, covered, now } = input;
   const target = rollout?.target ?? NO_TARGET;
-  const tier = tierOfView(input);
+  const tier = promotionTier(rollout, tierOf(graph.workloads.get(workload)));
   const accesses = index.byCallee.get(workload) ?? [];
   // Others' calls of its callers tell how many instances they have; the rest of the estate says nothing here.
   const callers = new Set(accesses.map(({ from }) => principalText(from)));

@@ -1,4 +1,4 @@
-import { callsThatReached, type SpiffeId } from '../../access/index.ts';
+import { type Access, callsThatReached, type SpiffeId } from '../../access/index.ts';
 import type { Enforcing } from '../enforcement/enforcing.ts';
 import type { Estate } from '../estate/index.ts';
 import type { Timers } from '../timers.ts';
@@ -25,11 +25,19 @@ export function watchEvidence({
   onFault,
 }: WatchEvidenceOptions): () => void {
   const work = new ReviewWork({ timers, look: (workload) => reviews.refresh(workload), onFault });
-  let seen = new Map<SpiffeId, string>();
+  const seen = new Map<SpiffeId, { readonly of: readonly Access[]; readonly weight: string }>();
   const look = () => {
-    const now = weights(estate);
-    for (const [workload, weight] of now) if (seen.get(workload) !== weight) work.mark(workload);
-    seen = now;
+    for (const of of estate.current.byCallee.values()) {
+      const [first] = of;
+      if (first?.to.kind !== 'workload') continue;
+      const { id } = first.to;
+      const known = seen.get(id);
+      // The accesses to one of which nothing is new are the very same list.
+      if (known?.of === of) continue;
+      const weight = weightOf(of);
+      if (known?.weight !== weight) work.mark(id);
+      seen.set(id, { of, weight });
+    }
   };
   let cancel = () => {};
   const lookAtAll = () => {
@@ -53,20 +61,14 @@ export function watchEvidence({
 }
 
 /**
- * What proposals depend on, roughly: how many accesses a workload has, from how many instances, and how many of them were
+ * What a proposal depends on, roughly: how many accesses a workload has, from how many instances, and how many of them were
  * seen more than once. That calls go on coming in is nothing new.
  */
-function weights(estate: Estate): Map<SpiffeId, string> {
-  const found = new Map<SpiffeId, { accesses: number; instances: number; again: number }>();
-  for (const { to, evidence } of estate.current.graph.accesses) {
-    if (to.kind !== 'workload') continue;
-    let weight = found.get(to.id);
-    if (weight === undefined) found.set(to.id, (weight = { accesses: 0, instances: 0, again: 0 }));
-    weight.accesses++;
-    weight.instances += evidence.instances.size;
-    if (callsThatReached(evidence) > 1) weight.again++;
+function weightOf(accesses: readonly Access[]): string {
+  let [instances, again] = [0, 0];
+  for (const { evidence } of accesses) {
+    instances += evidence.instances.size;
+    if (callsThatReached(evidence) > 1) again++;
   }
-  return new Map(
-    [...found].map(([id, { accesses, instances, again }]) => [id, `${accesses} ${instances} ${again}`]),
-  );
+  return `${accesses.length} ${instances} ${again}`;
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { InterlockError, parseSpiffeId, type SpiffeId, spiffeIdOf } from '../../../access/index.ts';
 import { checkEnvoyRoutes } from '../../../engines/envoy/resources/index.ts';
 import { type ProxyDocument, readProxyDocument } from '../../../proxy/document/index.ts';
@@ -12,6 +13,27 @@ export interface EnvoyDocument {
   readonly document: ProxyDocument;
   /** As it was given, to be shown and kept. */
   readonly text: string;
+  /** Where it was synced from; absent of one that was given by hand. */
+  readonly origin?: EnvoyOrigin;
+}
+
+const originSchema = z.strictObject({
+  source: z.string(),
+  file: z.string(),
+  commit: z.string().exactOptional(),
+  branch: z.string().exactOptional(),
+  by: z.string(),
+  at: z.number(),
+});
+/** Where a Proxy document was synced from; `at` is milliseconds since 1970 UTC. */
+export type EnvoyOrigin = Readonly<z.output<typeof originSchema>>;
+const keptSchema = z.strictObject({ text: z.string(), origin: originSchema });
+
+/** What a sync gives beside the document. */
+export interface EnvoyOrder {
+  readonly origin?: EnvoyOrigin | undefined;
+  /** The text that was looked at, null where there was none: of another one it is a `conflict`. */
+  readonly was?: string | null | undefined;
 }
 
 export interface EnvoyDocumentsOptions {
@@ -72,7 +94,9 @@ export class EnvoyDocuments {
     this.#versions.set(name, version);
     try {
       const workload = parseSpiffeId(name);
-      this.#all.set(workload, read(typeof data === 'string' ? data : '', name));
+      // One that was given by hand is its text alone.
+      const kept = typeof data === 'string' ? { text: data } : keptSchema.parse(data);
+      this.#all.set(workload, { ...kept, ...read(kept.text, name) });
       this.unreadable.delete(name);
       this.#changed(workload);
     } catch (error) {
@@ -85,15 +109,34 @@ export class EnvoyDocuments {
   }
 
   /** Adds the document of a workload, or replaces it. Throws `invalid_document`, also for what Envoy cannot do. */
-  async apply(who: Actor, text: string, file: string): Promise<EnvoyDocument> {
-    const made = read(text, file);
+  async apply(
+    who: Actor,
+    text: string,
+    file: string,
+    { origin, was }: EnvoyOrder = {},
+  ): Promise<EnvoyDocument> {
+    const made = { ...read(text, file), ...(origin === undefined ? {} : { origin }) };
     checkEnvoyRoutes(made.workload, made.document);
     const recorder = this.#recorder;
     await this.#inTurn(async () => {
+      if (was !== undefined && (this.#all.get(made.workload)?.text ?? null) !== was)
+        throw new InterlockError(
+          'conflict',
+          made.workload,
+          `the Proxy of ${made.workload} was changed meanwhile: look again`,
+        );
       const expect = this.#versions.get(made.workload) ?? 0;
       await recorder.commit(
-        [{ change: 'put', kind: 'proxy', name: made.workload, data: text, expect }],
-        recorder.entry(who, 'proxy.apply', made.workload),
+        [
+          {
+            change: 'put',
+            kind: 'proxy',
+            name: made.workload,
+            data: origin === undefined ? text : { text, origin },
+            expect,
+          },
+        ],
+        recorder.entry(who, 'proxy.apply', made.workload, origin ?? {}),
       );
       this.#versions.set(made.workload, expect + 1);
       this.#all.set(made.workload, made);
