@@ -4,12 +4,13 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 /** Which rooms a room may import. A room is a folder of src; an engine or a source is a room of its own. */
 export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   access: [],
-  policy: ['access'],
+  yaml: [],
+  policy: ['access', 'yaml'],
   learning: ['access', 'policy'],
   rollout: ['access', 'policy'],
   api: ['access', 'policy', 'learning', 'rollout'],
   proto: [],
-  identity: ['access'],
+  identity: ['access', 'yaml'],
   system: ['access'],
   workload: ['access', 'identity', 'proto'],
   sources: ['access', 'policy', 'proto'],
@@ -59,6 +60,7 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
 export const PURE: Readonly<Record<string, readonly string[]>> = {
   access: [],
   policy: ['zod', 'yaml', '@bufbuild/cel', '@bufbuild/re2'],
+  yaml: ['yaml'],
   learning: [],
   rollout: ['zod'],
   api: ['zod'],

@@ -290,7 +290,7 @@ describe('readPolicies', () => {
   test.each([
     ['brackets', '['.repeat(100_000)],
     ['brackets, with closing ones in quotes between them', '["]", '.repeat(100)],
-    ['brackets, after closing ones of nothing', `${']'.repeat(100)}${'['.repeat(100)}`],
+    ['brackets, after closing ones', `[${'[], '.repeat(100)}${'['.repeat(100_000)}`],
     ['braces in a value', `a: ${'{a: '.repeat(50)}`],
     ['lists in lists', '- '.repeat(20_000)],
     ['keys in keys', '? '.repeat(20_000)],
@@ -312,6 +312,12 @@ describe('readPolicies', () => {
 
   test('refuses a text beyond its limit and other hostile texts, with an error of its own', () => {
     expect(refusal('#'.repeat(4 * 1024 * 1024 + 1))).toMatch(/^limit -: .*4 MiB/);
+    const many = Array.from({ length: 20_000 }, (_, i) => `k${i}: 1`).join(', ');
+    expect(refusal(`{ ${many} }`).length).toBeLessThan(1100);
+    expect(refusal('---\n'.repeat(20_001))).toMatch(/^limit 20001: .*20000 documents/);
+    expect(refusal(GOOD.replace('ports: [80]', `ports: [${'1,'.repeat(50_001)}]`))).toMatch(
+      /^invalid_document 9: a list has more than 50000 entries/,
+    );
     const keys = Array.from({ length: 20_000 }, (_, i) => `k${i}: 1`).join('\n');
     for (const text of [
       '\u0000',
@@ -324,6 +330,7 @@ describe('readPolicies', () => {
       keys,
       'a: *b',
       '{'.repeat(20),
+      `${']'.repeat(100)}${'['.repeat(100_000)}`,
     ]) {
       expect(refusal(text)).toMatch(/^(invalid_document|limit) /);
     }

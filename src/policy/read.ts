@@ -1,25 +1,30 @@
 import {
-  CST,
   type Document,
   isAlias,
   isMap,
   isNode,
   isPair,
   isScalar,
-  Lexer,
+  isSeq,
   LineCounter,
-  parseAllDocuments,
   type Scalar,
   visit,
   type YAMLMap,
 } from 'yaml';
 import { InterlockError, type Place } from '../access/index.ts';
+import { MOST_FAULTS, type YamlDocument, yamlDocuments, YamlTooMuch } from '../yaml/index.ts';
 import { checkPolicy } from './check.ts';
 import type { AccessPolicy } from './types.ts';
 
 /** Largest text of policies, in UTF-16 units, and its deepest nesting (the format itself needs nine levels). */
 export const MAX_POLICY_TEXT = 4 * 1024 * 1024;
 export const MAX_POLICY_DEPTH = 32;
+/** As much as 4 MiB of ordinary policies have: some 24,000 rules. */
+const LIMITS = { depth: MAX_POLICY_DEPTH, pieces: 2_000_000, documents: 20_000 } as const;
+/** Entries of one list: more than there are rules in 4 MiB. */
+const MAX_LIST = 50_000;
+/** Characters of what is said of a fault: it quotes what somebody wrote. */
+const MAX_REASON = 1000;
 
 /**
  * The AccessPolicy documents of a YAML (or JSON) text. Everything that would silently mean something else than
@@ -32,17 +37,15 @@ export function readPolicies(text: string, file?: string): AccessPolicy[] {
       place: place(),
     });
   }
-  const deep = tooDeepLine(text);
-  if (deep !== undefined) throw tooDeep(file, place(deep));
   const lines = new LineCounter();
   const policies: AccessPolicy[] = [];
   const seen = new Map<string, number>();
-  for (const document of parse(text, lines, file)) {
-    const policy = readDocument(document, lines, place);
+  for (const one of within(yamlDocuments(text, lines, LIMITS), lines, file)) {
+    const policy = readDocument(one, lines, place);
     if (policy === undefined) continue;
     const { metadata, spec } = policy;
     const key = `${spec.protects.workload} ${metadata.name}`;
-    const line = lineOf(document, lines, ['metadata', 'name']);
+    const line = one.document && lineOf(one.document, lines, ['metadata', 'name']);
     const before = seen.get(key);
     if (before !== undefined) {
       const message = `a policy named "${metadata.name}" for ${spec.protects.workload} is already in line ${before}: give one another name`;
@@ -54,62 +57,84 @@ export function readPolicies(text: string, file?: string): AccessPolicy[] {
   return policies;
 }
 
-type Documents = readonly Document.Parsed[];
-
-function parse(text: string, lines: LineCounter, file: string | undefined): Documents {
+/** The same documents, where what is too much is said in our words. */
+function* within(
+  documents: Iterable<YamlDocument>,
+  lines: LineCounter,
+  file: string | undefined,
+): Generator<YamlDocument> {
   try {
-    // Without a document the library answers with an empty array that carries the stream's own comments.
-    return [
-      ...parseAllDocuments(text, {
-        lineCounter: lines,
-        version: '1.2',
-        schema: 'core',
-        merge: false,
-        strict: true,
-        // Its own check compares every key with every other; ours is in `oddity`.
-        uniqueKeys: false,
-        stringKeys: true,
-        prettyErrors: false,
-        logLevel: 'silent',
-      }),
-    ];
-  } catch (cause) {
-    // Nesting without brackets can exhaust the parser's stack.
-    if (cause instanceof RangeError) throw tooDeep(file, { file });
-    throw cause;
+    yield* documents;
+  } catch (error) {
+    if (!(error instanceof YamlTooMuch)) throw error;
+    const what = {
+      depth: `the text is nested deeper than ${MAX_POLICY_DEPTH} levels`,
+      pieces: `the text has more than ${LIMITS.pieces} words, signs and line ends: split it`,
+      documents: `the text has more than ${LIMITS.documents} documents: split it`,
+    }[error.limit];
+    const place: Place = { file, line: lines.linePos(error.offset).line };
+    throw new InterlockError('limit', file ?? 'policies', what, { place });
   }
 }
 
-function tooDeep(file: string | undefined, place: Place): InterlockError {
-  const message = `the text is nested deeper than ${MAX_POLICY_DEPTH} levels`;
-  return new InterlockError('limit', file ?? 'policies', message, { place });
+/** One thing that is wrong with a document, in `details.faults` of the error where there are several. */
+interface Fault {
+  readonly what: string;
+  readonly line: number | undefined;
 }
 
 function readDocument(
-  document: Document.Parsed,
+  { document, faults: broken }: YamlDocument,
   lines: LineCounter,
   place: (line?: number) => Place,
 ): AccessPolicy | undefined {
-  const subject = nameOf(document);
-  const refuse = (reason: string, offset: number | undefined) =>
-    new InterlockError('invalid_document', subject, reason, {
-      place: place(offset === undefined ? undefined : lines.linePos(offset).line),
+  const subject = (broken.length === 0 && document && nameOf(document)) || 'policy';
+  const lineAt = (offset: number | undefined) =>
+    offset === undefined ? undefined : lines.linePos(offset).line;
+  // Every fault of the document stands in the details: who writes it is told all of them at once.
+  const refuse = (reason: string, offset: number | undefined, faults: readonly Fault[] = []) =>
+    new InterlockError('invalid_document', subject, reason.slice(0, MAX_REASON), {
+      place: place(lineAt(offset)),
+      ...(faults.length < 2 ? {} : { details: { faults: faults.slice(0, MOST_FAULTS) } }),
     });
-  const [error] = [...document.errors, ...document.warnings];
-  if (error?.message.startsWith('Maximum call stack') === true) throw tooDeep(place().file, place());
-  if (error !== undefined) throw refuse(`not valid YAML: ${firstLine(error.message)}`, error.pos[0]);
+  const [first] = broken;
+  if (first !== undefined) {
+    const faults = broken.map(({ what, offset }) => ({
+      what: `not valid YAML: ${what}`,
+      line: lineAt(offset),
+    }));
+    throw refuse(`not valid YAML: ${first.what}`, first.offset, faults);
+  }
+  if (document === undefined) return undefined;
   const odd = oddity(document);
   if (odd !== undefined) throw refuse(odd.reason, odd.offset);
   const { contents } = document;
   if (contents === null || (isScalar(contents) && contents.value === null)) return undefined;
-  const checked = checkPolicy(document.toJS({ maxAliasCount: 0 }));
+  const checked = checkedPolicy(document, refuse);
   if (checked.ok) return checked.policy;
   const [problem, ...more] = checked.problems;
   const others = more.length === 0 ? '' : ` (and ${more.length} more)`;
   throw refuse(
     `${problem?.reason ?? 'it is not an AccessPolicy'}${others}`,
     offsetOf(document, problem?.path ?? [], problem?.key),
+    checked.problems.slice(0, MOST_FAULTS).map(({ reason, path, key }) => ({
+      what: reason.slice(0, MAX_REASON),
+      line: lineAt(offsetOf(document, path, key)),
+    })),
   );
+}
+
+/** As {@link checkPolicy}. What is wrong in hundreds of thousands of places exhausts the stack of who collects them. */
+function checkedPolicy(
+  document: Document.Parsed,
+  refuse: (reason: string, offset: number | undefined) => InterlockError,
+): ReturnType<typeof checkPolicy> {
+  try {
+    return checkPolicy(document.toJS({ maxAliasCount: 0 }));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw refuse('it is wrong in too many places to name one', document.contents?.range?.[0]);
+  }
 }
 
 /** What YAML can say and a policy must not: anchors, aliases, tags, merge keys, and keys that bend objects. */
@@ -122,6 +147,8 @@ function oddity(document: Document.Parsed): { reason: string; offset: number | u
   visit(document, (_key, node, path) => {
     if (path.length > MAX_POLICY_DEPTH * 2)
       return report(`nested deeper than ${MAX_POLICY_DEPTH} levels`, node);
+    if (isSeq(node) && node.items.length > MAX_LIST)
+      return report(`a list has more than ${MAX_LIST} entries`, node);
     if (isMap(node)) {
       const twice = repeatedKey(node);
       if (twice !== undefined) return report(`key "${String(twice.value)}" is given twice`, twice);
@@ -154,7 +181,7 @@ function repeatedKey(map: YAMLMap): Scalar | undefined {
 }
 
 function nameOf(document: Document.Parsed): string {
-  const name: unknown = document.errors.length > 0 ? undefined : document.getIn(['metadata', 'name']);
+  const name: unknown = document.getIn(['metadata', 'name']);
   return typeof name === 'string' ? name.slice(0, 80) : 'policy';
 }
 
@@ -177,34 +204,6 @@ function offsetOf(
       if (isScalar(pair?.key)) return pair.key.range?.[0];
     }
     return node.range?.[0];
-  }
-  return undefined;
-}
-
-function firstLine(text: string): string {
-  return text.split('\n', 1)[0] ?? text;
-}
-
-/**
- * The line in which brackets nest too deep, if one does. The lexer is asked, before anything descends into them: it
- * knows those in quotes, in plain text and in comments, which neither open nor close anything.
- */
-function tooDeepLine(text: string): number | undefined {
-  let depth = 0;
-  let read = 0;
-  let isScalarText = false;
-  for (const token of new Lexer().lex(text)) {
-    if (isScalarText) isScalarText = false;
-    else if (token === '[' || token === '{') depth++;
-    else if (token === ']' || token === '}') depth = Math.max(0, depth - 1);
-    else if (token === CST.SCALAR || token === CST.FLOW_END || token === CST.DOCUMENT) {
-      // Marks of the lexer, which stand for no text: the next token is a scalar, brackets are broken off, a start.
-      isScalarText = token === CST.SCALAR;
-      if (!isScalarText) depth = 0;
-      continue;
-    }
-    if (depth > MAX_POLICY_DEPTH) return text.slice(0, read).split('\n').length;
-    read += token.length;
   }
   return undefined;
 }

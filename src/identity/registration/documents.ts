@@ -6,15 +6,19 @@ import {
   isPair,
   isScalar,
   LineCounter,
-  parseAllDocuments,
   visit,
   type YAMLMap,
 } from 'yaml';
 import { InterlockError, type Place } from '../../access/index.ts';
+import { type YamlDocument, yamlDocuments, YamlTooMuch } from '../../yaml/index.ts';
 
 /** Largest text of rules, in UTF-16 units (10,000 plain entries fit), and its deepest nesting. */
 export const MAX_RULES_TEXT = 16 * 1024 * 1024;
 export const MAX_RULES_DEPTH = 16;
+/** 10,000 entries have some 1,500,000 words, signs and line ends. */
+const LIMITS = { depth: MAX_RULES_DEPTH, pieces: 4_000_000, documents: 20_000 } as const;
+/** Characters of what is said of a fault: it quotes what somebody wrote. */
+const MAX_REASON = 1000;
 
 /** One YAML document as plain data. */
 export interface PlainDocument {
@@ -30,47 +34,39 @@ export interface PlainDocument {
  * keys given twice. Throws `invalid_document` or `limit` with the line.
  */
 export function readDocuments(text: string, file?: string): PlainDocument[] {
-  const limit = (reason: string) =>
-    new InterlockError('limit', file ?? 'identity rules', `${reason}: split it`, { place: { file } });
+  const limit = (reason: string, line?: number) =>
+    new InterlockError('limit', file ?? 'identity rules', `${reason}: split it`, { place: { file, line } });
   if (text.length > MAX_RULES_TEXT) throw limit('the text is larger than 16 MiB');
-  if (nestsTooDeep(text)) throw limit(`the text is nested deeper than ${MAX_RULES_DEPTH} levels`);
   const lines = new LineCounter();
   try {
-    const documents = parseAllDocuments(text, {
-      lineCounter: lines,
-      version: '1.2',
-      schema: 'core',
-      merge: false,
-      strict: true,
-      // Its own check compares every key with every other; ours is in `oddity`.
-      uniqueKeys: false,
-      stringKeys: true,
-      prettyErrors: false,
-      logLevel: 'silent',
-    });
-    return [...documents].flatMap((document) => plain(document, lines, file) ?? []);
-  } catch (cause) {
-    // Nesting without brackets can exhaust the parser's stack.
-    if (cause instanceof RangeError) throw limit(`the text is nested deeper than ${MAX_RULES_DEPTH} levels`);
-    throw cause;
+    return [...yamlDocuments(text, lines, LIMITS)].flatMap((document) => plain(document, lines, file) ?? []);
+  } catch (error) {
+    if (!(error instanceof YamlTooMuch)) throw error;
+    const line = lines.linePos(error.offset).line;
+    throw limit(
+      {
+        depth: `the text is nested deeper than ${MAX_RULES_DEPTH} levels`,
+        pieces: `the text has more than ${LIMITS.pieces} words, signs and line ends`,
+        documents: `the text has more than ${LIMITS.documents} documents`,
+      }[error.limit],
+      line,
+    );
   }
 }
 
 function plain(
-  document: Document.Parsed,
+  { document, faults }: YamlDocument,
   lines: LineCounter,
   file: string | undefined,
 ): PlainDocument | undefined {
-  const name = nameOf(document);
+  const name = (faults.length === 0 && document && nameOf(document)) || 'identity rule';
   const refuse = (reason: string, offset: number | undefined) => {
     const place: Place = { file, line: offset === undefined ? undefined : lines.linePos(offset).line };
-    return new InterlockError('invalid_document', name, reason, { place });
+    return new InterlockError('invalid_document', name, reason.slice(0, MAX_REASON), { place });
   };
-  const [error] = [...document.errors, ...document.warnings];
-  if (error !== undefined) {
-    if (error.message.startsWith('Maximum call stack')) throw new RangeError(error.message);
-    throw refuse(`not valid YAML: ${error.message.split('\n', 1)[0]}`, error.pos[0]);
-  }
+  const [fault] = faults;
+  if (fault !== undefined) throw refuse(`not valid YAML: ${fault.what}`, fault.offset);
+  if (document === undefined) return undefined;
   const odd = oddity(document);
   if (odd !== undefined) throw refuse(odd.reason, odd.offset);
   const { contents } = document;
@@ -126,7 +122,7 @@ function repeatedKey(map: YAMLMap): { key: string; node: unknown } | undefined {
 }
 
 function nameOf(document: Document.Parsed): string {
-  const name: unknown = document.errors.length > 0 ? undefined : document.getIn(['metadata', 'name']);
+  const name: unknown = document.getIn(['metadata', 'name']);
   return typeof name === 'string' ? name.slice(0, 80) : 'identity rule';
 }
 
@@ -146,16 +142,4 @@ function offsetOf(
     return (isScalar(pair?.key) ? pair.key.range : node.range)?.[0];
   }
   return undefined;
-}
-
-/** Whether brackets nest deeper than any rule; quotes are not told apart: a bound is enough. */
-function nestsTooDeep(text: string): boolean {
-  let depth = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c === 0x7b || c === 0x5b) {
-      if (++depth > MAX_RULES_DEPTH) return true;
-    } else if ((c === 0x7d || c === 0x5d) && depth > 0) depth--;
-  }
-  return false;
 }

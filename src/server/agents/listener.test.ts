@@ -3,16 +3,18 @@ import { connect as connectTcp } from 'node:net';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { Server } from '@grpc/grpc-js';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { InterlockError } from '../../access/index.ts';
 import { ManualTimers } from '../../node/manual-timers.test-helper.ts';
 import { newServerIdentity } from '../identity/server-identity.ts';
 import { TestPlane } from '../testing.test-helper.ts';
-import { AgentListener } from './listener.ts';
+import { AgentListener, type ServerIdentity } from './listener.ts';
 
 const MOST = 3;
 let plane: TestPlane;
 let listener: AgentListener;
 let server: Server;
 let timers: ManualTimers;
+let identity: ServerIdentity;
 let port = 0;
 const refused: string[] = [];
 
@@ -20,7 +22,7 @@ beforeAll(async () => {
   plane = await TestPlane.make();
   timers = new ManualTimers();
   server = new Server();
-  const { identity } = await newServerIdentity(plane.plane, plane.timers.now());
+  ({ identity } = await newServerIdentity(plane.plane, plane.timers.now()));
   listener = new AgentListener({
     host: '127.0.0.1',
     port: 0,
@@ -28,7 +30,7 @@ beforeAll(async () => {
     server,
     timers,
     verify: () => {
-      throw new TypeError('nobody shows a certificate here');
+      throw new InterlockError('untrusted', 'x', 'nobody here has a good certificate');
     },
     onRefused: (_, reason) => refused.push(reason),
     maxStrangers: MOST,
@@ -80,6 +82,17 @@ describe('a connection without a certificate', () => {
     const over = ended(next);
     await timers.advance(60_000);
     await over;
+  });
+
+  test('whose certificate is refused is one of them: anybody can make one', async () => {
+    const shown = { key: identity.key, cert: identity.chain };
+    const sockets = Array.from({ length: MOST }, () => open(shown));
+    expect(await Promise.all(sockets.map(taken))).toEqual(sockets.map(() => true));
+    for (const one of [open(shown), open()]) await ended(one);
+    expect(refused.filter((reason) => reason.includes('too many'))).toHaveLength(2);
+    const gone = Promise.all(sockets.map(ended));
+    await timers.advance(60_000);
+    await gone;
   });
 
   test('that speaks no HTTP/2 is closed', async () => {

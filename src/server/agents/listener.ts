@@ -48,14 +48,14 @@ export interface ListenerOptions {
   readonly onRefused: (address: string, reason: string) => void;
   /** Told of those who left before the handshake had ended: agents do, when they meet the server for the first time. */
   readonly onLeft?: (() => void) | undefined;
-  /** Connections without a certificate at one time; 4,096 where absent. */
+  /** Connections without a certificate that is good, at one time; 4,096 where absent. */
   readonly maxStrangers?: number;
 }
 
 /** How long a TLS handshake may take, in milliseconds. */
 const HANDSHAKE_MS = 10_000;
 const MAX_STRANGERS = 4096;
-/** How long a connection without a certificate may last: an attestation takes less. Milliseconds. */
+/** How long a connection without a good certificate may last: an attestation takes less. Milliseconds. */
 const STRANGER_MS = 60_000;
 
 /**
@@ -161,7 +161,9 @@ export class AgentListener {
       return false;
     }
     const chain = peerChain(socket);
-    const isStranger = chain.length === 0;
+    const judged = chain.length === 0 ? {} : this.#judge(address, chain);
+    // Anybody can make a certificate: one that is refused is as good as none.
+    const isStranger = judged.identity === undefined;
     if (isStranger && this.#strangers >= (this.#options.maxStrangers ?? MAX_STRANGERS)) {
       this.#options.onRefused(address, 'too many connections without a certificate');
       socket.destroy();
@@ -170,7 +172,6 @@ export class AgentListener {
     const key = `peer-${this.#next++}`;
     // grpc-js names a call's peer by its socket's address: ours is unique for as long as the process lives.
     Object.defineProperties(socket, { remoteAddress: { value: key }, remotePort: { value: undefined } });
-    const judged = isStranger ? {} : this.#judge(address, chain);
     this.#peers.set(key, {
       key,
       address,

@@ -9,6 +9,8 @@ import { type AgentEvent, AgentService } from './service.ts';
 
 /** Largest message from an agent: what it asks is small. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** Calls at one time over one connection: a proxy has some ten streams. */
+const MAX_STREAMS = 1000;
 /** How long agents may take to leave, and how far their return is spread, when the control plane stops. */
 const DRAIN_MS = 2000;
 const RETURN_MS = 10_000;
@@ -51,6 +53,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': -1,
+    'grpc.max_concurrent_streams': MAX_STREAMS,
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     ...(options.interceptors === undefined ? {} : { interceptors: [...options.interceptors] }),

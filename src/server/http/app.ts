@@ -5,13 +5,16 @@ import { type Caller, mayCall } from '../../api/index.ts';
 import { type ApiOptions, apiApp } from '../api/app.ts';
 import type { ApiParts } from '../api/parts.ts';
 import { problemOf } from '../api/problem.ts';
-import { retryAfterOf } from '../api/retry-after.ts';
+import { retryAfterHeader } from '../api/retry-after.ts';
 import type { Access } from '../sign-in/access.ts';
-import { CALLBACK_PATH, signInApp, SESSION_COOKIE } from '../sign-in/app.ts';
+import { signInApp } from '../sign-in/app.ts';
 import { Attempts } from '../sign-in/attempts.ts';
 import { BearerGate } from '../sign-in/bearer-gate.ts';
+import type { BegunSignIns } from '../sign-in/begun.ts';
+import { SESSION_COOKIE } from '../sign-in/browser-session.ts';
 import { Cookies } from '../sign-in/cookies.ts';
 import type { SignInDesk } from '../sign-in/desk.ts';
+import { CALLBACK_PATH } from '../sign-in/through-provider.ts';
 import { observedCalls } from '../telemetry/http.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { ConsoleFiles } from './console-files.ts';
@@ -20,6 +23,7 @@ import { securityHeaders } from './headers.ts';
 import type { Health } from './health.ts';
 import type { Names } from './names.ts';
 import { Packing } from './packing.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 export interface HttpAppParts {
   readonly api: ApiParts;
@@ -29,6 +33,10 @@ export interface HttpAppParts {
   readonly console: ConsoleFiles;
   readonly health: Health;
   readonly access: Access;
+  /** Where a provider is set up. */
+  readonly begun?: BegunSignIns | undefined;
+  /** Who is believed when it says whom a call is from. */
+  readonly proxies: TrustedProxies;
   readonly metrics: Metrics;
   readonly metricsToken?: string | undefined;
   readonly onRefused: (address: string, reason: string) => void;
@@ -43,6 +51,7 @@ const ARRIVALS: ReadonlySet<string> = new Set([CALLBACK_PATH]);
 /** Everything behind the HTTP port: health, sign-in, the API, the console. */
 export function httpApp(parts: HttpAppParts): Hono {
   const { api, desk, names, port, console, health, access } = parts;
+  const addressOf = addressesOf(parts.proxies);
   const cookies = new Cookies(names.isHttps, port);
   const secretOf = (context: Context) => cookies.read(context.req.header('cookie'), SESSION_COOKIE);
   const sessionOf = async (context: Context): Promise<Caller | undefined> => {
@@ -62,8 +71,8 @@ export function httpApp(parts: HttpAppParts): Hono {
   app.onError((error, context) => {
     if (!isInterlockError(error)) api.onFault(error);
     const problem = problemOf(error);
-    const seconds = retryAfterOf(error);
-    if (seconds !== undefined) context.header('retry-after', String(seconds));
+    const seconds = retryAfterHeader(error);
+    if (seconds !== undefined) context.header('retry-after', seconds);
     return context.body(JSON.stringify(problem), problem.status as 400, {
       'content-type': 'application/problem+json',
       'cache-control': 'no-store',
@@ -96,13 +105,14 @@ export function httpApp(parts: HttpAppParts): Hono {
     const { isReady, checks } = await health.look();
     return context.json({ status: isReady ? 'ready' : 'not ready', checks }, isReady ? 200 : 503, NOT_KEPT);
   });
+  const { provider, roles } = access;
+  const { begun } = parts;
   const signIn = signInApp({
     desk,
     cookies,
     attempts: new Attempts(api.timers),
     origin: names.origin,
-    provider: access.provider,
-    roles: access.roles,
+    people: provider && begun && { provider, begun, roles },
     timers: api.timers,
     addressOf,
     sessionOf,
@@ -148,10 +158,16 @@ function withHeaders(inner: Hono, isHttps: boolean): Hono {
   return app;
 }
 
-/** The address at the other end of the connection, as the server's adapter hands it over. */
-function addressOf(context: Context): string {
-  const env: unknown = context.env;
-  if (typeof env !== 'object' || env === null || !('incoming' in env)) return '';
-  const incoming = env.incoming as { socket?: { remoteAddress?: string } };
-  return incoming.socket?.remoteAddress ?? '';
+/** Whom a call comes from: the server's adapter hands over the connection. */
+function addressesOf(proxies: TrustedProxies): (context: Context) => string {
+  return (context) => {
+    const env: unknown = context.env;
+    if (typeof env !== 'object' || env === null || !('incoming' in env)) return '';
+    // It is Node's own request.
+    const incoming = env.incoming as { socket?: { remoteAddress?: string } };
+    return proxies.callerOf(incoming.socket?.remoteAddress ?? '', {
+      list: context.req.header('x-forwarded-for'),
+      forwarded: context.req.header('forwarded'),
+    });
+  };
 }

@@ -6,8 +6,8 @@ import { networkOf } from '../sign-in/attempts.ts';
 export const MAX_CONNECTIONS = { all: 4096, each: 512 } as const;
 
 /**
- * Closes at once what one address opens beyond its share, so that nobody keeps the others out. Not on this machine: behind a
- * reverse proxy all callers come from one address of it, and the proxy bounds them.
+ * Closes at once what one address opens beyond its share, so that nobody keeps the others out. Not on this machine, nor from
+ * a proxy that is trusted: all callers behind it come from its one address, and it bounds them.
  */
 export function limitConnections(
   server: Server,

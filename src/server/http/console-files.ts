@@ -54,6 +54,7 @@ const NOT_BUILT = `<!doctype html>
 export class ConsoleFiles {
   readonly #files: ReadonlyMap<string, ConsoleFile>;
   readonly #page: string;
+  readonly #firstView: string;
   readonly isBuilt: boolean;
 
   constructor(dir: string = CONSOLE_DIR) {
@@ -61,6 +62,7 @@ export class ConsoleFiles {
     const index = this.#files.get('/index.html');
     this.isBuilt = index !== undefined;
     this.#page = index === undefined ? NOT_BUILT : Buffer.from(plainOf(index)).toString();
+    this.#firstView = index === undefined ? '' : firstViewOf(this.#page, this.#files.get('/manifest.json'));
   }
 
   /** The answer for a path, or undefined where nothing is there. A path of the console itself gives its page. */
@@ -68,13 +70,14 @@ export class ConsoleFiles {
     const file = path === '/index.html' ? undefined : this.#files.get(path);
     if (file !== undefined) return fileAnswer(request, file);
     const isPage = path === '/' || (request.headers.get('accept') ?? '').includes('text/html');
-    return isPage ? this.#pageAnswer(isHttps) : undefined;
+    return isPage ? this.#pageAnswer(isHttps, path === '/' ? this.#firstView : '') : undefined;
   }
 
   /** The page says a nonce to its scripts, which they give to the styles that they make. */
-  #pageAnswer(isHttps: boolean): Response {
+  #pageAnswer(isHttps: boolean, links: string): Response {
     const nonce = newNonce();
-    const page = this.#page.replace('<head>', `<head>\n    <meta property="csp-nonce" nonce="${nonce}" />`);
+    const head = `<head>\n    <meta property="csp-nonce" nonce="${nonce}" />${links}`;
+    const page = this.#page.replace('<head>', () => head);
     return new Response(page, {
       headers: {
         ...securityHeaders(isHttps, nonce),
@@ -83,6 +86,44 @@ export class ConsoleFiles {
       },
     });
   }
+}
+
+/** What the map reads first, as its script asks for it. */
+const FIRST_READS = ['/v1/me', '/v1/graph?by=workload'];
+/** The map in the build's manifest, which says what belongs to which page. */
+const MAP = 'src/map/index.tsx';
+
+interface Chunk {
+  readonly file: string;
+  readonly imports?: readonly string[];
+  readonly css?: readonly string[];
+}
+
+/** Links to what the map needs beside the page: all of it is on its way while the first script has not yet been read. */
+function firstViewOf(page: string, manifest: ConsoleFile | undefined): string {
+  if (manifest === undefined) return '';
+  // The build writes it, in this shape.
+  const chunks = JSON.parse(Buffer.from(plainOf(manifest)).toString()) as Record<string, Chunk>;
+  const scripts = new Set<string>();
+  const styles = new Set<string>();
+  const wanted = [MAP];
+  for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
+    const chunk = chunks[name];
+    if (chunk === undefined || scripts.has(chunk.file)) continue;
+    scripts.add(chunk.file);
+    for (const style of chunk.css ?? []) styles.add(style);
+    wanted.push(...(chunk.imports ?? []));
+  }
+  const isNew = (file: string) => !page.includes(`/${file}"`);
+  return [
+    ...[...scripts].filter(isNew).map((file) => `<link rel="modulepreload" crossorigin href="/${file}" />`),
+    ...[...styles]
+      .filter(isNew)
+      .map((file) => `<link rel="preload" as="style" crossorigin href="/${file}" />`),
+    ...FIRST_READS.map((path) => `<link rel="preload" as="fetch" crossorigin href="${path}" />`),
+  ]
+    .map((link) => `\n    ${link}`)
+    .join('');
 }
 
 function plainOf(file: ConsoleFile): Uint8Array<ArrayBuffer> {

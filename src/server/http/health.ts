@@ -1,5 +1,6 @@
 import { isInterlockError } from '../../access/index.ts';
 import type { ApiParts } from '../api/parts.ts';
+import { SealedVault } from '../keys/sealed-vault.ts';
 import { type Timers, within } from '../timers.ts';
 
 /** How long one check may take, milliseconds. */
@@ -61,9 +62,11 @@ export class Health {
   }
 }
 
-/** What a control plane needs: a store that answers, an authority that can sign, evidence that is kept. */
+/** What a control plane needs: a store that answers, an authority that can sign, evidence that is kept, policies that it can read. */
 export function healthChecks({ plane, enforcing }: Pick<ApiParts, 'plane' | 'enforcing'>): HealthCheck[] {
+  const { vault } = plane.keys;
   return [
+    ...(vault instanceof SealedVault ? [{ name: 'keys', run: () => vault.well() }] : []),
     { name: 'store', run: () => plane.store.documents('setting') },
     { name: 'authority', run: () => plane.authorities.signing() },
     {
@@ -73,5 +76,6 @@ export function healthChecks({ plane, enforcing }: Pick<ApiParts, 'plane' | 'enf
         if (fault !== undefined) throw fault;
       },
     },
+    { name: 'policies', run: async () => enforcing.rollouts.checkAllReadable() },
   ];
 }

@@ -8,8 +8,9 @@ import type { ServerIdentity } from '../agents/listener.ts';
 import { SERVER_LIMITS } from '../api/limits.ts';
 import { listenAt } from '../listening.ts';
 import type { Timers } from '../timers.ts';
-import { limitConnections } from './connections.ts';
+import { limitConnections, MAX_CONNECTIONS } from './connections.ts';
 import { isLoopback } from './names.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** How long calls that are under way may take when the server ends, milliseconds. */
 const DRAIN_MS = 5000;
@@ -20,6 +21,8 @@ export interface HttpListenOptions {
   /** PEM; plain HTTP where absent, which only loopback addresses have. */
   readonly tls?: ServerIdentity | undefined;
   readonly timers: Timers;
+  /** Proxies in front, through which many connect from one address. */
+  readonly proxies?: TrustedProxies | undefined;
   /** For tests: the same, sooner. */
   readonly limits?: Readonly<Record<keyof typeof SERVER_LIMITS, number>>;
 }
@@ -40,6 +43,7 @@ export async function listenHttp({
   port,
   tls,
   timers,
+  proxies,
   limits = SERVER_LIMITS,
 }: HttpListenOptions): Promise<HttpListening> {
   refusePlain(host, tls !== undefined);
@@ -51,7 +55,11 @@ export async function listenHttp({
     tls === undefined
       ? createServer(limits, listener)
       : createTlsServer({ ...limits, ...secure(tls), handshakeTimeout: 10_000 }, listener);
-  limitConnections(server);
+  limitConnections(
+    server,
+    MAX_CONNECTIONS,
+    (address) => isLoopback(address) || proxies?.isTrusted(address) === true,
+  );
   const bound = await listenAt(server, { host, port });
   return {
     port: bound,

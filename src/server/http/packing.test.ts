@@ -5,7 +5,7 @@ import { brotliDecompressSync, gunzipSync, gzipSync, zstdDecompressSync } from '
 import { describe, expect, test } from 'vitest';
 import { ConsoleFiles } from './console-files.ts';
 import { acceptedEncodings } from './encodings.ts';
-import { Packing } from './packing.ts';
+import { MOST_AT_ONCE, Packing } from './packing.ts';
 
 const JSON_TEXT = JSON.stringify({ rows: Array.from({ length: 2000 }, (_, i) => `row ${i % 7}`) });
 const ask = (accepts?: string) =>
@@ -51,6 +51,59 @@ describe('a long JSON answer', () => {
     expect(await read('/v1/graph', other, 'W/"one"')).toBe(JSON_TEXT);
     expect(await read('/v1/graph', other, 'W/"two"')).toBe(other);
     expect(await read('/v1/graph?by=workload', other, 'W/"one"')).toBe(other);
+  });
+});
+
+describe('queries that nobody asked before', () => {
+  /** Packs when it is told to, and counts. */
+  function slowPacker() {
+    const waiting: (() => void)[] = [];
+    const pack = (bytes: Uint8Array) =>
+      new Promise<Uint8Array>((resolve) => void waiting.push(() => resolve(gzipSync(bytes))));
+    return { waiting, packing: new Packing([['gzip', pack]]) };
+  }
+
+  test('are packed a few at a time: the rest is sent as it is', async () => {
+    const { waiting, packing } = slowPacker();
+    const all = Array.from({ length: 50 }, (_, i) =>
+      packing.packed(ask('gzip'), `/v1/graph?x=${i}`, answer()),
+    );
+    const plain = await Promise.all(all.slice(MOST_AT_ONCE));
+    expect(waiting).toHaveLength(MOST_AT_ONCE);
+    for (const each of plain) {
+      expect(each.headers.get('content-encoding')).toBeNull();
+      expect(await each.text()).toBe(JSON_TEXT);
+    }
+    for (const go of waiting.splice(0)) go();
+    for (const each of await Promise.all(all.slice(0, MOST_AT_ONCE)))
+      expect(each.headers.get('content-encoding')).toBe('gzip');
+    // Then there is room again, and many who ask for the same are one.
+    const same = Array.from({ length: 20 }, () => packing.packed(ask('gzip'), '/v1/graph?x=50', answer()));
+    while (waiting.length === 0) await new Promise(setImmediate);
+    waiting[0]?.();
+    for (const each of await Promise.all(same)) expect(each.headers.get('content-encoding')).toBe('gzip');
+    expect(waiting).toHaveLength(1);
+  });
+
+  test('do not push out what everybody asks for, and are not kept without end', async () => {
+    const packed: string[] = [];
+    const packing = new Packing([
+      [
+        'gzip',
+        async (bytes) => {
+          packed.push('one');
+          return gzipSync(bytes);
+        },
+      ],
+    ]);
+    const read = async (path: string) => (await packing.packed(ask('gzip'), path, answer())).arrayBuffer();
+    for (let i = 0; i < 100; i++) {
+      await read(`/v1/graph?x=${i}`);
+      await read('/v1/graph');
+    }
+    expect(packed).toHaveLength(101);
+    await read('/v1/graph?x=0');
+    expect(packed).toHaveLength(102);
   });
 });
 

@@ -2,6 +2,7 @@ import type { ServerIdentity } from '../agents/listener.ts';
 import type { ApiOptions } from '../api/app.ts';
 import type { ApiParts } from '../api/parts.ts';
 import { accessOf } from '../sign-in/access.ts';
+import { BegunSignIns } from '../sign-in/begun.ts';
 import type { SignInConfig } from '../sign-in/config.ts';
 import type { SignInDesk } from '../sign-in/desk.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -10,6 +11,7 @@ import { ConsoleFiles } from './console-files.ts';
 import { Health, healthChecks } from './health.ts';
 import { listenHttp, refusePlain } from './listen.ts';
 import { Names } from './names.ts';
+import { TrustedProxies } from './trusted-proxies.ts';
 
 /** Where API and console are served over HTTP. */
 export interface HttpOptions {
@@ -23,6 +25,8 @@ export interface HttpOptions {
   readonly metricsToken?: string | undefined;
   /** Who else may sign in than by a link. */
   readonly signIn?: SignInConfig | undefined;
+  /** Addresses and ranges of reverse proxies that are believed when they say whom a call is from; none where absent. */
+  readonly trustedProxies?: readonly string[] | undefined;
   /** Where the console's build stands; beside the program where absent. */
   readonly consoleDir?: string | undefined;
 }
@@ -47,8 +51,9 @@ export interface HttpParts {
 }
 
 /** The address by which API and console would be called. Throws `usage` where they may not be served so. */
-export function httpNames({ host, port, tls, url }: HttpOptions): string {
+export function httpNames({ host, port, tls, url, trustedProxies }: HttpOptions): string {
   refusePlain(host, tls !== undefined);
+  void new TrustedProxies(trustedProxies);
   return new Names({ host, port, isTls: tls !== undefined, url }).origin;
 }
 
@@ -60,13 +65,17 @@ export async function serveHttp(http: HttpOptions, parts: HttpParts): Promise<Ht
   const isTls = http.tls !== undefined;
   // Before the port is taken.
   httpNames(http);
-  const listening = await listenHttp({ host, port: http.port, tls, timers: api.timers });
+  const proxies = new TrustedProxies(http.trustedProxies);
+  const { registry, recorder, store } = api.plane;
+  const { timers } = api;
+  const access = accessOf(http.signIn, { registry, timers });
+  const begun = access.provider && (await BegunSignIns.open({ store, recorder, timers }));
+  const listening = await listenHttp({ host, port: http.port, tls, timers, proxies });
   const { port } = listening;
   const names = new Names({ host, port, isTls, url });
-  const health = new Health(healthChecks(api), api.timers);
+  const health = new Health(healthChecks(api), timers);
   const files = new ConsoleFiles(http.consoleDir);
   desk.setOrigin(names.origin);
-  const access = accessOf(http.signIn, { registry: api.plane.registry, timers: api.timers });
   const { metrics, onRefused, options } = parts;
   const { metricsToken } = http;
   listening.serve(
@@ -78,6 +87,8 @@ export async function serveHttp(http: HttpOptions, parts: HttpParts): Promise<Ht
       console: files,
       health,
       access,
+      begun,
+      proxies,
       metrics,
       metricsToken,
       onRefused,

@@ -132,6 +132,45 @@ describe('the console', () => {
     expect(new Set(pages).size).toBe(3);
   });
 
+  test('has what the map needs on its way with the first page, and with no other one', async () => {
+    const built = join(dir, 'with-map');
+    mkdirSync(built);
+    writeFileSync(
+      join(built, 'index.html'),
+      '<html><head><script src="/assets/index.js"></script></head></html>',
+    );
+    const chunks = {
+      'index.html': { file: 'assets/index.js', css: ['assets/index.css'] },
+      'src/map/index.tsx': {
+        file: 'assets/map.js',
+        css: ['assets/map.css'],
+        imports: ['index.html', '_parts'],
+      },
+      _parts: { file: 'assets/parts.js', imports: ['src/map/index.tsx'] },
+      'src/audit/index.tsx': { file: 'assets/audit.js' },
+    };
+    writeFileSync(join(built, 'manifest.json'), JSON.stringify(chunks));
+    const page = async (path: string) => {
+      const answer = new ConsoleFiles(built).answer(
+        new Request('http://x/', { headers: { accept: 'text/html' } }),
+        path,
+        false,
+      );
+      return [...((await answer?.text()) ?? '').matchAll(/<link rel="(\w+)".* href="([^"]+)"/g)].map(
+        ([, rel, href]) => `${rel} ${href}`,
+      );
+    };
+    expect(await page('/')).toEqual([
+      'modulepreload /assets/map.js',
+      'modulepreload /assets/parts.js',
+      'preload /assets/map.css',
+      'preload /assets/index.css',
+      'preload /v1/me',
+      'preload /v1/graph?by=workload',
+    ]);
+    expect(await page('/audit')).toEqual([]);
+  });
+
   test.each([
     '/../secret.txt',
     '/%2e%2e/secret.txt',

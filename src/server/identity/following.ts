@@ -3,6 +3,11 @@ import type { Timers } from '../timers.ts';
 
 /** When what could not be read is read again, milliseconds. */
 const RETRY_MS = 1000;
+/** The same fault is told once, then after a minute of tries, after twice as many each time, and every hour. */
+const FIRST_AGAIN = 60;
+const LAST_AGAIN = 3600;
+/** Different faults of one trouble that are told at once. */
+const MOST_TOLD = 10;
 
 /** Reads anew what others have changed: the things of these names, or all where undefined. */
 export type Follow = (names: readonly string[] | undefined) => Promise<void>;
@@ -14,6 +19,16 @@ interface Follower {
   /** What is to be read: names, all of them (undefined), or nothing. */
   pending: Set<string> | undefined | 'nothing';
   isReading: boolean;
+  trouble: Trouble | undefined;
+}
+
+/** What cannot be read, try after try. */
+interface Trouble {
+  tries: number;
+  /** The try at which it is told again. */
+  tellAt: number;
+  /** What was told of it. */
+  readonly told: Set<string>;
 }
 
 /**
@@ -23,13 +38,20 @@ interface Follower {
 export class Following {
   readonly #timers: Timers;
   readonly #onFault: (error: unknown) => void;
+  readonly #onWell: (message: string) => void;
   readonly #followers = new Set<Follower>();
   #unwatch = () => {};
   #isStopped = false;
 
-  constructor(timers: Timers, onFault: (error: unknown) => void) {
+  /** `onWell` is told when something can be read again. */
+  constructor(
+    timers: Timers,
+    onFault: (error: unknown) => void,
+    onWell: (message: string) => void = () => {},
+  ) {
     this.#timers = timers;
     this.#onFault = onFault;
+    this.#onWell = onWell;
   }
 
   /**
@@ -42,7 +64,7 @@ export class Following {
     { alsoOwn = false }: { readonly alsoOwn?: boolean } = {},
   ): () => void {
     const of = { kinds: new Set(kinds), follow, alsoOwn };
-    const follower: Follower = { ...of, pending: 'nothing', isReading: false };
+    const follower: Follower = { ...of, pending: 'nothing', isReading: false, trouble: undefined };
     this.#followers.add(follower);
     return () => this.#followers.delete(follower);
   }
@@ -84,13 +106,36 @@ export class Following {
       follower.pending = 'nothing';
       try {
         await follower.follow(pending && [...pending]);
+        this.#well(follower);
       } catch (error) {
-        this.#onFault(error);
+        this.#tell(follower, error);
         // All of it: what was asked for is among it.
         follower.pending = undefined;
         await new Promise<void>((resolve) => this.#timers.after(RETRY_MS, resolve));
       }
     }
     follower.isReading = false;
+  }
+
+  /** What goes on for hours is no line a second in a log. */
+  #tell(follower: Follower, error: unknown): void {
+    follower.trouble ??= { tries: 0, tellAt: FIRST_AGAIN, told: new Set() };
+    const { trouble } = follower;
+    trouble.tries++;
+    const text = error instanceof Error ? error.message : String(error);
+    const isNew = !trouble.told.has(text) && trouble.told.size < MOST_TOLD;
+    const isDue = trouble.tries >= trouble.tellAt;
+    if (isDue) trouble.tellAt += Math.min(trouble.tellAt, LAST_AGAIN);
+    if (!isNew && !isDue) return;
+    if (isNew) trouble.told.add(text);
+    this.#onFault(error);
+  }
+
+  #well(follower: Follower): void {
+    const { trouble } = follower;
+    follower.trouble = undefined;
+    if (trouble === undefined) return;
+    const what = [...follower.kinds].join(', ');
+    this.#onWell(`what others change can be read again (${what}), after ${trouble.tries} tries in vain`);
   }
 }

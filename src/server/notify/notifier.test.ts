@@ -6,6 +6,8 @@ import { InterlockError, parseSpiffeId } from '../../access/index.ts';
 import { NOTICE_TYPES } from '../../api/index.ts';
 import { ManualTimers } from '../../node/manual-timers.test-helper.ts';
 import { type Change, type IdentityStore, openIdentityStore } from '../../store/index.ts';
+import { problemOf } from '../api/problem.ts';
+import { retryAfterOf } from '../api/retry-after.ts';
 import { Recorder } from '../identity/recorder.ts';
 import { realTimers } from '../timers.ts';
 import type { ChannelConfig } from './config.ts';
@@ -529,5 +531,17 @@ describe('what is known of a channel', () => {
     await expect(notifier.test('bob', 'none')).rejects.toMatchObject({ code: 'not_found' });
     await pass(60_000);
     expect(sent.map(({ type }) => type)).toEqual(['test', 'test']);
+  });
+
+  test('is tried five times a minute at most, also where tests come to nothing', async () => {
+    const notifier = await start([channel('ops'), channel('team')]);
+    answers.set('ops', () => ({ status: 500 }));
+    for (let i = 0; i < 5; i++) await notifier.test('bob', 'ops');
+    const refused: unknown = await notifier.test('bob', 'ops').catch((error: unknown) => error);
+    expect([problemOf(refused).status, retryAfterOf(refused)]).toEqual([429, 60]);
+    expect(await notifier.test('bob', 'team')).toMatchObject({ isDelivered: true });
+    expect(sent).toHaveLength(6);
+    await pass(60_000);
+    expect(await notifier.test('bob', 'ops')).toMatchObject({ isDelivered: false });
   });
 });

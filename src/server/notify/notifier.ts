@@ -2,6 +2,8 @@ import { hash, randomBytes } from 'node:crypto';
 import { InterlockError, isInterlockError } from '../../access/index.ts';
 import type { Answer } from '../../api/index.ts';
 import { flipKey, type IdentityStore, type SeenFlip } from '../../store/index.ts';
+import { tooMany } from '../api/retry-after.ts';
+import { Attempts } from '../sign-in/attempts.ts';
 import type { Timers } from '../timers.ts';
 import { hostOf } from './address.ts';
 import { channelStateOf, type ChannelState, stateNameOf } from './channel.ts';
@@ -20,6 +22,8 @@ const MOST_FLIPS = 2000;
 const FLIPS_MS = 86_400_000;
 /** Messages that are listed. */
 const MOST_LISTED = 200;
+/** Tests in a minute of one channel, and of all, whatever comes of them. */
+const MOST_TESTS = { each: 5, all: 20 } as const;
 
 export interface NotifierOptions extends Omit<LeadingOptions, 'onLost' | 'store' | 'send'> {
   /** Over the network where absent. */
@@ -41,9 +45,11 @@ export class Notifier {
   #unlead = async () => {};
   #turn: Promise<unknown> = Promise.resolve();
   #cancel = () => {};
+  readonly #tests: Attempts;
 
   private constructor(options: NotifierOptions & { readonly send: Send }) {
     this.#options = options;
+    this.#tests = new Attempts(options.timers, MOST_TESTS);
   }
 
   /** Throws what the store throws. */
@@ -89,13 +95,22 @@ export class Notifier {
     );
   }
 
-  /** Sends a test to a channel now, once, and says what came of it. Throws `not_found`. */
+  /** Sends a test to a channel now, once, and says what came of it. Throws `not_found`; `limit` with the time to wait. */
   async test(who: string, name: string): Promise<Tested> {
     const { config, timers, origin, send, recorder } = this.#options;
     const channel = config.channels.find((each) => each.name === name);
     if (channel === undefined) throw new InterlockError('not_found', name, `there is no channel "${name}"`);
+    this.#mayTest(name);
     await recorder.record([], recorder.entry(who, 'notification.test', name, {}));
     return sendTest(channel, { who, timers, origin: origin(), send });
+  }
+
+  /** A test goes out at once, past everything that keeps a channel from being flooded. */
+  #mayTest(name: string): void {
+    const seconds = this.#tests.wait(name);
+    if (seconds > 0)
+      throw tooMany('notifications', `the channel "${name}" was tested often just now`, seconds);
+    this.#tests.failed(name);
   }
 
   async close(): Promise<void> {

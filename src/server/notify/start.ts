@@ -33,7 +33,7 @@ export async function startNotifier(options: StartNotifierOptions): Promise<Noti
     onFault,
     onOutcome: (channel, outcome, count) => metrics?.countNotifications(channel, outcome, count),
     known: {
-      tierOf: (workload) => enforcing.rollouts.all.get(workload)?.tier ?? 'standard',
+      tierOf: (workload) => reviews.tierOf(workload),
       ownersOf: (workload) => reviews.ownersOf(workload),
     },
     standing: (now) => [

@@ -1,8 +1,16 @@
 import { isIPv6 } from 'node:net';
 import type { Timers } from '../timers.ts';
 
+/** What one address, and all of them together, may do in one minute. */
+export interface AttemptLimits {
+  readonly each: number;
+  readonly all: number;
+  /** Behind the limit one is let through all the same, so often: milliseconds. Never where absent. */
+  readonly oneInMs?: number;
+}
+
 /** Failures in one minute from one address, and from all, before the answer is to wait. */
-const MOST = { each: 10, all: 200 } as const;
+const MOST: AttemptLimits = { each: 10, all: 200 };
 const WINDOW_MS = 60_000;
 /** Addresses that are told apart. */
 const MAX_ADDRESSES = 10_000;
@@ -13,12 +21,13 @@ const MAX_ADDRESSES = 10_000;
  */
 export class Attempts {
   readonly #timers: Timers;
-  readonly #most: { readonly each: number; readonly all: number };
+  readonly #most: AttemptLimits;
   #start = 0;
   #all = 0;
+  #triedAt = Number.NEGATIVE_INFINITY;
   readonly #each = new Map<string, number>();
 
-  constructor(timers: Timers, most: { readonly each: number; readonly all: number } = MOST) {
+  constructor(timers: Timers, most: AttemptLimits = MOST) {
     this.#timers = timers;
     this.#most = most;
   }
@@ -33,10 +42,32 @@ export class Attempts {
     return this.#seconds(own);
   }
 
+  /** One that was counted as failed before it was tried was good: it does not count. */
+  good(address: string): void {
+    this.#turn();
+    const key = networkOf(address);
+    const own = this.#each.get(key);
+    if (own !== undefined && own > 0) this.#each.set(key, own - 1);
+    this.#all = Math.max(0, this.#all - 1);
+  }
+
   /** The seconds that an address has to wait before it may fail once more, 0 where it need not. */
   wait(address: string): number {
     this.#turn();
     return this.#seconds((this.#each.get(networkOf(address)) ?? 0) + 1);
+  }
+
+  /** As {@link wait}, for what is not even tried behind the limit, but now and then: nobody is kept out for good. */
+  waitToTry(address: string): number {
+    const seconds = this.wait(address);
+    const { oneInMs = Number.POSITIVE_INFINITY } = this.#most;
+    if (seconds === 0) return 0;
+    const now = this.#timers.now();
+    // A clock that was put back does not shut the door.
+    if (oneInMs === Number.POSITIVE_INFINITY || (now >= this.#triedAt && now < this.#triedAt + oneInMs))
+      return seconds;
+    this.#triedAt = now;
+    return 0;
   }
 
   #seconds(own: number): number {

@@ -7,11 +7,9 @@ import { Attempts } from './attempts.ts';
 import type { BearerTokens } from './bearer.ts';
 
 /** Tokens that may fail in one minute, from one address and from all, before the answer is to wait. */
-export const MOST_FAILED = { each: 30, all: 1000 } as const;
+export const MOST_FAILED = { each: 30, all: 1000, oneInMs: 100 } as const;
 /** Tokens that were good and are known by their hash. */
 const MAX_GOOD = 10_000;
-/** Where too many have failed, how often a token that is not known is looked at all the same, milliseconds. */
-const ONE_IN_MS = 100;
 
 export interface BearerGateOptions {
   readonly bearer: Pick<BearerTokens, 'callerOf'>;
@@ -28,7 +26,6 @@ export class BearerGate {
   readonly #attempts: Attempts;
   /** SHA-256 of tokens, the least recently used first. */
   readonly #good = new Set<string>();
-  #triedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: BearerGateOptions) {
     this.#options = options;
@@ -40,9 +37,8 @@ export class BearerGate {
     const name = hash('sha256', token, 'base64');
     // It stays among them while it is verified: a program makes many calls at once.
     const isGood = this.#good.has(name);
-    const seconds = isGood ? 0 : this.#attempts.wait(address);
-    if (seconds > 0 && !this.#mayTry())
-      throw tooMany('authorization', 'too many tokens have failed', seconds);
+    const seconds = isGood ? 0 : this.#attempts.waitToTry(address);
+    if (seconds > 0) throw tooMany('authorization', 'too many tokens have failed', seconds);
     try {
       const caller = await this.#options.bearer.callerOf(token);
       this.#remember(name);
@@ -54,14 +50,6 @@ export class BearerGate {
       if (wait === 0) throw error;
       throw tooMany('authorization', 'too many tokens have failed', wait);
     }
-  }
-
-  #mayTry(): boolean {
-    const now = this.#options.timers.now();
-    // A clock that was put back does not shut the door.
-    if (now >= this.#triedAt && now < this.#triedAt + ONE_IN_MS) return false;
-    this.#triedAt = now;
-    return true;
   }
 
   #remember(name: string): void {

@@ -31,6 +31,8 @@ export interface OpenLink {
 /** Links that sign one person in, once. Only the SHA-256 of each is kept. */
 export class SignInLinks {
   readonly #parts: LinksParts;
+  #asking: Promise<StoredDocument[]> | undefined;
+  #next: Promise<StoredDocument[]> | undefined;
 
   constructor(parts: LinksParts) {
     this.#parts = parts;
@@ -71,8 +73,24 @@ export class SignInLinks {
     return { who: nameOf(hash), change };
   }
 
+  /**
+   * All of them as they are now. Who asks while an answer is on its way waits for the next one, together with all others who
+   * do: anybody can ask, and keeps the store busy with one question at a time.
+   */
   #all(): Promise<StoredDocument[]> {
-    return this.#parts.recorder.within(this.#parts.store.documents('sign-in-link'));
+    const { recorder, store } = this.#parts;
+    if (this.#asking === undefined) {
+      this.#asking = recorder.within(store.documents('sign-in-link')).finally(() => {
+        this.#asking = undefined;
+      });
+      return this.#asking;
+    }
+    const again = () => {
+      this.#next = undefined;
+      return this.#all();
+    };
+    this.#next ??= this.#asking.then(again, again);
+    return this.#next;
   }
 }
 

@@ -1,6 +1,9 @@
+import { createSecretKey } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { seal } from '../keys/sealing.ts';
+import { realTimers } from '../timers.ts';
 import { type Browser, secretOf, type TestHttp, testHttp } from '../http/testing.test-helper.ts';
-import { startProvider, type TestProvider } from './provider.test-helper.ts';
+import { startProvider, type TestProvider, throughProvider } from './provider.test-helper.ts';
 
 let provider: TestProvider;
 let plane: TestHttp;
@@ -30,26 +33,9 @@ afterAll(async () => {
   await provider.close();
 });
 
-const isBack = (url: URL) => url.pathname === '/v1/sign-in/oidc/callback';
-
-/** From the button to the provider, through its forms, and to the address that it leads back to. */
-async function throughProvider(browser: Browser, user: string, to = '/'): Promise<URL> {
-  let { url, answer } = await browser.follow(`/v1/sign-in/oidc?to=${encodeURIComponent(to)}`, isBack);
-  // The provider asks for the user, then for consent.
-  for (let i = 0; i < 4 && !isBack(url); i++) {
-    const page = await answer.text();
-    const fields: Record<string, string> = page.includes('name="login"')
-      ? { login: user, password: 'any' }
-      : {};
-    const sent = await browser.submit(page, url, fields);
-    await sent.answer.body?.cancel();
-    const next = new URL(sent.answer.headers.get('location') ?? '', sent.url);
-    ({ url, answer } = isBack(next) ? { url: next, answer } : await browser.follow(next.href, isBack));
-  }
-  expect(isBack(url)).toBe(true);
-  return url;
-}
-
+const cookieName = () => `interlock-${new URL(plane.origin).port}-oidc`;
+/** How often the provider was asked about a code. */
+const questions = () => provider.asked.filter((path) => path.startsWith('/token')).length;
 const meOf = async (browser: Browser) => (await browser.ask('/v1/me')).json();
 
 describe('a person signs in through the provider', () => {
@@ -87,15 +73,20 @@ describe('a person signs in through the provider', () => {
 });
 
 describe('what comes back from the provider is refused', () => {
-  test('for the second time: the code was used', async () => {
+  test('for the second time, also with another code', async () => {
     const browser = plane.browser();
     const back = await throughProvider(browser, 'olga');
     const kept = new Map(browser.cookies.get(new URL(plane.origin).host));
     await browser.ask(back.href);
-    const thief = plane.browser();
-    thief.cookies.set(new URL(plane.origin).host, kept);
-    expect((await thief.ask(back.href)).headers.get('location')).toBe('/sign-in?fault=refused');
-    expect(thief.session).toBeUndefined();
+    const before = questions();
+    for (const code of [undefined, 'another', 'and-another']) {
+      const thief = plane.browser();
+      thief.cookies.set(new URL(plane.origin).host, new Map(kept));
+      if (code !== undefined) back.searchParams.set('code', code);
+      expect((await thief.ask(back.href)).headers.get('location')).toBe('/sign-in?fault=refused');
+      expect(thief.session).toBeUndefined();
+    }
+    expect(questions()).toBe(before);
   });
 
   test('in another browser than the one that began: nobody signs a victim in as somebody else', async () => {
@@ -104,21 +95,57 @@ describe('what comes back from the provider is refused', () => {
     const victim = plane.browser();
     expect((await victim.ask(back.href)).headers.get('location')).toBe('/sign-in?fault=expired');
     // Also in one that has begun a sign-in of its own.
+    const before = questions();
     await victim.ask('/v1/sign-in/oidc');
     expect((await victim.ask(back.href)).headers.get('location')).toBe('/sign-in?fault=refused');
     expect(victim.session).toBeUndefined();
+    expect(questions()).toBe(before);
   });
 
-  test.each(['nonce', 'verifier', 'state'])('with another %s than was begun with', async (what) => {
+  test('with what somebody made up, and the provider is not asked', async () => {
+    const text = { state: 's', nonce: 'n', verifier: 'w'.repeat(43), to: '/', until: Date.now() + 60_000 };
+    const plain = Buffer.from(JSON.stringify(text));
+    const foreign = seal(createSecretKey(Buffer.alloc(32, 1)), 'sign-in oidc', plain);
+    const before = questions();
+    for (const value of [
+      plain.toString('base64url'),
+      plain.toString('base64'),
+      foreign,
+      'x',
+      'A'.repeat(5000),
+    ]) {
+      const stranger = plane.browser();
+      stranger.cookies.set(new URL(plane.origin).host, new Map([[cookieName(), value]]));
+      const answer = await stranger.ask('/v1/sign-in/oidc/callback?code=c&state=s');
+      expect(answer.headers.get('location')).toBe('/sign-in?fault=expired');
+    }
+    expect(questions()).toBe(before);
+  });
+
+  test('with a cookie that was changed in any place', async () => {
     const browser = plane.browser();
     const back = await throughProvider(browser, 'olga');
     const jar = browser.cookies.get(new URL(plane.origin).host) ?? new Map<string, string>();
-    const [name = '', value = ''] = [...jar].find(([each]) => each.endsWith('-oidc')) ?? [];
-    const begun: Record<string, string> = JSON.parse(Buffer.from(value, 'base64url').toString());
-    begun[what] = 'w'.repeat(43);
-    jar.set(name, Buffer.from(JSON.stringify(begun)).toString('base64url'));
-    expect((await browser.ask(back.href)).headers.get('location')).toBe('/sign-in?fault=refused');
-    expect(browser.session).toBeUndefined();
+    const bytes = Buffer.from(jar.get(cookieName()) ?? '', 'base64');
+    const before = questions();
+    for (const at of [0, 11, 12, Math.floor(bytes.length / 2), bytes.length - 17, bytes.length - 1]) {
+      const changed = Buffer.from(bytes);
+      changed[at] = (changed[at] ?? 0) ^ 1;
+      const forger = plane.browser();
+      forger.cookies.set(new URL(plane.origin).host, new Map([[cookieName(), changed.toString('base64')]]));
+      expect((await forger.ask(back.href)).headers.get('location')).toBe('/sign-in?fault=expired');
+    }
+    expect(questions()).toBe(before);
+    // The one that was not changed is good.
+    expect((await browser.ask(back.href)).headers.get('location')).toBe('/');
+  });
+
+  test('for another sign-in than the one that goes on, which is not ended by it', async () => {
+    const browser = plane.browser();
+    const back = await throughProvider(browser, 'olga');
+    const led = await browser.ask('/v1/sign-in/oidc/callback?code=x&state=y');
+    expect(led.headers.get('location')).toBe('/sign-in?fault=refused');
+    expect((await browser.ask(back.href)).headers.get('location')).toBe('/');
   });
 
   test('with an error of the provider, of which nothing is shown', async () => {
@@ -151,4 +178,54 @@ test('while the provider is away a link still signs in', async () => {
   } finally {
     await alone.close();
   }
+});
+
+describe('whoever begins sign-ins without end', () => {
+  let flooded: TestHttp;
+  let asked: TestProvider;
+  beforeAll(async () => {
+    asked = await startProvider();
+    // All of it happens at one moment: how fast this machine is says nothing.
+    const now = Date.now();
+    flooded = await testHttp(
+      {
+        signIn: {
+          oidc: { issuer: asked.issuer, clientId: 'interlock', scopes: ['openid'], groupsClaim: 'groups' },
+          clientSecret: 'a secret of thirty-two characters',
+          tokens: [],
+          roles: [],
+        },
+      },
+      { timers: { ...realTimers, now: () => now } },
+    );
+    asked.allow(`${flooded.origin}/v1/sign-in/oidc/callback`);
+  });
+  afterAll(async () => {
+    await flooded.close();
+    await asked.close();
+  });
+  const leads = async (answer: Response) => new URL(answer.headers.get('location') ?? '', flooded.origin);
+
+  test('makes us ask the provider for its settings once, and about few codes that are made up', async () => {
+    const faults = [];
+    for (let i = 0; i < 16; i++) {
+      const browser = flooded.browser();
+      const { searchParams } = await leads(await browser.ask('/v1/sign-in/oidc'));
+      const state = searchParams.get('state') ?? '';
+      const back = `/v1/sign-in/oidc/callback?code=made-up-${i}&state=${state}&iss=${encodeURIComponent(asked.issuer)}`;
+      faults.push((await leads(await browser.ask(back))).searchParams.get('fault'));
+    }
+    // Ten, and the one of each second that is let through all the same.
+    expect(faults).toEqual(Array.from({ length: 16 }, (_, i) => (i < 11 ? 'refused' : 'too-many')));
+    expect(asked.asked.filter((path) => path.includes('openid-configuration'))).toHaveLength(1);
+    const tokens = asked.asked.filter((path) => path.startsWith('/token')).length;
+    expect(tokens).toBe(11);
+  });
+
+  test('is told to wait', async () => {
+    let fault: string | null = null;
+    for (let i = 0; i < 40 && fault === null; i++)
+      fault = (await leads(await flooded.browser().ask('/v1/sign-in/oidc'))).searchParams.get('fault');
+    expect(fault).toBe('too-many');
+  });
 });

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Browser } from '../http/testing.test-helper.ts';
+import { CALLBACK_PATH } from './through-provider.ts';
 // @ts-expect-error the package has no types
 import { Provider as UntypedProvider } from 'oidc-provider';
 
@@ -13,14 +15,22 @@ export interface TestProvider {
   /** Groups by subject. */
   readonly groups: Map<string, readonly string[]>;
   readonly server: Server;
+  /** Paths that it was asked for, in order. */
+  readonly asked: string[];
   /** Answers from now on, and lets the client `interlock` come back to this address. */
   allow(redirectUri: string): void;
+  /** Answers every call with a fault from now on. */
+  refuse(): void;
   close(): Promise<void>;
 }
 
 export async function startProvider(): Promise<TestProvider> {
   let answer: Callback | undefined;
-  const server = createServer((request, response) => answer?.(request, response));
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    answer?.(request, response);
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -72,8 +82,12 @@ export async function startProvider(): Promise<TestProvider> {
     issuer,
     groups,
     server,
+    asked,
     allow: (redirectUri) => {
       answer = start(redirectUri).callback();
+    },
+    refuse: () => {
+      answer = (_, response) => void response.writeHead(503).end();
     },
     close: () =>
       new Promise((resolve) => {
@@ -81,4 +95,24 @@ export async function startProvider(): Promise<TestProvider> {
         server.closeAllConnections();
       }),
   };
+}
+
+const isBack = (url: URL) => url.pathname === CALLBACK_PATH;
+
+/** From the button to the provider, through its forms, and to the address that it leads back to. */
+export async function throughProvider(browser: Browser, user: string, to = '/'): Promise<URL> {
+  let { url, answer } = await browser.follow(`/v1/sign-in/oidc?to=${encodeURIComponent(to)}`, isBack);
+  // The provider asks for the user, then for consent.
+  for (let i = 0; i < 4 && !isBack(url); i++) {
+    const page = await answer.text();
+    const fields: Record<string, string> = page.includes('name="login"')
+      ? { login: user, password: 'any' }
+      : {};
+    const sent = await browser.submit(page, url, fields);
+    await sent.answer.body?.cancel();
+    const next = new URL(sent.answer.headers.get('location') ?? '', sent.url);
+    ({ url, answer } = isBack(next) ? { url: next, answer } : await browser.follow(next.href, isBack));
+  }
+  if (!isBack(url)) throw new Error(`the provider led to ${url.href}`);
+  return url;
 }

@@ -11,8 +11,10 @@ const oidcClient = () => import('openid-client');
 const TIMEOUT_S = 10;
 /** How long its settings are used before they are asked for again, milliseconds. */
 const FRESH_MS = 3_600_000;
+/** How long one that did not answer is not asked for them again, milliseconds: anybody can make us ask. */
+const REST_MS = 5000;
 
-/** What binds a sign-in to the browser that began it: in its cookie, and nowhere here. */
+/** What binds a sign-in to the browser that began it. */
 export interface Begun {
   readonly state: string;
   readonly nonce: string;
@@ -26,6 +28,7 @@ export class Provider {
   readonly #timers: Timers;
   #known: { readonly client: Configuration; readonly at: number } | undefined;
   #asking: Promise<Configuration> | undefined;
+  #failed: { readonly cause: unknown; readonly at: number } | undefined;
 
   constructor(config: OidcConfig, secret: string | undefined, timers: Timers) {
     this.config = config;
@@ -85,14 +88,18 @@ export class Provider {
     }
   }
 
-  /** The provider's settings by discovery. Throws `unavailable`. */
+  /** The provider's settings by discovery: one question for all who wait. Throws `unavailable`. */
   async client(): Promise<Configuration> {
     const known = this.#known;
-    if (known !== undefined && this.#timers.now() - known.at < FRESH_MS) return known.client;
-    this.#asking ??= this.#discover().finally(() => {
-      this.#asking = undefined;
-    });
+    const now = this.#timers.now();
+    if (known !== undefined && now - known.at < FRESH_MS) return known.client;
     try {
+      const failed = this.#failed;
+      // A clock that was put back ends the rest.
+      if (failed !== undefined && now >= failed.at && now < failed.at + REST_MS) throw failed.cause;
+      this.#asking ??= this.#discover().finally(() => {
+        this.#asking = undefined;
+      });
       return await this.#asking;
     } catch (cause) {
       // Old settings are better than none.
@@ -103,9 +110,14 @@ export class Provider {
 
   async #discover(): Promise<Configuration> {
     const { issuer, clientId } = this.config;
-    const client = await discoverProvider(new URL(issuer), clientId, this.#secret);
-    this.#known = { client, at: this.#timers.now() };
-    return client;
+    try {
+      const client = await discoverProvider(new URL(issuer), clientId, this.#secret);
+      this.#known = { client, at: this.#timers.now() };
+      return client;
+    } catch (cause) {
+      this.#failed = { cause, at: this.#timers.now() };
+      throw cause;
+    }
   }
 
   #away(cause: unknown): InterlockError {

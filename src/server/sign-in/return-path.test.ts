@@ -23,6 +23,8 @@ test.each([
   '/x/..//evil.example',
   'javascript:alert(1)',
   '/'.repeat(3000),
+  // Three times as long as an address.
+  `/${'ü'.repeat(1500)}`,
 ])('%j leads nowhere else', (path) => {
   expect(returnPath(path)).toBe('/');
 });

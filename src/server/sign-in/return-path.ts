@@ -13,5 +13,7 @@ export function returnPath(text: string | undefined): string {
   const { origin, pathname, search, hash } = new URL(text, HERE);
   if (origin !== HERE) return '/';
   // "/.//host" is a path of this server, and "//host" would not be: what is given back is read once more by the browser.
-  return pathname.startsWith('//') ? '/' : `${pathname}${search}${hash}`;
+  const path = `${pathname}${search}${hash}`;
+  // Spelled as an address it may have grown: it travels in a cookie, which a browser keeps up to 4,096 characters.
+  return pathname.startsWith('//') || path.length > MAX_LENGTH ? '/' : path;
 }

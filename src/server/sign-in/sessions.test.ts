@@ -116,3 +116,31 @@ test('a link is good for ten minutes', async () => {
   await links.make('local');
   expect(await store.documents('sign-in-link')).toHaveLength(1);
 });
+
+test('however many links are guessed at once, the store is asked one question at a time', async () => {
+  let running = 0;
+  let asked = 0;
+  let most = 0;
+  const counting = new Proxy(store, {
+    get(of, name) {
+      if (name !== 'documents') return Reflect.get(of, name);
+      return async (...args: Parameters<IdentityStore['documents']>) => {
+        asked++;
+        most = Math.max(most, ++running);
+        try {
+          return await of.documents(...args);
+        } finally {
+          running--;
+        }
+      };
+    },
+  });
+  const links = new SignInLinks({ store: counting, recorder: new Recorder(store, realTimers), timers });
+  const { secret } = await links.make('test');
+  const guesses = Array.from({ length: 200 }, () => links.find('A'.repeat(43)));
+  const right = links.find(secret);
+  expect((await Promise.all(guesses)).every((found) => found === undefined)).toBe(true);
+  expect((await right)?.who).toMatch(/^link:/);
+  expect(most).toBe(1);
+  expect(asked).toBeLessThan(5);
+});
