@@ -15,8 +15,9 @@ import {
   openSqliteStore,
   type Store,
 } from '../store/index.ts';
+import { STORE_WAIT_MS } from './in-time.ts';
 import { FileVault } from './keys/file-vault.ts';
-import { readKeyFile } from './keys/key-file.ts';
+import { KeyRing } from './keys/key-ring.ts';
 import type { KeyVault } from './keys/key-vault.ts';
 import { SealedVault } from './keys/sealed-vault.ts';
 
@@ -66,6 +67,9 @@ function directoryPlace(dir: string): Place {
   };
 }
 
+/** Less than who asks for a change waits: they are told what became of it. Milliseconds. */
+const CHANGE_PATIENCE = STORE_WAIT_MS - 1000;
+
 export interface DatabaseOptions {
   /** For the socket, and what proxies have released by hand. */
   readonly dir: string;
@@ -80,13 +84,12 @@ export interface DatabaseOptions {
  * `state` where the directory is another process's or has a state of its own, `unavailable`.
  */
 export async function openDatabasePlace({ dir, url, keyFile }: DatabaseOptions): Promise<SharedPlace> {
-  const file = neededKeyFile(keyFile);
-  const sealing = readKeyFile(file);
+  const ring = new KeyRing(neededKeyFile(keyFile));
   refuseOwnState(dir);
-  const stores = await openPostgresStores(url);
+  const stores = await openPostgresStores(url, { changePatience: CHANGE_PATIENCE });
   let release = () => {};
   try {
-    await SealedVault.check(stores.identity, sealing, file, false);
+    await SealedVault.check(stores.identity, ring, false);
     release = holdDirectory(dir);
     noteDatabase(dir, stores.name);
   } catch (error) {
@@ -102,7 +105,7 @@ export async function openDatabasePlace({ dir, url, keyFile }: DatabaseOptions):
     openIdentity: async () => keptOpen(stores.identity),
     openEvidence: () => stores.evidence,
     openLive: (options) => stores.live(options),
-    vault: (store) => SealedVault.open(store, sealing, file),
+    vault: (store) => SealedVault.open(store, ring),
     exclusively: (work) => stores.exclusively(work),
     now: () => stores.now(),
     get board() {
@@ -122,6 +125,8 @@ export interface FoundDatabase<T> {
   readonly tables: 'none' | 'older' | 'current';
   /** What `look` found; undefined where the tables are not current. */
   readonly found: T | undefined;
+  /** What is to be done about the keys of the key file, in a sentence. */
+  readonly keys?: string;
 }
 
 /** Looks whether the place could be opened, and changes nothing. Throws as {@link openDatabasePlace} does. */
@@ -129,20 +134,32 @@ export async function checkDatabase<T>(
   { dir, url, keyFile }: DatabaseOptions,
   look: (place: Place) => Promise<T>,
 ): Promise<FoundDatabase<T>> {
-  const file = neededKeyFile(keyFile);
-  const sealing = readKeyFile(file);
+  const ring = new KeyRing(neededKeyFile(keyFile));
   refuseOwnState(dir);
   const { name, version, newest } = await lookAtPostgres(url);
   if (version !== newest) return { name, tables: version === 0 ? 'none' : 'older', found: undefined };
   const stores = await openPostgresStores(url);
   try {
-    await SealedVault.check(stores.identity, sealing, file, false);
+    await SealedVault.check(stores.identity, ring, false);
     const openIdentity = async () => keptOpen(stores.identity);
     const place: Place = { ...directoryPlace(dir), name, isShared: true, openIdentity };
-    return { name, tables: 'current', found: await look(place) };
+    const keys = await keysIn(stores.identity, ring);
+    return { name, tables: 'current', found: await look(place), ...(keys === undefined ? {} : { keys }) };
   } finally {
     await stores.close();
   }
+}
+
+/** What `up --check` says where keys are not sealed with the first key of the file, or it holds others beside. */
+async function keysIn(store: IdentityStore, ring: KeyRing): Promise<string | undefined> {
+  const { sealing, sealed } = await SealedVault.look(store, ring);
+  const [first] = ring.ids;
+  const old = [...sealed.keys()].filter((id) => id !== first);
+  if (sealing === undefined || (sealing === first && old.length === 0 && ring.ids.length === 1))
+    return undefined;
+  return sealing === first && old.length === 0
+    ? `keys are sealed with ${first}, the first of ${ring.ids.length} in ${ring.file}: the others can be removed`
+    : `keys are still sealed with ${[...new Set([sealing, ...old])].filter((id) => id !== first).join(', ')}, and ${first} is the first in ${ring.file}: "interlock authority reseal" once every control plane has that`;
 }
 
 function neededKeyFile(keyFile: string | undefined): string {

@@ -1,15 +1,16 @@
 import { InterlockError } from '../../access/index.ts';
 import { type CommandSpec, type Context, InvalidArgumentError, Option } from '../command.ts';
 import { Api } from '../control/api.ts';
-import { type ApiOptions, SERVER } from '../control/options.ts';
+import { type ApiOptions, durationOption, SERVER } from '../control/options.ts';
 import { EXIT } from '../exit.ts';
-import { apply, type Conflict, planOf, type Source } from '../gitops/apply.ts';
-import { type Documents, readDirectory, workloadsOf } from '../gitops/documents.ts';
-import { type Consent, type Drift, driftOf } from '../gitops/drift.ts';
-import { checkoutAround, sourceNameOf } from '../gitops/git.ts';
+import type { Consent, Drift } from '../gitops/drift.ts';
+import { compareSides, type Done, type PassInput, readHere, runPass, type Sides } from '../gitops/pass.ts';
 import { writeProposals } from '../gitops/proposals.ts';
-import { driftJson, tellApplied, tellDrift, tellLeftOut, tellNotDone } from '../gitops/shown.ts';
-import { readPasts, readThere, type There } from '../gitops/there.ts';
+import { driftJson, sourceText, tellApplied, tellDrift, tellLeftOut, tellNotDone } from '../gitops/shown.ts';
+import { Turn } from '../gitops/turn.ts';
+import { watchTeller } from '../gitops/watch-teller.ts';
+import type { Terminal } from '../terminal.ts';
+import { untilStopped } from '../until-stopped.ts';
 import { plural } from '../words.ts';
 
 interface Options extends ApiOptions {
@@ -20,15 +21,16 @@ interface Options extends ApiOptions {
   readonly writeProposals?: true;
   readonly doubts?: true;
   readonly source?: string;
+  readonly watch?: true;
+  readonly envoy?: true;
+  readonly interval?: number;
 }
 
-/** Both sides at one moment. */
-interface Sides {
-  readonly here: Documents;
-  readonly there: There;
-  readonly drift: Drift;
-  readonly past: Parameters<typeof driftOf>[0]['past'];
-}
+/** How often a watched directory and the control plane are compared without an event; milliseconds. */
+const DEFAULT_INTERVAL_MS = 30_000;
+const LEAST_INTERVAL_MS = 1000;
+/** How long the end waits for calls that are under way, milliseconds: orchestrators kill after thirty seconds. */
+const LATE_MS = 10_000;
 
 /** `interlock sync DIR`: documents of a directory or Git checkout to a control plane, and proposals back. */
 export const syncCommand: CommandSpec<Options> = {
@@ -38,12 +40,21 @@ export const syncCommand: CommandSpec<Options> = {
     'Show how the AccessPolicy and IdentityRule documents below a directory and those of the control plane differ, and apply those of the directory to the target sets. What is in force stays until the new target is promoted.',
   options: [
     SERVER,
+    new Option(
+      '--watch',
+      'go on: apply what changes in the directory, and look at both sides every --interval, until stopped',
+    ).conflicts(['check', 'writeProposals']),
+    new Option('--interval <duration>', 'with --watch: 30s where absent').argParser(intervalOption),
     new Option('--check', 'only show the drift; exit 3 if there is any').conflicts([
       'overwrite',
       'prune',
       'pruneAll',
       'writeProposals',
     ]),
+    new Option(
+      '--envoy',
+      'also the Proxy documents that name their workload, for its Envoys: in force at once',
+    ),
     new Option('--overwrite', 'also go over what was changed there since the last sync, or never synced'),
     new Option('--prune', 'also take away there what came from this directory and is no longer in it'),
     new Option('--prune-all', 'the same for what never came from here, and however much it is'),
@@ -58,48 +69,68 @@ export const syncCommand: CommandSpec<Options> = {
     ).argParser(sourceOption),
   ],
   example: 'interlock sync policies/ --check',
-  json: '{source, commit?, drift: [{kind, workload?, name, state, needs, file?, of?, last?: {who, at, act}, lines}], elsewhere,\nleftOut: [{path, why}], others: {kind: n}, applied?: [{workload?, created, changed, removed, change?, warnings?}], conflicts?, refused?: [name], written?: [{file, workload, isNew, rules}], skipped?}',
+  json: '{source, commit?, branch?, drift: [{kind, workload?, name, state, needs, file?, of?, last?: {who, at, act}, lines}], elsewhere,\nleftOut: [{path, why}], others: {kind: n}, configuration: [{path, what, option}], applied?: [{workload?, created, changed, removed, change?, warnings?}], conflicts?, refused?: [name], written?: [{file, workload, isNew, rules}], skipped?}',
   async run(context, [dir = ''], options) {
-    const { terminal, now } = context;
-    const checkout = checkoutAround(dirOf(dir));
-    const name = sourceNameOf(dir, checkout, options.source);
-    const commit = checkout?.commit;
-    const source: Source = { name, ...(commit === undefined ? {} : { commit }) };
     const api = new Api(options);
-    const sides = await look(api, dir, name);
-    const shown = { ...source, ...sidesJson(sides) };
-    if (!options.json) {
-      terminal.prose(`${name}${commit === undefined ? ', no commit' : ` at ${commit.slice(0, 12)}`}`);
-      tellLeftOut(terminal, sides.here);
-      tellDrift(terminal, sides.drift, now());
-    }
-    if (options.check) {
-      if (options.json) terminal.json(shown);
-      return isDrifting(sides.drift) ? EXIT.found.code : EXIT.done.code;
-    }
-    if (options.writeProposals) return writeBack(context, api, sides, options, name, shown);
-    return applyAll(context, { api, dir, sides, source, options, shown });
+    const input = {
+      api,
+      dir: dirOf(dir),
+      sourceName: options.source,
+      withProxies: options.envoy === true,
+    };
+    if (options.watch) return watch(context, input, options);
+    if (!options.check && !options.writeProposals) return applyAll(context, input, options);
+    const [source, steady] = await readHere(input);
+    const sides = await compareSides(input, source, steady);
+    tellSides(context, sides, options);
+    if (options.writeProposals) return writeBack(context, api, sides, options);
+    if (options.json) context.terminal.json(sidesJson(sides));
+    return isDrifting(sides.drift) ? EXIT.found.code : EXIT.done.code;
   },
 };
 
-async function applyAll(
-  { terminal }: Context,
-  given: { api: Api; dir: string; sides: Sides; source: Source; options: Options; shown: object },
-): Promise<number> {
-  const { api, dir, sides, source, options, shown } = given;
-  const consents = consentsOf(options);
-  checkWhole(sides.here, consents);
-  const plan = planOf(sides.drift, consents);
-  const { applied, conflicts: stale, failure } = await apply({ api, ...sides, plan, source });
-  const conflicts =
-    stale.length === 0 || failure !== undefined ? stale : await stillOpen(api, dir, source.name, stale);
-  if (options.json)
-    terminal.json({ ...shown, applied, conflicts, refused: plan.refused.map(({ name }) => name) });
+async function applyAll(context: Context, input: PassInput, options: Options): Promise<number> {
+  const { terminal } = context;
+  const turn = new Turn(input.api, 'once', (why) => terminal.remark(`Waiting: ${why}.`));
+  try {
+    const run = { ...input, consents: consentsOf(options), turn };
+    const done = await runPass(run, (sides) => tellSides(context, sides, options));
+    return tellDone(terminal, done, options);
+  } finally {
+    await turn.giveBack();
+  }
+}
+
+/** What was done, and what it ended on; gives the exit code, or throws it. */
+function tellDone(terminal: Terminal, done: Done, { json }: Options): number {
+  const { sides, plan, applied, conflicts, failure } = done;
+  const { refused } = plan;
+  if (json)
+    terminal.json({ ...sidesJson(sides), applied, conflicts, refused: refused.map(({ name }) => name) });
   else tellApplied(terminal, applied);
   for (const { message } of conflicts) terminal.complain(message);
   tellNotDone(terminal, plan);
   if (failure !== undefined) throw failure;
-  return plan.refused.length + conflicts.length > 0 ? EXIT.failed.code : EXIT.done.code;
+  return refused.length + conflicts.length > 0 ? EXIT.failed.code : EXIT.done.code;
+}
+
+async function watch({ terminal, now }: Context, input: PassInput, options: Options): Promise<number> {
+  const { watchDirectory } = await import('../gitops/watching.ts');
+  const [stop, late] = [new AbortController(), new AbortController()];
+  const watching = watchDirectory({
+    ...input,
+    api: new Api({ ...options, signal: late.signal }),
+    consents: consentsOf(options),
+    everyMs: options.interval ?? DEFAULT_INTERVAL_MS,
+    signal: stop.signal,
+    tell: watchTeller(terminal, now, options.json === true),
+  });
+  await untilStopped(watching);
+  stop.abort();
+  // What is under way comes to its end where the control plane answers.
+  const timer = setTimeout(() => late.abort(), LATE_MS);
+  await watching.finally(() => clearTimeout(timer));
+  return EXIT.done.code;
 }
 
 async function writeBack(
@@ -107,17 +138,15 @@ async function writeBack(
   api: Api,
   sides: Sides,
   { json, doubts }: Options,
-  source: string,
-  shown: object,
 ): Promise<number> {
   const { written, skipped } = await writeProposals({
     api,
     ...sides,
-    source,
+    source: sides.source.name,
     withDoubts: doubts === true,
     now: now(),
   });
-  if (json) terminal.json({ ...shown, written, skipped });
+  if (json) terminal.json({ ...sidesJson(sides), written, skipped });
   else {
     for (const { file, rules, isNew } of written)
       terminal.prose(`${isNew ? 'created' : 'changed'}  ${file}  ${rules.join(', ')}`);
@@ -127,66 +156,44 @@ async function writeBack(
   return EXIT.done.code;
 }
 
-async function look(api: Api, dir: string, source: string): Promise<Sides> {
-  const here = await readDirectory(dir);
-  const there = await readThere(api);
-  const workloads = new Set([...workloadsOf(here.policies), ...there.targets.keys()]);
-  const known = [...workloads].filter((workload) => there.versions.has(workload));
-  const pasts = await readPasts(api, known);
-  const past: Sides['past'] = (workload, policy) => pasts.get(workload)?.(policy) ?? {};
-  return { here, there, past, drift: driftOf({ here, there, source, past }) };
+function tellSides({ terminal, now }: Context, sides: Sides, { json }: Options): void {
+  if (json) return;
+  terminal.prose(sourceText(sides.source));
+  tellLeftOut(terminal, sides.here);
+  tellDrift(terminal, sides.drift, now());
 }
 
-/** Of what was changed there while it was looked at, what is not as it should be now: two syncs do the same work once. */
-async function stillOpen(
-  api: Api,
-  dir: string,
-  source: string,
-  conflicts: readonly Conflict[],
-): Promise<readonly Conflict[]> {
-  const { drift } = await look(api, dir, source);
-  const open = new Set<string>(drift.policies.map(({ workload }) => workload));
-  if (drift.rules.length > 0) open.add('rules');
-  return conflicts.filter(({ subject }) => open.has(subject));
-}
-
-const isDrifting = ({ policies, rules }: Drift) => policies.length + rules.length > 0;
+const isDrifting = ({ policies, rules, proxies }: Drift) =>
+  policies.length + rules.length + proxies.length > 0;
 
 function consentsOf({ overwrite, prune, pruneAll }: Options): ReadonlySet<Consent> {
   const given = { overwrite, prune, 'prune-all': pruneAll };
   return new Set((Object.keys(given) as Consent[]).filter((consent) => given[consent] === true));
 }
 
-/** What a directory that is not read as a whole does not hold may be in the rest of it. */
-function checkWhole({ leftOut, policies, rules, root }: Documents, consents: ReadonlySet<Consent>): void {
-  const takesAway = consents.has('prune') || consents.has('prune-all');
-  const [first] = leftOut;
-  if (takesAway && first !== undefined)
-    throw new InterlockError(
-      'usage',
-      first.path,
-      `nothing is pruned while a part of the directory is left out: ${first.path} is ${first.why}`,
-    );
-  if (policies.size + rules.size === 0)
-    throw new InterlockError(
-      'not_found',
-      root,
-      `there is no AccessPolicy or IdentityRule document below "${root}"`,
-    );
-}
-
-function sidesJson({ here, drift }: Sides): object {
+function sidesJson({ source, here, drift }: Sides): object {
+  const { name, commit, branch } = source;
   return {
-    drift: [...drift.policies, ...drift.rules].map(driftJson),
+    source: name,
+    ...(commit === undefined ? {} : { commit }),
+    ...(branch === undefined ? {} : { branch }),
+    drift: [...drift.policies, ...drift.rules, ...drift.proxies].map(driftJson),
     elsewhere: drift.elsewhere,
     leftOut: here.leftOut,
     others: Object.fromEntries(here.others),
+    configuration: here.configuration,
   };
 }
 
 function dirOf(dir: string): string {
   if (dir === '') throw new InterlockError('usage', 'sync', 'name the directory');
   return dir;
+}
+
+function intervalOption(text: string): number {
+  const ms = durationOption(text);
+  if (ms >= LEAST_INTERVAL_MS) return ms;
+  throw new InvalidArgumentError('look once a second at most');
 }
 
 function sourceOption(text: string): string {

@@ -65,19 +65,19 @@ async function checksOf(
 }
 
 async function checkState(state: string, settings: Settings): Promise<string> {
-  const { domainOf } = await import('../../server/index.ts');
+  const { checkState: look } = await import('../../server/index.ts');
   if (existsSync(state) && (statSync(state).mode & 0o077) !== 0)
     throw new InterlockError('state', state, `others may enter ${state}: chmod 0700 ${state}`);
-  return checkDomain(existsSync(state) ? await domainOf(state) : undefined, state, settings);
+  return checkDomain(existsSync(state) ? await look(state) : undefined, state, settings);
 }
 
 /** Whether the database answers, its keys are sealed with the key of the file, and its trust domain is the one that is wanted. */
 async function checkShared(dir: string, url: string, settings: Settings): Promise<string> {
-  const { checkDatabase, domainOf } = await import('../../server/index.ts');
+  const { checkDatabase, checkState: look } = await import('../../server/index.ts');
   const options = { dir, url, keyFile: settings['key-file'] };
-  const { name, tables, found } = await checkDatabase(options, (place) => domainOf(place));
+  const { name, tables, found, keys } = await checkDatabase(options, (place) => look(place));
   if (tables === 'older') return `the database ${name} is of an older version: it is migrated at the start`;
-  return checkDomain(found, `the database ${name}`, settings);
+  return `${checkDomain(found, `the database ${name}`, settings)}${keys === undefined ? '' : `; ${keys}`}`;
 }
 
 function checkDomain(there: { trustDomain: string } | undefined, state: string, settings: Settings): string {
@@ -98,7 +98,10 @@ function checkDomain(there: { trustDomain: string } | undefined, state: string, 
 
 async function checkHttp(settings: Settings): Promise<string> {
   const { httpNames } = await import('../../server/index.ts');
-  return `served as ${httpNames(await httpOptionsOf(settings))}`;
+  const options = await httpOptionsOf(settings);
+  const { trustedProxies = [] } = options;
+  const by = trustedProxies.length === 0 ? 'no proxy' : `the proxies ${trustedProxies.join(', ')}`;
+  return `served as ${httpNames(options)}; ${by} may say whom a call is from`;
 }
 
 async function checkSignIn(settings: Settings): Promise<string> {

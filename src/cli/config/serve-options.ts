@@ -50,6 +50,7 @@ export async function httpOptionsOf(settings: Settings): Promise<HttpOptions> {
     ...(settings.http ?? HTTP),
     url,
     tls,
+    trustedProxies: settings['trusted-proxy'],
     metricsToken: metricsTokenOf(settings),
     signIn: await signInOf(settings),
   };

@@ -83,6 +83,14 @@ export const SETTINGS = {
       'the address by which people and programs call API and console, behind a reverse proxy or by a name',
     read: urlOption,
   },
+  'trusted-proxy': {
+    value: 'cidr',
+    means:
+      'an address or range of reverse proxies in front of API and console, which are believed when they say whom a call is from; may be repeated (docs/up.md)',
+    otherwise: 'none',
+    read: text,
+    isList: true,
+  },
   'http-tls-cert': { ...file, means: 'certificate chain of API and console, PEM' },
   'http-tls-key': { ...file, means: 'its key, PEM' },
   'http-tls-svid': {

@@ -6,6 +6,8 @@ import { type Reached, reach } from './reach.ts';
 export interface ApiOf {
   readonly state: string;
   readonly server?: string | undefined;
+  /** Breaks calls off that are under way: they are `unavailable` then. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 type Plain = Exclude<RouteName, 'events.stream'>;
@@ -62,6 +64,9 @@ function jsonOf({ status, text, at }: Reached): unknown {
   }
 }
 
+/** What a problem says beside, for a caller to act on: the checks of a promotion, and what has the turn of a sync. */
+const DETAILS: ReadonlySet<string> = new Set(['checks', 'turn']);
+
 function problem(answer: unknown, at: string): InterlockError {
   const field = (name: string) =>
     typeof answer === 'object' && answer !== null && name in answer ? String(Reflect.get(answer, name)) : '';
@@ -70,8 +75,8 @@ function problem(answer: unknown, at: string): InterlockError {
   const known = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'unavailable';
   const detail = field('detail') || 'the control plane refused without a reason';
   const toDo = known === 'untrusted' ? `: interlock sign-in --server ${at}` : '';
-  const checks: unknown =
-    typeof answer === 'object' && answer !== null && 'checks' in answer ? answer.checks : undefined;
-  const details = checks === undefined ? undefined : { checks };
+  const given: object = typeof answer === 'object' && answer !== null ? answer : {};
+  const kept = Object.entries(given).filter(([name]) => DETAILS.has(name));
+  const details = kept.length === 0 ? undefined : Object.fromEntries(kept);
   return new InterlockError(known, field('subject'), `${detail}${toDo}`, { details });
 }

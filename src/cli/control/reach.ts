@@ -48,6 +48,7 @@ export async function reach(
       method,
       path,
       timeout: TIMEOUT_MS,
+      signal: of.signal,
       // A connection of its own: one that was kept may be closed by the other end at the moment of its next use, and of a
       // change nobody knows then whether it was made.
       agent: false,

@@ -2,7 +2,9 @@ import { isMap, parseDocument } from 'yaml';
 import { InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
 import type { IdentityRule } from '../../identity/index.ts';
 import { type AccessPolicy, readPolicies } from '../../policy/index.ts';
+import type { ProxyDocument } from '../../proxy/document/index.ts';
 import { isDoubtsFile } from '../files.ts';
+import { type ConfigurationFile, configurationOf, OWNERS_FILE } from './configuration.ts';
 import { type LeftOut, readTree, type TreeFile } from './tree.ts';
 
 const OURS = 'interlock.dev/';
@@ -12,6 +14,15 @@ export interface Located<T> {
   readonly document: T;
   readonly file: string;
   readonly part: Part;
+}
+
+/** The Proxy document of a workload that an Envoy serves. */
+export interface EnvoyProxy {
+  readonly metadata: { readonly name: string };
+  readonly workload: SpiffeId;
+  /** What it says, as it is compared. */
+  readonly document: ProxyDocument;
+  readonly text: string;
 }
 
 /** A piece of a file between two markers of documents. */
@@ -30,8 +41,12 @@ export interface Documents {
   readonly policies: ReadonlyMap<string, Located<AccessPolicy>>;
   /** By name. */
   readonly rules: ReadonlyMap<string, Located<IdentityRule>>;
+  /** By workload; none where they were not asked for. */
+  readonly proxies: ReadonlyMap<SpiffeId, Located<EnvoyProxy>>;
   /** Documents of other kinds, which are not for a sync, and how many of each. */
   readonly others: ReadonlyMap<string, number>;
+  /** Files that a control plane is started with: no documents, and no business of a sync either. */
+  readonly configuration: readonly ConfigurationFile[];
   readonly leftOut: readonly LeftOut[];
 }
 
@@ -45,12 +60,20 @@ export function isDocumentFile(name: string): boolean {
   return /\.ya?ml$/.test(name) && !isDoubtsFile(name);
 }
 
+/** Of documents that name none. */
+export const NO_KIND = 'no kind';
+
 /** Our own kinds that are no business of a sync: each has a command of its own. */
 const OTHER_KINDS = new Set(['PolicyTest', 'Proxy', 'NodeProxy']);
 
+export interface ReadOptions {
+  /** Proxy documents that name their workload are those of Envoys: else they are files of proxies, and none of a sync's. */
+  readonly withProxies?: boolean;
+}
+
 /** Reads every document below a directory. Throws `invalid_document` with file and line, `limit`, `io`. */
-export async function readDirectory(dir: string): Promise<Documents> {
-  const tree = readTree(dir, isDocumentFile);
+export async function readDirectory(dir: string, { withProxies }: ReadOptions = {}): Promise<Documents> {
+  const tree = readTree(dir, isDocumentFile, (name) => OWNERS_FILE.test(name));
   const policies = new Map<string, Located<AccessPolicy>>();
   const rules = new Map<string, Located<IdentityRule>>();
   const others = new Map<string, number>();
@@ -60,6 +83,13 @@ export async function readDirectory(dir: string): Promise<Documents> {
   const readRules = parts.some(({ part }) => isRule(part))
     ? (await import('../../identity/index.ts')).readIdentityRules
     : () => [];
+  const proxies = new Map<SpiffeId, Located<EnvoyProxy>>();
+  const readProxy = withProxies === true ? (await import('./proxies.ts')).readEnvoyProxy : undefined;
+  const configuration: ConfigurationFile[] = tree.named.map((path) => ({
+    path,
+    what: 'owners',
+    option: '--owners',
+  }));
   for (const { file, part } of parts) {
     const kind = kindOf(file, part);
     const at = { file: file.path, part };
@@ -72,10 +102,16 @@ export async function readDirectory(dir: string): Promise<Documents> {
     else if (kind === 'IdentityRule')
       for (const document of readPart(part, (text) => readRules(text, file.path)))
         add(rules, document.metadata.name, { document, ...at });
+    else if (kind === 'Proxy' && readProxy !== undefined) {
+      const [document] = readPart(part, (text) => readProxy(text, file.path));
+      if (document === undefined) others.set(kind, (others.get(kind) ?? 0) + 1);
+      else add(proxies, document.workload, { document, ...at });
+    } else if (kind === NO_KIND && configurationOf(file.path, part.text) !== undefined)
+      configuration.push(...[configurationOf(file.path, part.text)].flatMap((each) => each ?? []));
     else if (kind !== undefined) others.set(kind, (others.get(kind) ?? 0) + 1);
   }
   const files = new Map(tree.files.map(({ path, text }) => [path, text]));
-  return { root: tree.root, files, policies, rules, others, leftOut: tree.leftOut };
+  return { root: tree.root, files, policies, rules, proxies, others, configuration, leftOut: tree.leftOut };
 }
 
 /**
@@ -91,9 +127,9 @@ function readPart<T>(part: Part, read: (text: string) => T): T {
   }
 }
 
-function add<T extends { metadata: { name: string } }>(
-  map: Map<string, Located<T>>,
-  key: string,
+function add<K extends string, T extends { metadata: { name: string } }>(
+  map: Map<K, Located<T>>,
+  key: K,
   one: Located<T>,
 ) {
   const other = map.get(key);
@@ -192,7 +228,7 @@ function kindOf(file: TreeFile, part: Part): string | undefined {
   const { kind, apiVersion } = headOf(part);
   const isOurs =
     apiVersion?.startsWith(OURS) === true || (apiVersion === undefined && kind === 'AccessPolicy');
-  if (!isOurs) return kind === undefined ? 'no kind' : kind === 'AccessPolicy' ? `${kind} of others` : kind;
+  if (!isOurs) return kind === undefined ? NO_KIND : kind === 'AccessPolicy' ? `${kind} of others` : kind;
   if (kind === 'AccessPolicy' || kind === 'IdentityRule') return kind;
   if (kind !== undefined && OTHER_KINDS.has(kind)) return kind;
   throw new InterlockError(

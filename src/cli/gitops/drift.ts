@@ -2,7 +2,7 @@ import type { SpiffeId } from '../../access/index.ts';
 import type { IdentityRule } from '../../identity/index.ts';
 import type { AccessPolicy } from '../../policy/index.ts';
 import { contentText, isSameRule, markOf, plainPolicy, policyDigest } from './content.ts';
-import { type Documents, policyKey } from './documents.ts';
+import { type Documents, type EnvoyProxy, policyKey } from './documents.ts';
 import type { LastChange, PolicyPast, There } from './there.ts';
 
 /** What somebody has to say before a sync goes over something. */
@@ -49,12 +49,27 @@ export interface RuleDrift extends Differs {
   readonly there?: IdentityRule;
 }
 
+/** A Proxy document of an Envoy that is not the same on both sides; its name is its workload. */
+export interface ProxyDrift extends Differs {
+  readonly kind: 'Proxy';
+  readonly here?: EnvoyProxy;
+  readonly there?: EnvoyProxy;
+}
+
+/** Any document that differs. */
+export type AnyDrift = PolicyDrift | RuleDrift | ProxyDrift;
+
 /** How a directory and a control plane differ. */
 export interface Drift {
   readonly policies: readonly PolicyDrift[];
   readonly rules: readonly RuleDrift[];
+  readonly proxies: readonly ProxyDrift[];
   /** The same on both sides, and the control plane does not know yet that it is kept here. */
-  readonly toAdopt: { readonly policies: readonly string[]; readonly rules: readonly string[] };
+  readonly toAdopt: {
+    readonly policies: readonly string[];
+    readonly rules: readonly string[];
+    readonly proxies: readonly string[];
+  };
   /** Documents there that are kept in other places, and no business of this directory. */
   readonly elsewhere: number;
   /** Documents there that were synced from here. */
@@ -73,12 +88,14 @@ export interface DriftInput {
 export function driftOf(input: DriftInput): Drift {
   const policies = policyDrift(input);
   const rules = ruleDrift(input);
+  const proxies = proxyDrift(input);
   return {
     policies: policies.drift,
     rules: rules.drift,
-    toAdopt: { policies: policies.adopt, rules: rules.adopt },
-    elsewhere: policies.elsewhere + rules.elsewhere,
-    owned: policies.owned + rules.owned,
+    proxies: proxies.drift,
+    toAdopt: { policies: policies.adopt, rules: rules.adopt, proxies: proxies.adopt },
+    elsewhere: policies.elsewhere + rules.elsewhere + proxies.elsewhere,
+    owned: policies.owned + rules.owned + proxies.owned,
   };
 }
 
@@ -160,19 +177,44 @@ function stateOf(
   return synced.digest === digest.here ? 'changed-there' : 'changed-both';
 }
 
+function ruleDrift({ here, there, source }: DriftInput): Compared<RuleDrift> {
+  const theirs = new Map(
+    there.rules.map((rule) => [rule.metadata.name, { document: rule, mark: markOf(rule) }] as const),
+  );
+  const { drift, ...rest } = markedDrift(source, here.rules, theirs, isSameRule);
+  return { ...rest, drift: drift.map((each) => ({ kind: 'IdentityRule', ...each })) };
+}
+
+function proxyDrift({ here, there, source }: DriftInput): Compared<ProxyDrift> {
+  const theirs = new Map(
+    [...there.proxies].map(([name, { document, source: mark }]) => [name, { document, mark }] as const),
+  );
+  const isSame = (a: EnvoyProxy, b: EnvoyProxy | undefined) =>
+    b !== undefined && contentText(a.document) === contentText(b.document);
+  const { drift, ...rest } = markedDrift(source, here.proxies, theirs, isSame);
+  return { ...rest, drift: drift.map((each) => ({ kind: 'Proxy', ...each })) };
+}
+
+type Marked<T> = Differs & { readonly here?: T; readonly there?: NonNullable<T> };
+
 /**
- * A rule that says where it is kept is as the last sync left it: whatever else changes a rule replaces all of it, and the
+ * A document that says where it is kept is as the last sync left it: whatever else changes it replaces all of it, and the
  * note with it.
  */
-function ruleDrift({ here, there, source }: DriftInput): Compared<RuleDrift> {
-  const result: Compared<RuleDrift> = { drift: [], adopt: [], elsewhere: 0, owned: 0 };
-  const left = new Map(there.rules.map((rule) => [rule.metadata.name, rule]));
-  for (const [name, { document, file }] of here.rules) {
+function markedDrift<T extends object, There extends T | undefined>(
+  source: string,
+  here: ReadonlyMap<string, { readonly document: T; readonly file: string }>,
+  there: ReadonlyMap<string, { readonly document: There; readonly mark: string | undefined }>,
+  isSame: (a: T, b: There) => boolean,
+): Compared<Marked<T>> {
+  const result: Compared<Marked<T>> = { drift: [], adopt: [], elsewhere: 0, owned: 0 };
+  const left = new Map(there);
+  for (const [name, { document, file }] of here) {
     const other = left.get(name);
     left.delete(name);
-    const mark = other === undefined ? undefined : markOf(other);
+    const mark = other?.mark;
     if (isOf(source, mark)) result.owned++;
-    if (other !== undefined && isSameRule(document, other)) {
+    if (other !== undefined && isSame(document, other.document)) {
       if (mark === undefined) result.adopt.push(name);
       continue;
     }
@@ -185,17 +227,15 @@ function ruleDrift({ here, there, source }: DriftInput): Compared<RuleDrift> {
             ? 'unknown'
             : 'of-another';
     result.drift.push({
-      kind: 'IdentityRule',
       state,
       name,
       file,
       here: document,
-      ...(other === undefined ? {} : { there: other }),
+      ...(other?.document === undefined ? {} : { there: other.document }),
       ...(state === 'of-another' && mark !== undefined ? { of: mark } : {}),
     });
   }
-  for (const [name, rule] of left) {
-    const mark = markOf(rule);
+  for (const [name, { document, mark }] of left) {
     const isOwned = isOf(source, mark);
     if (mark !== undefined && !isOwned) {
       result.elsewhere++;
@@ -203,11 +243,10 @@ function ruleDrift({ here, there, source }: DriftInput): Compared<RuleDrift> {
     }
     if (isOwned) result.owned++;
     result.drift.push({
-      kind: 'IdentityRule',
       state: isOwned ? 'gone-here' : 'only-there',
       name,
-      there: rule,
+      ...(document === undefined ? {} : { there: document }),
     });
   }
-  return here.rules.size === 0 && result.owned === 0 ? { ...result, drift: [] } : result;
+  return here.size === 0 && result.owned === 0 ? { ...result, drift: [] } : result;
 }

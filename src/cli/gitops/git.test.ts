@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { checkoutAround, repositoryOf, sourceNameOf } from './git.ts';
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 let dir: string;
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'interlock-git-'));
+  dir = realpathSync(mkdtempSync(join(tmpdir(), 'interlock-git-')));
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -32,11 +32,15 @@ test.each([
 test('a branch is found as a file, packed, and from a worktree', () => {
   file('main/.git/HEAD', 'ref: refs/heads/topic/one\n');
   file('main/.git/refs/heads/topic/one', `${COMMIT}\n`);
+  const git = join(dir, 'main/.git');
   expect(checkoutAround(join(dir, 'main'))).toEqual({
     name: 'main',
     path: '',
     commit: COMMIT,
+    branch: 'topic/one',
     repository: undefined,
+    git,
+    common: git,
   });
   file('main/policies/a.yaml', '');
   const below = join(dir, 'main/policies');
@@ -55,7 +59,10 @@ test('a branch is found as a file, packed, and from a worktree', () => {
     name: 'w',
     path: 'policies',
     commit: COMMIT.replace('0', 'f'),
+    branch: 'topic/two',
     repository: 'x.example/a/b',
+    git: join(git, 'worktrees/w'),
+    common: git,
   });
   expect(sourceNameOf(join(dir, 'w/policies'), checkout)).toBe('x.example/a/b//policies/');
   expect(sourceNameOf(join(dir, 'w/policies'), checkout, 'acme')).toBe('acme//policies/');

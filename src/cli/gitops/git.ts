@@ -8,6 +8,9 @@ import { readBelow } from './tree.ts';
 const MAX_SMALL = 64 * 1024;
 const MAX_PACKED = 16 * 1024 * 1024;
 
+/** Longest name of a branch that is told. */
+const MAX_BRANCH = 255;
+
 const HASH = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 /** What is checked out, as `HEAD` says it; names that lead out of the directory are none. */
 const BRANCH = /^ref: (refs\/[A-Za-z0-9_][^\s\\:?*[~^]{0,500})$/;
@@ -20,8 +23,13 @@ export interface Checkout {
   readonly path: string;
   /** Undefined where there is none yet, or it is kept in a way that is not read here. */
   readonly commit: string | undefined;
+  /** What `HEAD` stands for; undefined where a commit itself is checked out. */
+  readonly branch: string | undefined;
   /** Where `origin` is, as `host/path`, without who signs in there. */
   readonly repository: string | undefined;
+  /** The directories of Git: that of this checkout, and the one that it shares with others. */
+  readonly git: string;
+  readonly common: string;
 }
 
 /**
@@ -40,7 +48,10 @@ export function checkoutAround(dir: string): Checkout | undefined {
         name: basename(top),
         path: relative(top, start).split(sep).join('/'),
         commit: commitOf(git, common),
+        branch: branchOf(git),
         repository: originOf(common),
+        git,
+        common,
       };
     }
     if (dirname(top) === top) return undefined;
@@ -89,6 +100,12 @@ function commitOf(git: string, common: string): string | undefined {
     head = loose.trim();
   }
   return undefined;
+}
+
+function branchOf(git: string): string | undefined {
+  const name = BRANCH.exec(textOf(git, 'HEAD')?.trim() ?? '')?.[1];
+  const branch = name?.startsWith('refs/heads/') === true ? name.slice('refs/heads/'.length) : undefined;
+  return branch !== undefined && branch.length <= MAX_BRANCH && !branch.includes('..') ? branch : undefined;
 }
 
 function packed(common: string, branch: string): string | undefined {

@@ -1,11 +1,11 @@
 import { unmarked } from './content.ts';
-import { type Drift, type PolicyDrift, type RuleDrift, STATES } from './drift.ts';
+import { type AnyDrift, type Drift, type RuleDrift, STATES } from './drift.ts';
 import { distanceText } from '../control/words.ts';
 import { printable, type Terminal } from '../terminal.ts';
 import { plural } from '../words.ts';
 import { wrap } from '../wrap.ts';
-import type { Applied, Plan } from './apply.ts';
-import type { Documents } from './documents.ts';
+import type { Applied, Plan, Source } from './apply.ts';
+import { type Documents, NO_KIND } from './documents.ts';
 import { type DiffLine, fieldsDiff, policyDiff } from './rule-diff.ts';
 
 /** Lines of one document that are printed; --json has all. */
@@ -15,16 +15,18 @@ const LINE_WIDTH = 76;
 /** Documents that are printed in full. */
 const MOST_SHOWN = 100;
 
-type Differing = PolicyDrift | RuleDrift;
+type Differing = AnyDrift;
 
 /** The differences of one document, line by line. */
 export function linesOf(each: Differing): DiffLine[] {
   const lines =
     each.kind === 'AccessPolicy'
       ? policyDiff(each.there, each.here)
-      : each.here !== undefined && each.there !== undefined
-        ? fieldsDiff('', flat(each.there), flat(each.here))
-        : [];
+      : each.here === undefined || each.there === undefined
+        ? []
+        : each.kind === 'Proxy'
+          ? fieldsDiff('', each.there.document, each.here.document)
+          : fieldsDiff('', flat(each.there), flat(each.here));
   const isSilent = lines.length === 0 && each.here !== undefined && each.there !== undefined;
   return isSilent ? [{ sign: '~', text: 'a list stands in another order' }] : lines;
 }
@@ -34,9 +36,15 @@ function flat(rule: NonNullable<RuleDrift['here']>): object {
   return { ...metadata, ...spec };
 }
 
+/** Where documents come from, in a line. */
+export function sourceText({ name, commit, branch }: Source): string {
+  const at = commit === undefined ? ', no commit' : ` at ${commit.slice(0, 12)}`;
+  return `${name}${at}${branch === undefined ? '' : ` (${branch})`}`;
+}
+
 /** Drift for people: what a sync would make of what is there. */
 export function tellDrift(terminal: Terminal, drift: Drift, now: number): void {
-  const all: readonly Differing[] = [...drift.policies, ...drift.rules];
+  const all: readonly Differing[] = [...drift.policies, ...drift.rules, ...drift.proxies];
   if (drift.elsewhere > 0)
     terminal.prose(
       `${plural(drift.elsewhere, 'document')} there ${drift.elsewhere === 1 ? 'is' : 'are'} kept elsewhere and not looked at.`,
@@ -55,7 +63,10 @@ export function tellDrift(terminal: Terminal, drift: Drift, now: number): void {
 
 function tellOne(terminal: Terminal, each: Differing, now: number): void {
   const { name, file, state, last, of } = each;
-  const what = each.kind === 'AccessPolicy' ? `${name} for ${each.workload}` : `identity rule ${name}`;
+  const what =
+    each.kind === 'AccessPolicy'
+      ? `${name} for ${each.workload}`
+      : `${each.kind === 'Proxy' ? 'Envoy of' : 'identity rule'} ${name}`;
   terminal.line();
   terminal.prose(
     `${what}: ${STATES[state].means}${of === undefined ? '' : ` (${of})`}${file === undefined ? '' : ` [${file}]`}`,
@@ -72,24 +83,45 @@ function tellOne(terminal: Terminal, each: Differing, now: number): void {
     terminal.line(`  and ${plural(lines.length - MOST_LINES, 'line')} more (--json lists all)`);
 }
 
+/** What takes a kind of ours that a sync does not. */
+const TAKEN_BY: Readonly<Record<string, string>> = {
+  PolicyTest: 'for "interlock test"',
+  NodeProxy: 'for "interlock proxy --node"',
+  Proxy: 'for "interlock proxy"; --envoy syncs those that name a workload, for its Envoys',
+};
+
 /** What was not read, so that nobody takes it for read. */
-export function tellLeftOut(terminal: Terminal, { others, leftOut }: Documents): void {
+export function tellLeftOut(
+  terminal: Terminal,
+  { others, configuration, leftOut }: Pick<Documents, 'others' | 'configuration' | 'leftOut'>,
+): void {
   for (const { path, why } of leftOut) terminal.remark(`Left out: ${path}, ${why}.`);
+  for (const { path, what, option } of configuration)
+    terminal.remark(
+      `Not synced: ${path}, ${what}: the control plane reads its own file, "interlock up ${option}", when it starts.`,
+    );
   if (others.size === 0) return;
-  const kinds = [...others].map(([kind, n]) =>
-    `${n} of kind ${kind}`.replace('of kind no kind', 'without a kind'),
-  );
-  terminal.remark(`Left out: ${kinds.join(', ')}.`);
+  const kinds = [...others].map(([kind, n]) => {
+    const of = kind === NO_KIND ? 'without a kind' : `of kind ${kind}`;
+    const by = Object.hasOwn(TAKEN_BY, kind) ? ` (${TAKEN_BY[kind]})` : '';
+    return `${n} ${of}${by}`;
+  });
+  terminal.remark(`Not synced: ${kinds.join(', ')}.`);
 }
 
 /** What was done, and what was not and why. */
 export function tellApplied(terminal: Terminal, applied: readonly Applied[]): void {
-  for (const { workload, created, changed, removed, warnings = [] } of applied) {
-    const on = workload === undefined ? '(identity rule)' : workload;
+  for (const { workload, kind, created, changed, removed, warnings = [] } of applied) {
+    const on = workload ?? (kind === 'Proxy' ? '(Proxy of an Envoy, in force)' : '(identity rule, in force)');
     for (const [word, names] of Object.entries({ created, changed, removed }))
       for (const name of names) terminal.prose(`${word.padEnd(9)}  ${name}  ${on}`);
     for (const warning of warnings) terminal.remark(`Warning: ${warning}.`);
   }
+  const cut = applied.flatMap(({ authorsCut = [] }) => authorsCut);
+  if (cut.length > 0)
+    terminal.remark(
+      `Not all authors of ${cut.slice(0, 5).join(', ')}${cut.length > 5 ? ', ...' : ''} are known, and so not all are kept from approving: the checkout has no further history (fetch-depth: 0 in GitHub Actions, GIT_DEPTH: 0 in GitLab).`,
+    );
   const workloads = applied.filter(({ workload }) => workload !== undefined).length;
   if (workloads > 0)
     terminal.prose(

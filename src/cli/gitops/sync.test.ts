@@ -297,6 +297,66 @@ describe('a sync', () => {
   });
 });
 
+describe('Proxy documents of Envoys', () => {
+  const proxy = (name: string, port: number) => `apiVersion: interlock.dev/v1alpha1
+kind: Proxy
+metadata: { name: ${name} }
+spec:
+  workload: ${idOf(name)}
+  inbound: [ { listen: "0.0.0.0:${port}", forward: "127.0.0.1:8080", protocol: http } ]
+`;
+  const known = (name: string) => api.serving.enforcing.documents.all.get(idOf(name));
+
+  test('are files of proxies, unless somebody says that they are for Envoys: then both sides are compared and applied', async () => {
+    file('a.yaml', policy('a'));
+    file('proxies.yaml', `${proxy('a', 8443)}---\n${proxy('b', 8444)}`);
+    file('own.yaml', proxy('c', 8445).replace(/ {2}workload: .*\n/, ''));
+    expect(await states()).toEqual({ a: 'only-here' });
+    expect((await run('sync', dir)).err.replaceAll('\n', ' ')).toContain(
+      '3 of kind Proxy (for "interlock proxy"; --envoy syncs those that name a workload, for its Envoys)',
+    );
+    expect(known('a')).toBeUndefined();
+    const envoy = (...args: string[]) => sync('--envoy', ...args);
+    expect((await envoy('--check')).value).toMatchObject({
+      drift: [{ kind: 'Proxy', state: 'only-here' }, { kind: 'Proxy' }],
+      others: { Proxy: 1 },
+    });
+    expect((await envoy()).value.applied).toMatchObject([
+      { kind: 'Proxy', created: [idOf('a')] },
+      { kind: 'Proxy', created: [idOf('b')] },
+    ]);
+    expect(known('a')?.origin).toMatchObject({ source: 'acme/policies//', file: 'proxies.yaml' });
+    expect((await envoy('--check')).code).toBe(0);
+    // Somebody gives it by hand: that is not gone over, and not the sync's any more.
+    file('hand.yml.txt', proxy('a', 9000));
+    expect((await run('envoy', 'apply', join(dir, 'hand.yml.txt'))).code).toBe(0);
+    expect(await states('--envoy')).toEqual({ [idOf('a')]: 'unknown' });
+    expect((await run('sync', dir, '--envoy', '--check')).out).toContain('~ inbound:');
+    expect(await envoy()).toMatchObject({ code: 1, value: { applied: [], refused: [idOf('a')] } });
+    file('proxies.yaml', proxy('a', 8443));
+    expect((await envoy('--overwrite', '--prune')).value.applied).toMatchObject([
+      { changed: [idOf('a')] },
+      { removed: [idOf('b')] },
+    ]);
+    expect([known('a')?.text.includes('8443'), known('b')]).toEqual([true, undefined]);
+    await api.serving.enforcing.documents.remove('local:test', idOf('a'));
+  });
+
+  test('that somebody changes between the look and the change are a conflict', async () => {
+    file('a.yaml', proxy('a', 8443));
+    const { documents } = api.serving.enforcing;
+    const real = documents.apply.bind(documents);
+    documents.apply = async (...args) => {
+      documents.apply = real;
+      await real('local:somebody', proxy('a', 9000), 'hand');
+      return real(...args);
+    };
+    expect(await sync('--envoy')).toMatchObject({ code: 1, value: { conflicts: [{ subject: idOf('a') }] } });
+    expect(known('a')?.text).toContain('9000');
+    await documents.remove('local:test', idOf('a'));
+  });
+});
+
 describe('proposals', () => {
   /** Has the proxy of the cart report calls, and waits until they are proposed. */
   async function observe(report: number, calls: Readonly<Record<string, bigint>>): Promise<void> {
@@ -468,6 +528,30 @@ describe('a hostile directory', () => {
       `${policy('a')}---\nkind: Deployment\nmetadata: &x { name: a }\nother: *x\n---\nreplicas: 3\n`,
     );
     expect((await sync('--check')).value.others).toEqual({ Deployment: 1, 'no kind': 1 });
+  });
+
+  test('files that a control plane is started with are named, with the option that takes them', async () => {
+    file('a.yaml', policy('a'));
+    file('gates.yaml', 'critical: { days: 30 }\ncanary: { steps: [0.5, 1] }\n');
+    file('notify.yaml', '# who\nchannels:\n  - { name: ops }\n');
+    file('sign-in.yaml', 'oidc: { issuer: x }\nroles: []\n');
+    file('OWNERS', '* alice\n');
+    file('a.test.yaml', 'apiVersion: interlock.dev/v1alpha1\nkind: PolicyTest\n');
+    file('values.yaml', 'replicas: 3\n');
+    const { value } = await sync('--check');
+    expect(
+      value.configuration.map(({ path, option }: { path: string; option: string }) => [path, option]),
+    ).toEqual([
+      ['OWNERS', '--owners'],
+      ['gates.yaml', '--gates'],
+      ['notify.yaml', '--notify'],
+      ['sign-in.yaml', '--sign-in'],
+    ]);
+    const { err } = await run('sync', dir, '--check');
+    expect(err.replaceAll('\n', ' ')).toMatch(/Not synced: gates\.yaml, gates: .* "interlock up --gates"/);
+    expect(err.replaceAll('\n', ' ')).toContain(
+      'Not synced: 1 of kind PolicyTest (for "interlock test"), 1 without a kind.',
+    );
   });
 
   test('is not written through links, nor over what is new or changed', () => {

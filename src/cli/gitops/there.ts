@@ -3,6 +3,7 @@ import type { Received } from '../../api/index.ts';
 import type { IdentityRule } from '../../identity/index.ts';
 import type { AccessPolicy } from '../../policy/index.ts';
 import type { Api } from '../control/api.ts';
+import { type EnvoyProxy, policyKey } from './documents.ts';
 
 /** Items of a page. */
 const PAGE = 1000;
@@ -31,23 +32,38 @@ export interface There {
   readonly versions: ReadonlyMap<SpiffeId, string>;
   /** Target sets, by workload. */
   readonly targets: ReadonlyMap<SpiffeId, readonly AccessPolicy[]>;
+  /** Where a policy was synced from last, by `policyKey`. */
+  readonly origins: ReadonlyMap<string, { readonly file: string; readonly commit?: string }>;
   readonly rules: readonly IdentityRule[];
   readonly rulesVersion: number;
+  /** Proxy documents of Envoys, by workload, where they were asked for. */
+  readonly proxies: ReadonlyMap<SpiffeId, ProxyThere>;
+}
+
+/** The Proxy document of an Envoy that a control plane holds. */
+export interface ProxyThere {
+  readonly text: string;
+  /** Undefined for what cannot be read here. */
+  readonly document: EnvoyProxy | undefined;
+  /** The source that it was synced from; undefined where it was given by hand since. */
+  readonly source: string | undefined;
 }
 
 /**
  * Reads what is there. The versions come first: what is changed while it is read is another version than the one that it
  * would be changed at, and so a conflict.
  */
-export async function readThere(api: Api): Promise<There> {
+export async function readThere(api: Api, withProxies = false): Promise<There> {
   const versions = new Map<SpiffeId, string>();
   for await (const { rollouts } of pages((query) => api.call('rollouts.list', { query })))
     for (const { workload, version } of rollouts) versions.set(workload, version);
   const targets = new Map<SpiffeId, AccessPolicy[]>();
+  const origins = new Map<string, { readonly file: string; readonly commit?: string }>();
   for await (const { policies } of pages((query) => api.call('policies.list', { query }))) {
-    for (const { workload, sets, document } of policies) {
+    for (const { workload, name, sets, document, origin } of policies) {
       if (!sets.includes('target')) continue;
       const list = targets.get(workload);
+      if (origin !== undefined) origins.set(policyKey(workload, name), origin);
       if (list === undefined) targets.set(workload, [document]);
       else list.push(document);
     }
@@ -59,7 +75,27 @@ export async function readThere(api: Api): Promise<There> {
     // Documents, as the control plane keeps them.
     rules.push(...(page.rules as readonly IdentityRule[]));
   }
-  return { versions, targets, rules, rulesVersion: rulesVersion ?? 0 };
+  return {
+    versions,
+    targets,
+    origins,
+    rules,
+    rulesVersion: rulesVersion ?? 0,
+    proxies: withProxies ? await readProxies(api) : new Map(),
+  };
+}
+
+async function readProxies(api: Api): Promise<Map<SpiffeId, ProxyThere>> {
+  const [{ proxies }, { knownProxy }] = await Promise.all([
+    api.call('envoy-proxies.list'),
+    import('./proxies.ts'),
+  ]);
+  return new Map(
+    proxies.map(({ workload, text, origin }) => [
+      workload,
+      { text, document: knownProxy(text), source: origin?.source },
+    ]),
+  );
 }
 
 type Query = { readonly limit: number; readonly after?: string };
@@ -75,18 +111,31 @@ async function* pages<T extends { readonly next?: string | undefined }>(
   }
 }
 
-/** Reads the past of policies, workload by workload. A workload that nothing has been done to has none. */
+/** The past of the policies of a workload, as of a version of its rollout. */
+export type Pasts = Map<SpiffeId, { readonly version: string; readonly of: (policy: string) => PolicyPast }>;
+
+/**
+ * Reads the past of policies, workload by workload. A workload that nothing has been done to has none. What is `known` of the
+ * same version of a rollout is not asked for again: who only notes where a policy is kept changes no version, and forgets it.
+ */
 export async function readPasts(
   api: Api,
-  workloads: Iterable<SpiffeId>,
-): Promise<Map<SpiffeId, (policy: string) => PolicyPast>> {
-  const pasts = new Map<SpiffeId, (policy: string) => PolicyPast>();
-  const left = [...workloads];
+  versions: ReadonlyMap<SpiffeId, string>,
+  known: Pasts = new Map(),
+): Promise<Pasts> {
+  const pasts: Pasts = new Map();
+  const left: SpiffeId[] = [];
+  for (const [workload, version] of versions) {
+    const ready = known.get(workload);
+    if (ready?.version === version) pasts.set(workload, ready);
+    else left.push(workload);
+  }
   const read = async () => {
     for (let workload = left.pop(); workload !== undefined; workload = left.pop()) {
       const query = { limit: MOST_ENTRIES };
       const { entries } = await api.call('history.get', { params: { workload }, query });
-      pasts.set(workload, (policy) => pastOf(policy, entries));
+      const version = versions.get(workload) ?? '';
+      pasts.set(workload, { version, of: (policy) => pastOf(policy, entries) });
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, read));

@@ -44,6 +44,8 @@ export interface Tree {
   /** Where it really is: what is written must lie below it. */
   readonly root: string;
   readonly files: readonly TreeFile[];
+  /** Files of which the name alone is asked. */
+  readonly named: readonly string[];
   readonly leftOut: readonly LeftOut[];
 }
 
@@ -52,10 +54,15 @@ export interface Tree {
  * the like are left out and said. Throws `not_found`, `io`, and `limit` for what is too large: half a directory read is a
  * wish to remove the other half.
  */
-export function readTree(dir: string, fits: (name: string) => boolean): Tree {
+export function readTree(
+  dir: string,
+  fits: (name: string) => boolean,
+  isNamed: (name: string) => boolean = () => false,
+): Tree {
   const root = realRoot(dir);
   const files: TreeFile[] = [];
   const leftOut: LeftOut[] = [];
+  const named: string[] = [];
   const seen = { entries: 0, bytes: 0 };
   const visit = (below: string, depth: number) => {
     if (depth > MAX_DEPTH) throw beyond(dir, `is deeper than ${MAX_DEPTH} directories at ${below}`);
@@ -70,11 +77,11 @@ export function readTree(dir: string, fits: (name: string) => boolean): Tree {
         seen.bytes += text.length;
         if (files.push({ path, text }) > MAX_FILES || seen.bytes > MAX_ALL)
           throw beyond(dir, `has more than ${plural(MAX_FILES, 'file')} or 64 MiB`);
-      }
+      } else if (isNamed(entry.name)) named.push(path);
     }
   };
   visit('', 0);
-  return { root, files, leftOut };
+  return { root, files, named, leftOut };
 }
 
 /** The text of one regular file of at most 4 MiB below a directory that is real. Throws `limit`, `io`, `not_found`. */

@@ -2,7 +2,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { makeKeyFile, readKeyFile } from './key-file.ts';
+import { addKey, makeKeyFile, readKeyFile, removeKey } from './key-file.ts';
+
+const firstOf = (file: string) => readKeyFile(file)[0].key;
 
 const dir = mkdtempSync(join(tmpdir(), 'interlock-key-file-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -12,8 +14,8 @@ test('a key file holds 256 random bits for its owner, and is not written over', 
   makeKeyFile(a);
   makeKeyFile(b);
   expect(statSync(a).mode & 0o777).toBe(0o600);
-  expect(readKeyFile(a).symmetricKeySize).toBe(32);
-  expect(readKeyFile(a).equals(readKeyFile(b))).toBe(false);
+  expect(firstOf(a).symmetricKeySize).toBe(32);
+  expect(firstOf(a).equals(firstOf(b))).toBe(false);
   const before = readFileSync(a, 'utf8');
   expect(() => makeKeyFile(a)).toThrow(expect.objectContaining({ code: 'conflict' }));
   expect(readFileSync(a, 'utf8')).toBe(before);
@@ -29,8 +31,28 @@ test('a key file that others may read or change is refused; one that its group m
   }
   for (const mode of [0o600, 0o400, 0o440]) {
     chmodSync(file, mode);
-    expect(readKeyFile(file).symmetricKeySize).toBe(32);
+    expect(firstOf(file).symmetricKeySize).toBe(32);
   }
+});
+
+test('a new key comes first, an old one goes, and who may read the file stays', () => {
+  const file = join(dir, 'several');
+  makeKeyFile(file);
+  chmodSync(file, 0o640);
+  const [old] = readKeyFile(file);
+  const added = addKey(file);
+  expect(readKeyFile(file).map(({ id }) => id)).toEqual([added, old.id]);
+  expect(readKeyFile(file)[1]?.key.equals(old.key)).toBe(true);
+  expect(statSync(file).mode & 0o777).toBe(0o640);
+  writeFileSync(file, `# new\n\n${readFileSync(file, 'utf8').replaceAll('\n', '\r\n')}`);
+  expect(readKeyFile(file)).toHaveLength(2);
+  expect(() => removeKey(file, 'none')).toThrow(expect.objectContaining({ code: 'not_found' }));
+  removeKey(file, old.id);
+  expect(readKeyFile(file).map(({ id }) => id)).toEqual([added]);
+  expect(() => removeKey(file, added)).toThrow(expect.objectContaining({ code: 'usage' }));
+  for (let i = 0; i < 15; i++) addKey(file);
+  expect(() => addKey(file)).toThrow(expect.objectContaining({ code: 'limit' }));
+  expect(readKeyFile(file)).toHaveLength(16);
 });
 
 test.each([

@@ -60,7 +60,7 @@ const list: CommandSpec<ApiOptions & { readonly exceptions?: true }> = {
     'List the protected workloads: how far each has come, and how it takes connections. Or the rules that end by themselves.',
   options: [SERVER, new Option('--exceptions', 'the rules that have an end, the first to end first')],
   example: 'interlock policy list --exceptions',
-  json: '{rollouts: [{workload, tier, stage, share, target: [name], enforced?: [name], authentication, since, by}]}\nwith --exceptions: {exceptions: [{workload, policy, rule, from: [ID], until, ends, over, reason?, owners: [name],\nsets: [target|enforced]}]}',
+  json: '{rollouts: [{workload, tier, floor?, stage, share, target: [name], enforced?: [name], authentication, since, by}]}\nwith --exceptions: {exceptions: [{workload, policy, rule, from: [ID], until, ends, over, reason?, owners: [name],\nsets: [target|enforced]}]}',
   async run({ terminal, now }, _args, { state, server, json, exceptions }) {
     if (exceptions === true)
       return listExceptions(terminal, now(), new Api({ state, server }), json === true);
@@ -78,7 +78,7 @@ const list: CommandSpec<ApiOptions & { readonly exceptions?: true }> = {
       ...shown.rollouts.map((rollout) => [
         rollout.workload,
         stageCell(rollout),
-        rollout.tier,
+        rollout.floor === undefined ? rollout.tier : `${rollout.tier}, judged as ${rollout.floor}`,
         rollout.authentication,
         rollout.target.join(', ') || '-',
         distanceText(rollout.since, now()),

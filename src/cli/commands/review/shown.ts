@@ -24,7 +24,7 @@ export const TARGET = new Option(
 export const REASON = new Option('--reason <words>', 'for the audit log').makeOptionMandatory();
 
 export const WHOLE_JSON =
-  '{workload, tier, stage?, owners, target, counts, approvals: {need, by, authors}, since?, lastDecision?, policies, yaml,\nchanges: [{id, kind, rule, of?, evidence, doubt?, why?, since}], questions: [{id, from, action, text, deniedBy, count, firstSeen, lastSeen, change?, deny?, since}], isCut, comments, bulk}';
+  '{workload, tier, tierReason?, stage?, owners, target, counts, approvals: {need, by, authors, notes?}, since?, lastDecision?, policies, yaml,\nchanges: [{id, kind, rule, of?, evidence, doubt?, why?, since}], questions: [{id, from, action, text, deniedBy, count, firstSeen, lastSeen, change?, deny?, since}], isCut, comments, bulk}';
 
 /** A workload with its review, as it is now. Throws `not_found`. */
 export async function look(
@@ -63,9 +63,10 @@ export function idsOf(texts: readonly string[], known: readonly { readonly id: s
 
 /** What is open about one workload, and who has decided what. */
 export function tellReview(terminal: Terminal, review: Review): void {
-  const { workload, tier, stage, owners, target, changes, questions, comments, isCut } = review;
+  const { workload, tier, tierReason, stage, owners, target, changes, questions, comments, isCut } = review;
   terminal.line(workload);
   terminal.line(`${tier}, ${stage ?? 'no policy yet'}; owners: ${owners.join(', ') || 'nobody named'}`);
+  if (tierReason !== undefined) terminal.prose(`It is ${tierReason}.`);
   terminal.line(`target ${target}: ${approvalText(review)}`);
   if (changes.length > 0) {
     terminal.line();
@@ -112,12 +113,11 @@ export function tellReview(terminal: Terminal, review: Review): void {
 }
 
 /** How far the approvals of the present target are. */
-export function approvalText({ approvals: { need, by, authors } }: Pick<Review, 'approvals'>): string {
+export function approvalText({ approvals: { need, by, notes = [] } }: Pick<Review, 'approvals'>): string {
   if (need === 0) return 'needs no approval';
   const who = by.length === 0 ? 'nobody' : by.map((each) => each.who).join(', ');
-  const own =
-    authors.length === 0 ? '' : `; not counted, because the target is partly theirs: ${authors.join(', ')}`;
-  return `${by.length} of ${plural(need, 'approval')} (${who})${own}`;
+  const aside = notes.map((note) => `; ${note}`).join('');
+  return `${by.length} of ${plural(need, 'approval')} (${who})${aside}`;
 }
 
 function nextText({ workload, changes, questions, bulk, approvals: { need, by } }: Review): string {

@@ -208,10 +208,53 @@ describe('a report', () => {
     const report = join(dir, 'out', 'junit.xml');
     expect((await run('--junit', report)).code).toBe(1);
     const xml = readFileSync(report, 'utf8');
-    expect(xml).toContain('<testsuites name="interlock" tests="2" failures="1" errors="0" skipped="0">');
+    expect(xml).toContain('<testsuites name="interlock" tests="2" failures="1" errors="0">');
     expect(xml).toContain('name="a &quot;&lt;b&gt;&amp;\\u0000\\u001b]]&gt; c"');
     expect(xml).not.toContain(']]>');
     expect(wellFormed(xml)).toEqual(['testsuites', 'testsuite', 'testcase', 'failure', 'testcase']);
+  });
+
+  test('has the elements and attributes that the schema of Jenkins knows, with all that it asks for', () => {
+    const suite = { suite: 'a.test.yaml: cart' };
+    const xml = junitReport([
+      { ...suite, name: 'one', outcome: 'passed' },
+      { ...suite, name: 'two', outcome: 'failed', why: 'no rule' },
+      { ...suite, name: 'three', outcome: 'skipped', why: 'nobody protects it' },
+      { suite: 'b.test.yaml: pay', name: 'four', outcome: 'passed' },
+    ]);
+    // Of junit-10.xsd: by element, what it may hold, and which attributes it must and may have.
+    const shape: Record<string, { in: string; must: string[]; may: string[] }> = {
+      testsuites: { in: '', must: [], may: ['name', 'time', 'tests', 'failures', 'errors'] },
+      testsuite: {
+        in: 'testsuites',
+        must: ['name', 'tests', 'failures', 'errors'],
+        may: ['skipped', 'time', 'timestamp', 'hostname', 'id', 'package', 'file', 'log', 'url', 'group'],
+      },
+      testcase: { in: 'testsuite', must: ['name'], may: ['time', 'classname', 'group'] },
+      failure: { in: 'testcase', must: [], may: ['type', 'message'] },
+      skipped: { in: 'testcase', must: [], may: ['type', 'message'] },
+    };
+    const open: string[] = [''];
+    for (const [, end, name = '', attributes = '', empty] of xml.matchAll(
+      /<(\/?)([a-z]+)((?: [a-z]+="[^"<]*")*)(\/?)>/g,
+    )) {
+      if (end === '/') {
+        open.pop();
+        continue;
+      }
+      const known = shape[name];
+      expect(known?.in, name).toBe(open.at(-1));
+      const given = [...attributes.matchAll(/ ([a-z]+)=/g)].map(([, attribute = '']) => attribute);
+      expect(new Set(given).size).toBe(given.length);
+      for (const attribute of given)
+        expect([...(known?.must ?? []), ...(known?.may ?? [])], name).toContain(attribute);
+      for (const attribute of known?.must ?? []) expect(given, name).toContain(attribute);
+      if (empty !== '/') open.push(name);
+    }
+    expect(open).toEqual(['']);
+    expect(xml).toContain(
+      '<testsuite name="a.test.yaml: cart" tests="3" failures="1" errors="0" skipped="1">',
+    );
   });
 
   test('is not written through a link', async () => {
