@@ -121,13 +121,17 @@ test('--check says of every part whether it would do, and changes nothing', asyn
   );
   const config = join(dir, 'interlock.yaml');
   const state = join(dir, 'state');
-  writeFileSync(config, `trust-domain: example.org\nhttp: 127.0.0.1:0\nlisten: 127.0.0.1:0\n`);
+  writeFileSync(
+    config,
+    `trust-domain: example.org\nhttp: 127.0.0.1:0\nlisten: 127.0.0.1:0\ntrusted-proxy: [10.0.0.0/8, "::1"]\n`,
+  );
   const good = run(['up', '--check', '--state', state, '--config', config]);
   expect([await good.ended, good.out.match(/^ok /gm)?.length, good.out.includes('failed')]).toEqual([
     0,
     5,
     false,
   ]);
+  expect(good.out).toContain('the proxies 10.0.0.0/8, ::1 may say whom a call is from');
 
   writeFileSync(
     config,

@@ -19,6 +19,7 @@ export interface Route {
  */
 export const ROUTES = {
   'status.get': get('/v1/status', 'viewer', 'The control plane itself: version, start, ports, counts.'),
+  'replicas.list': get('/v1/replicas', 'viewer', 'The control planes of this state, and which one leads.'),
   'openapi.get': get('/v1/openapi.json', 'anyone', 'This API as an OpenAPI 3.1 document.'),
   'me.get': get('/v1/me', 'viewer', 'Who the caller is, and its roles.'),
   'sessions.list': get('/v1/sessions', 'viewer', 'Sessions: all of them for operators, else the own ones.'),
@@ -92,6 +93,12 @@ export const ROUTES = {
     '/v1/policies/:workload',
     'operator',
     'Make the target set of a workload what a directory says.',
+  ),
+  'syncs.list': get('/v1/syncs', 'viewer', 'From where documents are synced, by whom, and how it goes.'),
+  'syncs.take': post(
+    '/v1/syncs',
+    'operator',
+    'Take the turn to sync from a source, keep it, or give it back: one run of a source at a time.',
   ),
   'policies.remove': remove(
     '/v1/policies/:workload/:policy',
@@ -193,6 +200,16 @@ export const ROUTES = {
   'authorities.taint': post('/v1/authorities/:id/taint', 'operator', 'Replace every SVID of an authority.'),
   'authorities.revoke': post('/v1/authorities/:id/revoke', 'operator', 'Stop trusting an authority.'),
 
+  'sealing.get': get(
+    '/v1/sealing-keys',
+    'viewer',
+    'With which key of key files the private keys are sealed.',
+  ),
+  'sealing.reseal': post(
+    '/v1/sealing-keys/reseal',
+    'operator',
+    'Seal every private key with the first key of the key file.',
+  ),
   'cutovers.list': get('/v1/cutovers', 'viewer', 'Moves of workloads from one authority to another.'),
   'cutovers.start': post('/v1/cutovers', 'operator', 'Start to move a share of workloads.'),
   'cutovers.raise': post('/v1/cutovers/:id/raise', 'operator', 'Move more of them.'),

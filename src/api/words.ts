@@ -10,6 +10,7 @@ export const EVENT_TYPES = [
   'identity',
   'proposal',
   'audit',
+  'replica',
   /** The events since the one named are not known any more: everything has to be read again. */
   'reset',
 ] as const;

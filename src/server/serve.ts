@@ -1,7 +1,11 @@
+import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import type { NodeAttestor } from '../identity/index.ts';
 import { Events } from './api/events.ts';
 import { listenLocal } from './api/listen.ts';
 import type { ApiParts } from './api/parts.ts';
+import { SyncOrigins } from './api/sync-origins.ts';
+import { SealedVault } from './keys/sealed-vault.ts';
 import { publishChanges } from './api/publish.ts';
 import { startAgentServer } from './agents/server.ts';
 import type { AgentEvent } from './agents/service.ts';
@@ -12,8 +16,12 @@ import { openEvidence } from './enforcement/evidence/open.ts';
 import { addEnforcementServices } from './enforcement/services.ts';
 import { Estate } from './estate/index.ts';
 import { Federation } from './federation/federation.ts';
+import { fewLines } from './few-lines.ts';
 import { bundleFetcher } from './federation/fetch.ts';
+import { Health, healthChecks } from './http/health.ts';
+import { isLoopback } from './http/names.ts';
 import { type HttpOptions, type HttpServing, serveHttp } from './http/serve.ts';
+import { TrustedProxies } from './http/trusted-proxies.ts';
 import { type ControlPlane, openControlPlane } from './identity/control-plane.ts';
 import { Lifecycle } from './identity/lifecycle.ts';
 import { serverId } from './identity/server-identity.ts';
@@ -22,7 +30,7 @@ import type { CanaryPlan, Gates, OwnersFile } from '../rollout/index.ts';
 import { returnMemory } from './memory.ts';
 import { type NotifyConfig, startNotifier } from './notify/index.ts';
 import { type Place, placeOf } from './place.ts';
-import { ByItself, Gatekeeper } from './promotion/index.ts';
+import { ByItself, Gatekeeper, noteMarks } from './promotion/index.ts';
 import { SignInDesk } from './sign-in/desk.ts';
 import { callInterceptor } from './telemetry/grpc.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -146,6 +154,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     });
     undo.push(() => plane.close());
     plane.onFault = onFault;
+    plane.onWell = (message) => log.info({}, message);
     metrics?.followSigned(plane.recorder);
     for (const [rule, reason] of plane.loaded.unreadable)
       log.error({ rule, reason }, 'a rule cannot be read and gives nothing');
@@ -187,8 +196,6 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onFault,
     });
     undo.push(() => enforcing.close(), returnMemory({ timers }));
-    for (const [rollout, reason] of enforcing.rollouts.unreadable)
-      log.error({ rollout, reason }, 'a rollout cannot be read: its workload is not enforced');
     const estate = await Estate.open({
       store: place.openEvidence(),
       trustDomain: plane.registry.domain.trustDomain,
@@ -211,7 +218,8 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     });
     undo.push(() => reviews.close(), watchEvidence({ reviews, estate, enforcing, timers, onFault }));
     const gatekeeper = new Gatekeeper({ enforcing, plane, reviews, estate, timers });
-    enforcing.canaries.decidedBy((workload) => reviews.rejected(workload));
+    enforcing.canaries.decidedBy(reviews);
+    enforcing.rollouts.markedBy((workload) => reviews.markOf(workload));
     const byItself = new ByItself({
       enforcing,
       gatekeeper,
@@ -222,9 +230,11 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onFault,
     });
     undo.push(() => byItself.stop());
+    undo.push(noteMarks({ rollouts: enforcing.rollouts, reviews, timers, isLeader, onFault }));
     for (const [review, reason] of reviews.unreadable)
       log.error({ review, reason }, 'a review cannot be read: what was decided of it is not known');
     undo.push(() => events.close(), await publishChanges(events, { plane, enforcing, estate, reviews }));
+    const proxies = new TrustedProxies(options.http?.trustedProxies);
     const server = await startAgentServer({
       plane,
       interceptors: metrics && [callInterceptor(metrics)],
@@ -237,9 +247,13 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       },
       timers,
       ...options.listen,
-      onEvent: (event) => logEvent(log, event),
-      onRefused: (address, reason) => log.warn({ address, reason }, 'a connection was refused'),
+      onEvent: eventLog(timers, log),
+      onRefused: fewLines(timers, (more, address: string, reason: string) =>
+        log.warn({ address, reason, ...more }, 'a connection was refused'),
+      ),
       onLeft: () => log.info({}, 'somebody looked at the certificates and left'),
+      // What ends HTTPS for many may pass TLS through for as many.
+      isExempt: (address) => isLoopback(address) || proxies.isTrusted(address),
       onFault,
       onChange: () => {
         plane.agentsChanged();
@@ -305,6 +319,8 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
         onFault,
       }));
     undo.push(() => notifier?.close());
+    const syncOrigins = await SyncOrigins.open(plane.store, { timers, onFault });
+    undo.push(() => syncOrigins.close());
     const api: ApiParts = {
       plane,
       timers,
@@ -318,6 +334,7 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       reviews,
       gatekeeper,
       history: new History(plane.store),
+      syncOrigins,
       notifier,
       signIn: desk,
       version: options.version,
@@ -327,8 +344,9 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     const local = await listenLocal(state, api, { checkAnswers: options.checkAnswers });
     undo.push(() => local.close());
     if (options.http !== undefined && desk !== undefined) {
-      const onRefused = (address: string, reason: string) =>
-        log.warn({ address, reason }, 'a sign-in was refused');
+      const onRefused = fewLines(timers, (more, address: string, reason: string) =>
+        log.warn({ address, reason, ...more }, 'a sign-in was refused'),
+      );
       const followed = metrics ?? new Metrics();
       undo.push(followed.follow(api));
       const parts = {
@@ -343,6 +361,28 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       http = serving;
       undo.push(() => serving.close());
     }
+    const { vault } = plane.keys;
+    if (vault instanceof SealedVault) plane.replicas.holds(() => vault.ring.ids);
+    const health = new Health(healthChecks(api), timers);
+    plane.replicas.describe(
+      {
+        version: options.version,
+        startedAt: api.startedAt,
+        host: hostname(),
+        addresses: {
+          agents: hostPort(options.listen.host, server.port),
+          ...(http === undefined ? {} : { http: http.origin }),
+          ...(endpoints === undefined || options.endpoints === undefined
+            ? {}
+            : { endpoints: hostPort(options.endpoints.host, endpoints.port) }),
+        },
+      },
+      () => health.look(),
+    );
+    undo.push(() => {
+      health.stopping();
+      plane.replicas.look();
+    });
     // First of all at the end: a reader of events would keep the servers of the API from ending.
     undo.push(() => events.close());
     log.info(
@@ -370,6 +410,12 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
     await undoAll(undo);
     throw error;
   }
+}
+
+/** Of one that listens at every address of its machine, the name of that. */
+function hostPort(host: string, port: number): string {
+  const named = isIP(host) !== 0 && /^[0:.]+$/.test(host) ? hostname() : host;
+  return `${named.includes(':') ? `[${named}]` : named}:${port}`;
 }
 
 /** Joins the parent where that was not done before, and gives what follows it. */
@@ -410,18 +456,21 @@ async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
   }
 }
 
-function logEvent(log: ServerLog, { event, who, error }: AgentEvent): void {
-  switch (event) {
-    case 'connected':
-      log.info({ agent: who }, 'an agent has connected');
-      break;
-    case 'disconnected':
-      log.info({ agent: who }, 'an agent has left');
-      break;
-    case 'refused':
-      log.warn({ who, error }, 'a call was refused');
-      break;
-    case 'fault':
-      log.error({ who, error }, 'a call failed');
-  }
+function eventLog(timers: Timers, log: ServerLog): (event: AgentEvent) => void {
+  // Anybody can have a call refused.
+  const refused = fewLines(timers, (more, who: string, error: unknown) =>
+    log.warn({ who, error, ...more }, 'a call was refused'),
+  );
+  return ({ event, who, error }) => {
+    switch (event) {
+      case 'connected':
+        return log.info({ agent: who }, 'an agent has connected');
+      case 'disconnected':
+        return log.info({ agent: who }, 'an agent has left');
+      case 'refused':
+        return refused(who, error);
+      case 'fault':
+        return log.error({ who, error }, 'a call failed');
+    }
+  };
 }

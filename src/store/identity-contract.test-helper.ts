@@ -312,6 +312,20 @@ export function describeIdentityStore(name: string, open: () => Promise<Identity
       await store.close();
     });
 
+    test('finds credentials in the order in which they end, page after page', async () => {
+      const { store } = await open();
+      const ends = [NOW + 9000, NOW + 5000, NOW + 7000, NOW + 5000, NOW - 1];
+      await store.commit(ends.map((notAfter, i) => issue(svidOf(`0${i}`, { notAfter }))));
+      const serials = async (filter: Parameters<IdentityStore['issued']>[0]) =>
+        (await store.issued({ order: 'ends', liveAt: NOW, ...filter })).map(({ serial }) => serial);
+      expect(await serials({})).toEqual(['01', '03', '02', '00']);
+      expect(await serials({ limit: 1 })).toEqual(['01']);
+      // One that ends at the same moment is neither left out nor given twice.
+      expect(await serials({ limit: 2, after: '01', afterEnd: NOW + 5000 })).toEqual(['03', '02']);
+      expect(await serials({ after: '00', afterEnd: NOW + 9000 })).toEqual([]);
+      await store.close();
+    });
+
     test('keeps agents and revocations', async () => {
       const { store, reopen } = await open();
       const byId = {

@@ -27,6 +27,8 @@ export const DOCUMENT_KINDS = [
   'notification',
   'key',
   'replica',
+  'sync',
+  'origin',
 ] as const;
 export type DocumentKind = (typeof DOCUMENT_KINDS)[number];
 
@@ -76,7 +78,11 @@ export interface IssuedFilter {
   readonly spiffeId?: string;
   /** Serials after this one: where the last page ended. */
   readonly after?: string;
-  /** At most this many, in the order of their serials; 1,000 where absent. */
+  /** In the order in which they end, those of one moment by serial; where absent by serial. */
+  readonly order?: 'ends';
+  /** With `order`: the end of the last one of the page before, whose serial is `after`. */
+  readonly afterEnd?: number;
+  /** At most this many; 1,000 where absent. */
   readonly limit?: number;
 }
 
@@ -207,8 +213,11 @@ export interface IdentityStore {
   close(): Promise<void>;
 }
 
-/** Is told whether the store leads; false at first, which is not told. */
-export type OnLead = (isLeader: boolean) => void;
+/**
+ * Is told whether the store leads; false at first, which is not told. `holds` says whether it still does at the moment it is
+ * asked, where that can end by itself: a process that stood still for a while is told only afterwards.
+ */
+export type OnLead = (isLeader: boolean, holds?: () => boolean) => void;
 
 /** A commit that a `require` keeps from being made. */
 export function notAllowed(what: string, why: string): InterlockError {

@@ -25,6 +25,8 @@ export interface PlaneOptions {
   readonly url: string;
   readonly keyFile: string;
   readonly timers?: Timers;
+  /** Where the root is made that is kept offline; it is kept in the database where absent. */
+  readonly offlineRoot?: string;
   readonly serve?: Partial<ServeOptions>;
 }
 
@@ -45,7 +47,13 @@ export class SharedPlane {
     this.faults = faults;
   }
 
-  static async start({ url, keyFile, timers = realTimers, serve }: PlaneOptions): Promise<SharedPlane> {
+  static async start({
+    url,
+    keyFile,
+    timers = realTimers,
+    offlineRoot,
+    serve,
+  }: PlaneOptions): Promise<SharedPlane> {
     const dir = mkdtempSync(join(tmpdir(), 'interlock-plane-'));
     const place = await openDatabasePlace({ dir, url, keyFile });
     const faults: unknown[] = [];
@@ -61,8 +69,9 @@ export class SharedPlane {
             trustDomain: 'example.org',
             algorithm: 'ec-p256',
             authorityTtl: DEFAULT_AUTHORITY_TTL,
-            root: 'self',
+            root: offlineRoot === undefined ? 'self' : 'offline',
           },
+          ...(offlineRoot && { offlineRoot: { dir: offlineRoot, ttl: 10 * DEFAULT_AUTHORITY_TTL } }),
         });
       });
       const serving = await serveIdentity({

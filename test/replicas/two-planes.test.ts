@@ -8,9 +8,9 @@ import { hasPostgres, newPostgresUrl } from '../../src/store/postgres/server.tes
 import { idOf, Program, type RunningProxy, startProxy } from '../enforcement/processes.ts';
 import { eventually, noShop, policyOf, RULES, USERS } from '../enforcement/shop.ts';
 import { Opened, tokenOf } from '../identity/harness.ts';
-import { interlock, type Running } from '../identity/processes.ts';
-import { PathApi } from '../path-api.ts';
+import { interlock } from '../identity/processes.ts';
 import { newKeyFile } from './planes.test-helper.ts';
+import { UpPlane } from './up-plane.test-helper.ts';
 
 const opened = new Opened();
 afterAll(() => opened.close());
@@ -31,35 +31,6 @@ interface Progress {
   readonly waiting: readonly { readonly key: string }[];
 }
 
-/** One control plane, as a process that is killed and started again. */
-class UpPlane {
-  readonly state = join(opened.dir(), 'state');
-  readonly api = new PathApi(this.state);
-  readonly #args: readonly string[];
-  #running: Running | undefined;
-  port = 0;
-
-  constructor(...args: readonly string[]) {
-    this.#args = args;
-  }
-
-  async start(): Promise<this> {
-    const listen = ['--listen', `127.0.0.1:${this.port}`, '--http', '127.0.0.1:0'];
-    this.#running = interlock(opened, 'up', '--state', this.state, '--json', ...listen, ...this.#args);
-    const { fields } = await this.#running.log.line('the control plane serves');
-    this.port = Number(fields['port']);
-    return this;
-  }
-
-  async kill(): Promise<void> {
-    await this.#running?.kill();
-  }
-
-  get log() {
-    return this.#running?.log.lines ?? [];
-  }
-}
-
 describe.skipIf(alone !== undefined || !hasPostgres)('two control planes that are killed in turn', () => {
   let url: string;
   let planes: readonly [UpPlane, UpPlane];
@@ -70,7 +41,7 @@ describe.skipIf(alone !== undefined || !hasPostgres)('two control planes that ar
   beforeAll(async () => {
     url = await newPostgresUrl();
     const args = ['--database', url, '--key-file', newKeyFile(), '--trust-domain', 'example.org'];
-    planes = [new UpPlane(...args), new UpPlane(...args)];
+    planes = [new UpPlane(opened, ...args), new UpPlane(opened, ...args)];
     await Promise.all(planes.map((plane) => plane.start()));
     const [{ api }] = planes;
     await api.post('/v1/rules', { rules: readIdentityRules(RULES) });

@@ -194,6 +194,7 @@ export const identities = {
       kind: kind.optional(),
       serial: z.string().max(64).optional(),
       all: z.enum(['true', 'false']).default('false').describe('"true": also those that are not live.'),
+      order: z.enum(['serial', 'ends']).default('serial').describe('"ends": what ends first comes first.'),
     }),
     answer: z.strictObject({ identities: z.array(svid), next: z.string().optional() }),
   },

@@ -61,6 +61,9 @@ export const time = z.number().describe('Milliseconds since 1970 UTC.');
 export const timeInQuery = z.coerce.number().min(0);
 
 export const tier = z.enum(TIERS);
+export const tierReason = z
+  .string()
+  .describe('Why that is stricter than what the policies say, where it is.');
 export const stage = z.enum(STAGES);
 export const reason = z.string().trim().min(1).max(1000);
 export const name = z.string().min(1).max(253);
@@ -74,18 +77,57 @@ export const ids = z.array(id);
 /** Documents as text: YAML, and the file they are of for error messages. */
 export const yamlBody = z.strictObject({ yaml: z.string(), file: z.string().max(4096).optional() });
 
-/** Where documents come from that a sync applies: for the audit log. */
-export const syncSource = z.strictObject({
-  name: z
+const commit = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
+/** Names a run of `interlock sync`, for as long as it has its turn. */
+export const syncHolder = z.string().regex(/^[A-Za-z0-9._-]{8,100}$/);
+/**
+ * A name of the outside that is shown to others: no control characters, and none that turn the direction of what stands beside it
+ * (Unicode UAX #9, explicit marks).
+ */
+export const shownName = (most: number) =>
+  z
     .string()
     .min(1)
-    .max(1024)
-    .describe('The repository and the directory in it, as "host/repository//path".'),
-  commit: z
-    .string()
-    .regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/)
+    .max(most)
+    .regex(/^[^\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$/u, {
+      error: 'it has characters that are not shown, or turn the direction of a text',
+    });
+/** Of documents that are kept elsewhere: a repository and the directory in it. */
+export const sourceName = shownName(1024);
+/** What was checked out. */
+export const checkedOut = {
+  commit: commit.optional().describe('The Git commit that was checked out.'),
+  branch: shownName(255).optional().describe('The branch that was checked out.'),
+};
+/** Who has written something, as Git knows them: `git:` and an address. */
+export const gitAuthors = z.array(z.string().regex(/^git:\P{C}{1,320}$/u)).max(100);
+
+/** Where documents come from that a sync applies: for the audit log. */
+export const syncSource = z.strictObject({
+  name: sourceName.describe('The repository and the directory in it, as "host/repository//path".'),
+  ...checkedOut,
+  holder: syncHolder
     .optional()
-    .describe('The Git commit that was checked out.'),
+    .describe('The run that has its turn (syncs.take): needed where another one could have it.'),
+});
+
+/** Where a document comes from that was synced. */
+export const origin = z.strictObject({
+  source: z.string().describe('The repository and the directory in it, as "host/repository//path".'),
+  file: z.string().describe('The file, from there.'),
+  commit: z.string().optional(),
+  branch: z.string().optional(),
+  authors: z.array(z.string()).describe('Who has written of it by the history of its file.'),
+  authorsCut: z
+    .literal(true)
+    .optional()
+    .describe('There may be more authors: the history in the checkout did not go as far.'),
+  by: z.string().describe('Who has run the sync.'),
+  at: time,
+  changedSince: z
+    .literal(true)
+    .optional()
+    .describe('What is here now is not what was synced: it was changed here since.'),
 });
 
 /** An AccessPolicy as we give it: its outer shape; the whole of it is docs/accesspolicy.schema.json. */

@@ -14,17 +14,21 @@ import {
   idInPath,
   ids,
   name,
+  gitAuthors,
   names,
   next,
+  origin,
   page,
   policyDocument,
   principal,
   reason,
   type RouteSchema,
+  shownName,
   spiffeId,
   stage,
   syncSource,
   tier,
+  tierReason,
   time,
   timeInQuery,
   yamlBody,
@@ -50,6 +54,9 @@ const rollout = z.strictObject({
     .strictObject({ by: z.string(), at: time, why: z.string() })
     .optional()
     .describe('It moves forward by itself no more: who has said that, when, and why.'),
+  floor: tier
+    .optional()
+    .describe('Promotions are judged by no laxer tier until a target has come into force by all its gates.'),
 });
 /** A rollout as lists show it: its policies by name. */
 export type RolloutShown = z.output<typeof rollout>;
@@ -203,6 +210,7 @@ export const enforcement = {
           name: z.string(),
           sets: z.array(z.enum(['target', 'enforced'])).describe('The sets that this document is in.'),
           document: policyDocument,
+          origin: origin.optional().describe('Where it was synced from, if it was.'),
         }),
       ),
       next,
@@ -223,11 +231,25 @@ export const enforcement = {
         ),
       yaml: z.string().describe('Policies to add or replace.'),
       remove: z.array(name).max(1000).default([]),
+      removedBy: gitAuthors
+        .optional()
+        .describe('Who has taken away what is removed, by the history; absent where that does not tell all.'),
       source: syncSource,
       marks: z
         .record(z.string().max(253), z.string().max(64))
         .default({})
         .describe('By policy, what the caller will know its content by. Kept in the audit log.'),
+      origins: z
+        .record(
+          z.string().max(253),
+          z.strictObject({
+            file: shownName(4096),
+            authors: gitAuthors.default([]),
+            authorsCut: z.literal(true).optional(),
+          }),
+        )
+        .default({})
+        .describe('By policy that is marked: its file, and who has written of it.'),
     }),
     answer: z.strictObject({
       created: names,
@@ -247,6 +269,9 @@ export const enforcement = {
     answer: rollout.extend({
       targetPolicies: z.array(policyDocument),
       enforcedPolicies: z.array(policyDocument).optional(),
+      origins: z
+        .array(origin.extend({ policy: z.string(), set: z.enum(['target', 'enforced']) }))
+        .describe('Where the policies were synced from that were.'),
     }),
   },
   'rollouts.move': {
@@ -289,7 +314,8 @@ export const enforcement = {
     params: workloadInPath,
     answer: z.strictObject({
       now: time,
-      tier,
+      tier: tier.describe('The tier that a promotion is judged by.'),
+      tierReason: tierReason.exactOptional(),
       policies: z.int(),
       svids: z.strictObject({ live: z.int(), stale: z.int() }),
       agentsBehind: names,
@@ -364,9 +390,30 @@ export const enforcement = {
     answer: z.strictObject({ unreached: z.array(unreached), next }),
   },
   'envoy-proxies.list': {
-    answer: z.strictObject({ proxies: z.array(z.strictObject({ workload: id, text: z.string() })) }),
+    answer: z.strictObject({
+      proxies: z.array(
+        z.strictObject({
+          workload: id,
+          text: z.string(),
+          origin: origin
+            .omit({ authors: true, authorsCut: true, changedSince: true })
+            .optional()
+            .describe('Where it was synced from; absent of one that was given by hand.'),
+        }),
+      ),
+    }),
   },
-  'envoy-proxies.apply': { body: yamlBody, answer: z.strictObject({ workload: id, change }) },
+  'envoy-proxies.apply': {
+    body: yamlBody.extend({
+      source: syncSource.optional().describe('Where a sync has it from; "file" is the file from there.'),
+      was: z
+        .string()
+        .nullable()
+        .optional()
+        .describe('The text that was looked at, null where there was none: of another one it is a conflict.'),
+    }),
+    answer: z.strictObject({ workload: id, change }),
+  },
   'envoy-proxies.remove': { params: workloadInPath, answer: z.strictObject({ removed: id }) },
 } as const satisfies Readonly<Record<string, RouteSchema>>;
 

@@ -226,8 +226,27 @@ export const estate = {
     query: z.strictObject({
       by: z.enum(['namespace', 'workload']).default('namespace'),
       namespace: z.string().max(253).optional().describe('Only what has an end in this namespace.'),
+      since: z
+        .string()
+        .max(100)
+        .optional()
+        .describe('The "version" of an answer to the same question: only what has changed in it since.'),
     }),
     answer: z.strictObject({
+      version: z.string().describe('Give it as "since" to be told only what has changed.'),
+      since: z
+        .string()
+        .optional()
+        .describe(
+          'Nodes and edges are those that are new or say something else since this version, and all others are as they were. Absent where they are all that there are, as where that version is not known here.',
+        ),
+      gone: z
+        .strictObject({
+          nodes: z.array(z.string()),
+          edges: z.array(z.strictObject({ from: z.string(), to: z.string() })),
+        })
+        .optional()
+        .describe('What is not there any more, nodes by their IDs.'),
       trustDomain: z.string(),
       nodes: z.array(node),
       edges: z.array(edge),

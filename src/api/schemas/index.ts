@@ -7,22 +7,28 @@ import { controlPlane } from './control-plane.ts';
 import { enforcement } from './enforcement.ts';
 import { estate } from './estate.ts';
 import { exceptions } from './exceptions.ts';
+import { sealingKeys } from './keys.ts';
 import { notifications } from './notifications.ts';
 import { handshakes } from './handshakes.ts';
+import { replicas } from './replicas.ts';
 import { reviews } from './review.ts';
+import { syncs } from './sync.ts';
 
 /** What every route takes and gives. A route of the table without a schema does not compile. */
 export const SCHEMAS = {
   ...controlPlane,
+  ...replicas,
   ...estate,
   ...reviews,
   ...enforcement,
+  ...syncs,
   ...exceptions,
   ...identities,
   ...handshakes,
   ...agents,
   ...rules,
   ...authorities,
+  ...sealingKeys,
   ...cutovers,
   ...federation,
   ...notifications,

@@ -14,6 +14,7 @@ import {
   type RouteSchema,
   stage,
   tier,
+  tierReason,
   time,
   yamlBody,
 } from './common.ts';
@@ -41,9 +42,13 @@ const counts = z.strictObject({
   question: z.int(),
 });
 const approvals = z.strictObject({
-  need: z.int(),
+  need: z.int().describe('With one more for each author who may be among those who approve.'),
   by: z.array(z.strictObject({ who: z.string(), at: time })),
   authors: z.array(z.string()).describe('Who has approved and does not count: the target is partly theirs.'),
+  notes: z
+    .array(z.string())
+    .optional()
+    .describe('Who does not count, and why more are needed than the gate says, in words.'),
 });
 const comment = z.strictObject({ by: z.string(), at: time, text: z.string(), about: z.string().optional() });
 const evidence = z.strictObject({
@@ -90,6 +95,7 @@ const question = z.strictObject({
 const review = z.strictObject({
   workload: id,
   tier,
+  tierReason: tierReason.optional(),
   stage: stage.optional(),
   owners: z.array(z.string()),
   target,
@@ -174,6 +180,10 @@ export const reviews = {
         })
         .exactOptional()
         .describe('The first thing that is wrong; absent where it may be applied.'),
+      faults: z
+        .array(z.strictObject({ what: z.string(), subject: z.string(), line: z.int().exactOptional() }))
+        .max(100)
+        .describe('Everything that is wrong, as far as it can be told at once: by line, 100 at most.'),
     }),
   },
   'history.get': {

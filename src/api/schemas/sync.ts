@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { checkedOut, reason, type RouteSchema, sourceName, syncHolder, time } from './common.ts';
+import { checkedOut, reason, type RouteSchema, shownName, sourceName, syncHolder, time } from './common.ts';
 
 const kind = z.enum(['once', 'watch']).describe('A single run, or one that keeps the source in step.');
 
@@ -23,7 +23,7 @@ export const syncs = {
       source: sourceName,
       holder: syncHolder,
       kind,
-      host: z.string().min(1).max(253).optional(),
+      host: shownName(253).optional(),
       ...checkedOut,
       forMs: z
         .int()

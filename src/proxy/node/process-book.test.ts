@@ -210,7 +210,7 @@ describe.skipIf(!isLinux)('the processes of a node', () => {
     const [first, second] = [await sleeper(), await sleeper()];
     const both = [meet(first.pid), meet(second.pid)];
     trust(root);
-    const newer = root.svid('/web', { notBefore: Date.now() });
+    const newer = root.svid('/web', { notBefore: (web.chain[0]?.notBefore ?? 0) + 1000 });
     say(first.pid, newer);
     say(second.pid, web);
     await Promise.all(both);

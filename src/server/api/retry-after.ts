@@ -23,3 +23,13 @@ export function retryAfterOf(error: unknown): number | undefined {
     ? error.cause.seconds
     : undefined;
 }
+
+/** Nobody knows when what is away comes back: soon enough to be worth asking. Seconds. */
+const AWAY_SECONDS = 2;
+
+/** What "Retry-After" says of an error (RFC 9110, section 10.2.3); undefined where it says nothing. */
+export function retryAfterHeader(error: unknown): string | undefined {
+  const isAway = error instanceof InterlockError && error.code === 'unavailable';
+  const seconds = retryAfterOf(error) ?? (isAway ? AWAY_SECONDS : undefined);
+  return seconds?.toString();
+}

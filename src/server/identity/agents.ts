@@ -9,6 +9,7 @@ import {
 import type { AgentRecord, IdentityStore, Json } from '../../store/index.ts';
 import type { AttestRequest, SignedCertificate } from '../agents/desk.ts';
 import type { Timers } from '../timers.ts';
+import { AttestGate } from './guessed.ts';
 import type { Issuing } from './issuing.ts';
 import type { Actor, Recorder } from './recorder.ts';
 import type { Registry } from './registry.ts';
@@ -42,6 +43,7 @@ interface Known {
 /** The node agents: who they are, and how they become it. */
 export class Agents {
   readonly #options: AgentsOptions;
+  readonly #gate: AttestGate;
   readonly #known = new Map<string, Known>();
   readonly #fresh = new Set<string>();
   /** Of reads that are under way: who was changed here meanwhile. */
@@ -49,6 +51,7 @@ export class Agents {
 
   constructor(options: AgentsOptions, records: readonly AgentRecord[]) {
     this.#options = options;
+    this.#gate = new AttestGate(options.timers);
     for (const record of records) this.#known.set(record.id, { record, attributes: attributesOf(record) });
   }
 
@@ -116,7 +119,11 @@ export class Agents {
   }
 
   /** Judges a node's evidence and gives the agent its SVID. Throws what is wrong with the evidence. */
-  async attest({ attestor: name, payload, csr, challenge }: AttestRequest): Promise<SignedCertificate> {
+  attest(request: AttestRequest): Promise<SignedCertificate> {
+    return this.#gate.tried(request.address, request.attestor, () => this.#attest(request));
+  }
+
+  async #attest({ attestor: name, payload, csr, challenge }: AttestRequest): Promise<SignedCertificate> {
     const { registry, issuing, timers, attestors } = this.#options;
     const { trustDomain, prefixes } = registry.domain;
     const attestor = attestorNamed(attestors, name);

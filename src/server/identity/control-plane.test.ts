@@ -17,7 +17,7 @@ import { parseSpiffeId } from '../../access/index.ts';
 import { HOUR, TestPlane, UID_RULE, WHO } from '../testing.test-helper.ts';
 import { openControlPlane } from './control-plane.ts';
 import { Lifecycle } from './lifecycle.ts';
-import { STORE_WAIT_MS } from './recorder.ts';
+import { STORE_WAIT_MS } from '../in-time.ts';
 
 let planes: TestPlane[] = [];
 async function planeOf(...args: Parameters<typeof TestPlane.make>): Promise<TestPlane> {

@@ -16,6 +16,7 @@ import { Children } from './children.ts';
 import { Cutovers } from './cutovers.ts';
 import { IdentityDesk } from './desk.ts';
 import { Following } from './following.ts';
+import { GuessedTokens } from './guessed.ts';
 import { Issuing } from './issuing.ts';
 import { Recorder } from './recorder.ts';
 import { Leadership } from './leadership.ts';
@@ -25,7 +26,7 @@ import { type AgentHere, Replicas } from './replicas.ts';
 import { Revoking } from './revoking.ts';
 import { SigningKeys } from './signing-keys.ts';
 import { takenOver } from './taken-over.ts';
-import { joinTokensOf, usedTokensOf } from './tokens.ts';
+import { usedTokensOf } from './tokens.ts';
 
 /** What the control plane asks of the agents' service, once that is there: it speaks for the agents that are connected here. */
 export interface AgentLink {
@@ -82,6 +83,8 @@ export interface ControlPlane {
   onWarning: (about: string, message: string) => void;
   /** What went wrong where nobody waits for it; set by what writes the log. */
   onFault: (error: unknown) => void;
+  /** Is told when something that was a fault is well again. */
+  onWell: (message: string) => void;
   /** Set by federation when it starts. */
   isPeer: (trustDomain: string) => boolean;
   /** The agents here have come, gone, or confirmed something. */
@@ -144,15 +147,16 @@ async function wire(
   );
   const { domain } = registry;
   const keys = new SigningKeys(await place.vault(store), domain, () => timers.now());
-  const leadership = new Leadership(place.isShared);
+  const leadership = new Leadership(place.isShared, timers);
   const onFault = (error: unknown) => plane.onFault(error);
-  const following = new Following(timers, onFault);
+  const following = new Following(timers, onFault, (message) => plane.onWell(message));
   const replicas = new Replicas({
     store,
     timers,
     agents: () => plane.link.agents(),
     bundles: () => registry.bundles.current.version,
     isLeader: () => leadership.isLeader,
+    leadsSince: () => leadership.since,
     onChange: () => plane.onElsewhere(),
     onFault,
   });
@@ -202,7 +206,7 @@ async function wire(
   });
   const used: UsedTokens = usedTokensOf(store, recorder);
   const attestors = [
-    new JoinTokenAttestor(joinTokensOf(store, recorder)),
+    new JoinTokenAttestor(new GuessedTokens({ store, recorder, timers })),
     ...(options.attestors?.({ used, timers }) ?? []),
   ];
   const agents = new Agents(
@@ -261,6 +265,7 @@ async function wire(
     replicas,
     onWarning: () => {},
     onFault: () => {},
+    onWell: () => {},
     isPeer: () => false,
     agentsChanged: () => replicas.look(),
     onElsewhere: () => {},
@@ -268,6 +273,7 @@ async function wire(
       if (!place.isShared) return;
       await registry.remakeCrls();
       registry.bundles.subscribe(() => replicas.look());
+      leadership.onChange(() => replicas.look());
       await following.start(store);
       await replicas.start();
       await leadership.start(store);

@@ -1,9 +1,8 @@
 import { InterlockError } from '../../access/index.ts';
 import type { Change, IdentityStore, Json, NewAuditEntry } from '../../store/index.ts';
+import { STORE_WAIT_MS, storeIsLate } from '../in-time.ts';
 import { type Timers, within } from '../timers.ts';
 
-/** How long the store may take before a caller is told to come back; milliseconds. */
-export const STORE_WAIT_MS = 5000;
 /** Records that may wait for the store; more of them would only wait in vain. */
 const MAX_WAITING = 20_000;
 
@@ -35,10 +34,10 @@ export class Recorder {
 
   /** Resolves once the changes are durable. Throws `unavailable` where that takes too long. */
   async commit(changes: readonly Change[], entry?: NewAuditEntry): Promise<void> {
-    if (this.#waiting >= MAX_WAITING) throw hangs('has too much to do');
+    if (this.#waiting >= MAX_WAITING) throw tooMuch();
     this.#waiting++;
     const done = this.#kept(changes, entry).finally(() => this.#waiting--);
-    await this.within(done);
+    await within(done, STORE_WAIT_MS, this.#timers, () => storeIsLate('begun'));
   }
 
   /** Resolves once the changes are durable, however long that takes: for a state that must not differ from the store's. */
@@ -59,16 +58,14 @@ export class Recorder {
 
   /** Waits for something that the store was asked, with the same limit. */
   within<T>(asked: Promise<T>): Promise<T> {
-    return within(asked, STORE_WAIT_MS, this.#timers, () =>
-      hangs(`did not answer within ${STORE_WAIT_MS / 1000} s`),
-    );
+    return within(asked, STORE_WAIT_MS, this.#timers, () => storeIsLate('asked'));
   }
 }
 
-function hangs(why: string): InterlockError {
+function tooMuch(): InterlockError {
   return new InterlockError(
     'unavailable',
-    'identity database',
-    `the identity database ${why}: nothing was issued or changed; look at the disk of the control plane`,
+    'database',
+    'the database has too much to do: nothing was issued or changed; look at it, or at the disk of the control plane',
   );
 }

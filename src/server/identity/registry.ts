@@ -6,8 +6,9 @@ import type { Abroad } from './abroad.ts';
 import { Feed } from '../feed.ts';
 import type { Domain } from './domain.ts';
 import { type Loaded, type RegistryState, VERSIONS_SETTING, type Versions } from './load.ts';
-import { type Timers, within } from '../timers.ts';
-import { type Recorder, STORE_WAIT_MS } from './recorder.ts';
+import { inTime } from '../in-time.ts';
+import type { Timers } from '../timers.ts';
+import type { Recorder } from './recorder.ts';
 import { RuleLog } from './rule-log.ts';
 import type { Slot } from './slots.ts';
 import { bundleSet, revocationSet, type Upstream } from './states.ts';
@@ -168,13 +169,16 @@ export class Registry {
 
   /**
    * Takes one step: `plan` looks at the state and says what changes, or undefined for nothing. Resolves with whether
-   * something did, once it is stored and shown. Throws `unavailable` where the store takes too long: the step then
-   * is taken later, since what is stored and what is shown must be the same. `plan` is asked again where another control
+   * something did, once it is stored and shown. Throws `unavailable` where the store takes too long: a step that has begun then
+   * goes on, since what is stored and what is shown must be the same. `plan` is asked again where another control
    * plane has taken a step meanwhile.
    */
   step(plan: () => Promise<{ step: Step; entry: NewAuditEntry } | undefined>): Promise<boolean> {
-    const done = this.#inTurn(() => this.#tryTo(plan));
-    return within(done, STORE_WAIT_MS, this.#timers, late);
+    return inTime(
+      (step) => this.#inTurn(step),
+      () => this.#tryTo(plan),
+      this.#timers,
+    );
   }
 
   /** Takes over what other control planes of the same state have changed. */
@@ -342,12 +346,4 @@ function changedRules(before: RuleSet, after: RuleSet): string[] {
   const changed = after.rules.filter((rule) => before.get(rule.name) !== rule);
   const removed = before.rules.filter(({ name }) => after.get(name) === undefined);
   return [...changed, ...removed].map(({ name }) => name);
-}
-
-function late(): InterlockError {
-  return new InterlockError(
-    'unavailable',
-    'identity database',
-    `the identity database did not answer within ${STORE_WAIT_MS / 1000} s: it is done as soon as it does; look at the disk of the control plane`,
-  );
 }

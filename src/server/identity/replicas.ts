@@ -1,38 +1,50 @@
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
 import { isInterlockError } from '../../access/index.ts';
-import type { IdentityStore, Json, StoredDocument } from '../../store/index.ts';
+import type { IdentityStore, StoredDocument } from '../../store/index.ts';
 import type { Timers } from '../timers.ts';
+import {
+  type AgentHere,
+  type ReplicaAbout,
+  replicaData,
+  replicaSaid,
+  type ReplicaSaid,
+} from './replica-document.ts';
+
+export type { AgentHere, ReplicaAbout } from './replica-document.ts';
 
 /** How often a control plane says that it is there, and how soon after a change; milliseconds. */
 const BEAT_MS = 5000;
 const APART_MS = 100;
 /** Beats of this control plane without one of another: then that one is gone. */
 const MISSED_BEATS = 4;
-
-/** An agent that is connected to a control plane, and which versions it has confirmed. */
-export interface AgentHere {
-  readonly id: string;
-  readonly bundles: number;
-  readonly rules: number;
-  readonly revocations: number;
-  readonly takesTargets: boolean;
-}
-
-const schema = z.object({
-  /** Serial number of its own SVID. */
-  serial: z.string(),
-  /** Version of the bundles that it tells its agents. */
-  bundles: z.number(),
-  agents: z.array(z.tuple([z.string(), z.number(), z.number(), z.number(), z.boolean()])),
-});
+/** And after so many it is shown as silent: one may be missed by chance. */
+const SILENT_BEATS = 2;
 
 interface Replica {
   version: number;
   missed: number;
-  readonly agents: readonly AgentHere[];
-  readonly bundles: number;
-  readonly serial: string;
+  /** When it was last heard of, by the own clock. */
+  heardAt: number;
+  readonly said: ReplicaSaid;
+}
+
+/** What a control plane needs to be of use, by name: "ok", or the code of what is wrong. */
+export type ReplicaChecks = () => Promise<{ readonly checks: Readonly<Record<string, string>> }>;
+
+/** One control plane of this state, as another one or it itself shows it. Times are milliseconds since 1970 UTC. */
+export interface ReplicaRow {
+  readonly id: string;
+  readonly isThis: boolean;
+  readonly about?: ReplicaAbout;
+  /** How many agents are connected to it. */
+  readonly agents: number;
+  readonly lastSeen: number;
+  /** Nobody knows what it does now. */
+  readonly isSilent: boolean;
+  readonly leads: boolean;
+  readonly leadsSince?: number;
+  readonly isReady: boolean;
+  readonly checks: Readonly<Record<string, string>>;
 }
 
 export interface ReplicasParts {
@@ -43,6 +55,8 @@ export interface ReplicasParts {
   /** Version of the bundles here. */
   readonly bundles: () => number;
   readonly isLeader: () => boolean;
+  /** Since when it leads; undefined where it does not. */
+  readonly leadsSince: () => number | undefined;
   /** Another one has come or gone, or its agents have. */
   readonly onChange: () => void;
   readonly onFault: (error: unknown) => void;
@@ -67,6 +81,13 @@ export class Replicas {
   #isAway = false;
   #cancelBeat = () => {};
   #beating: Promise<void> = Promise.resolve();
+  #about: ReplicaAbout | undefined;
+  #ask: ReplicaChecks = async () => ({ checks: {} });
+  #checks: Readonly<Record<string, string>> = {};
+  readonly #listeners = new Set<() => void>();
+  /** What people were told last. */
+  #shown = '';
+  #keys: (() => readonly string[]) | undefined;
 
   constructor(parts: ReplicasParts) {
     this.#parts = parts;
@@ -79,7 +100,7 @@ export class Replicas {
 
   /** The agents of all other control planes. */
   agents(): AgentHere[] {
-    return [...this.#others.values()].flatMap(({ agents }) => agents);
+    return [...this.#others.values()].flatMap(({ said }) => said.agents);
   }
 
   /**
@@ -87,10 +108,55 @@ export class Replicas {
    * What one says of its agents counts from the version on that it tells them itself: who came before that is among them.
    */
   oldestBundles(): number | undefined {
-    const all = [...this.#others.values()].map(({ bundles, agents }) =>
+    const all = [...this.#others.values()].map(({ said: { bundles, agents } }) =>
       agents.reduce((least, agent) => Math.min(least, agent.bundles), bundles),
     );
     return all.length === 0 ? undefined : Math.min(...all);
+  }
+
+  /** All of them, the oldest first. */
+  async list(): Promise<ReplicaRow[]> {
+    await this.#look();
+    return this.#rows();
+  }
+
+  /** Calls `listener` when one of them comes, goes, leads or is ready or not, until the function it gives back is called. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** What this one tells people of itself from now on. */
+  describe(about: ReplicaAbout, checks: ReplicaChecks): void {
+    this.#about = about;
+    this.#ask = checks;
+    this.look();
+  }
+
+  /** The keys of its key file are these, asked each time: nobody seals with one that another has not got. */
+  holds(keys: () => readonly string[]): void {
+    this.#keys = keys;
+    this.look();
+  }
+
+  /** The others, and which keys of key files each holds; undefined of one that does not say. */
+  keysOfOthers(): readonly {
+    readonly id: string;
+    readonly host?: string;
+    readonly keys?: readonly string[];
+  }[] {
+    return [...this.#others].map(
+      ([
+        id,
+        {
+          said: { about, keys },
+        },
+      ]) => ({
+        id,
+        ...(about === undefined ? {} : { host: about.host }),
+        ...(keys === undefined ? {} : { keys }),
+      }),
+    );
   }
 
   /** Says that it is there, and reads who else is. */
@@ -136,13 +202,8 @@ export class Replicas {
   #say(): Promise<boolean> {
     const said = this.#beating.then(async () => {
       if (this.#isStopped) return false;
-      const bundles = this.#parts.bundles();
-      const agents = this.#parts
-        .agents()
-        .map(
-          (agent) => [agent.id, agent.bundles, agent.rules, agent.revocations, agent.takesTargets] as Json,
-        );
-      const data = { serial: this.#serial, bundles, agents };
+      await this.#look();
+      const data = replicaData(this.#own());
       try {
         await this.#parts.store.commit([{ change: 'put', kind: 'replica', name: this.id, data }]);
         this.#isAway = false;
@@ -154,8 +215,70 @@ export class Replicas {
         return false;
       }
     });
-    this.#beating = said.then(() => undefined);
+    this.#beating = said.then(() => this.#show());
     return said;
+  }
+
+  /** How this one is, now. */
+  async #look(): Promise<void> {
+    this.#checks = (await this.#ask()).checks;
+  }
+
+  #own(): ReplicaSaid {
+    const { agents, bundles, timers } = this.#parts;
+    const leadsSince = this.#parts.leadsSince();
+    return {
+      serial: this.#serial,
+      bundles: bundles(),
+      agents: agents(),
+      at: timers.now(),
+      checks: this.#checks,
+      ...(leadsSince === undefined ? {} : { leadsSince }),
+      ...(this.#about === undefined ? {} : { about: this.#about }),
+      ...(this.#keys === undefined ? {} : { keys: this.#keys() }),
+    };
+  }
+
+  #rows(): ReplicaRow[] {
+    const own = this.#own();
+    const others = [...this.#others].map(([id, { said, missed, heardAt }]) => ({
+      id,
+      said,
+      at: said.at ?? heardAt,
+      isSilent: this.#isAway || missed >= SILENT_BEATS,
+    }));
+    const all = [{ id: this.id, said: own, at: this.#parts.timers.now(), isSilent: false }, ...others];
+    // Of one that died as the leader the word stays for a while: who has come to lead last does.
+    const newest = all.reduce(
+      (most, { said, isSilent }) => Math.max(most, isSilent ? 0 : (said.leadsSince ?? 0)),
+      0,
+    );
+    const leader =
+      own.leadsSince === undefined
+        ? all.find(({ said, isSilent }) => !isSilent && said.leadsSince === newest)?.id
+        : this.id;
+    return all
+      .map(({ id, said: { about, agents, leadsSince, checks = {} }, at, isSilent }) => ({
+        id,
+        isThis: id === this.id,
+        ...(about === undefined ? {} : { about }),
+        agents: agents.length,
+        lastSeen: at,
+        isSilent,
+        leads: id === leader,
+        ...(id === leader && leadsSince !== undefined ? { leadsSince } : {}),
+        isReady: !isSilent && isWell(checks),
+        checks,
+      }))
+      .toSorted((a, b) => (a.about?.startedAt ?? 0) - (b.about?.startedAt ?? 0) || (a.id < b.id ? -1 : 1));
+  }
+
+  #show(): void {
+    // Neither that time goes on nor that agents come and go is news.
+    const shown = JSON.stringify(this.#rows().map((row) => ({ ...row, lastSeen: 0, agents: 0 })));
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    for (const listener of this.#listeners) listener();
   }
 
   async #beat(): Promise<void> {
@@ -177,7 +300,9 @@ export class Replicas {
       if (document.name === this.id) continue;
       const known = this.#others.get(document.name);
       if (known?.version !== document.version) {
-        this.#others.set(document.name, replicaOf(document));
+        const heardAt = this.#parts.timers.now();
+        const said = replicaSaid(document);
+        this.#others.set(document.name, { version: document.version, missed: 0, heardAt, said });
         isChanged = true;
       } else if (isBeat && ++known.missed >= MISSED_BEATS) {
         this.#lose(document.name, known);
@@ -191,10 +316,11 @@ export class Replicas {
       isChanged = true;
     }
     if (isChanged) this.#parts.onChange();
+    this.#show();
   }
 
   /** One is gone without a word. It counts until its document is away: the leader takes that away. */
-  #lose(name: string, { version, serial }: Replica): void {
+  #lose(name: string, { version, said: { serial } }: Replica): void {
     const { store, isLeader, timers, onFault } = this.#parts;
     if (!isLeader()) return;
     const at = timers.now();
@@ -212,21 +338,8 @@ export class Replicas {
   }
 }
 
-function replicaOf({ version, data }: StoredDocument): Replica {
-  const parsed = schema.safeParse(data);
-  // One of another version may have agents that cannot be read: none of them has confirmed anything.
-  const { agents, serial, bundles } = parsed.success ? parsed.data : { agents: [], serial: '', bundles: 0 };
-  return {
-    version,
-    missed: 0,
-    serial,
-    bundles,
-    agents: agents.map(([id, bundles, rules, revocations, takesTargets]) => ({
-      id,
-      bundles,
-      rules,
-      revocations,
-      takesTargets,
-    })),
-  };
+/** Of one that has said nothing yet, nothing is known. */
+function isWell(checks: Readonly<Record<string, string>>): boolean {
+  const all = Object.values(checks);
+  return all.length > 0 && all.every((check) => check === 'ok');
 }

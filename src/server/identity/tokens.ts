@@ -1,12 +1,6 @@
 import { InterlockError } from '../../access/index.ts';
-import {
-  agentNameFault,
-  createJoinToken,
-  type JoinToken,
-  type JoinTokens,
-  type UsedTokens,
-} from '../../identity/index.ts';
-import type { IdentityStore, Json, StoredJoinToken } from '../../store/index.ts';
+import { agentNameFault, createJoinToken, type UsedTokens } from '../../identity/index.ts';
+import type { IdentityStore, Json } from '../../store/index.ts';
 import type { Timers } from '../timers.ts';
 import type { Authorities } from './authorities.ts';
 import type { Actor, Recorder } from './recorder.ts';
@@ -47,16 +41,6 @@ export async function makeJoinToken(
     recorder.entry(who, 'token.make', agent, { expiresAt }),
   );
   return { token, expiresAt };
-}
-
-/** Where the attestor finds join tokens: in the store, with a limit on how long it may take. */
-export function joinTokensOf(store: IdentityStore, recorder: Recorder): JoinTokens {
-  return {
-    async takeJoinToken(hash: string): Promise<JoinToken | undefined> {
-      const taken: StoredJoinToken | undefined = await recorder.within(store.takeJoinToken(hash));
-      return taken;
-    },
-  };
 }
 
 /** Where attestors remember tokens that were used. */

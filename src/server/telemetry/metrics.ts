@@ -111,11 +111,48 @@ export class Metrics {
     this.#gauge('interlock_build_info', 'The version that runs; always 1.', ['version'], (gauge) =>
       gauge.set({ version }, 1),
     );
+    this.#gauge(
+      'interlock_leader',
+      '1 where this control plane does what is to be done once: at most one of a database does.',
+      [],
+      (gauge) => gauge.set(plane.leadership.isLeader ? 1 : 0),
+    );
+    this.#gauge(
+      'interlock_replicas',
+      'Control planes of this state, as this one sees them: ready, not ready, silent.',
+      ['state'],
+      async (gauge) => {
+        const rows = await plane.replicas.list();
+        for (const state of ['ready', 'not ready', 'silent']) gauge.set({ state }, 0);
+        for (const { isSilent, isReady } of rows)
+          gauge.inc({ state: isSilent ? 'silent' : isReady ? 'ready' : 'not ready' });
+      },
+    );
     this.#gauge('interlock_agents', 'Node agents, by whether they are connected.', ['state'], (gauge) => {
       const connected = server.service.connected().length;
       gauge.set({ state: 'connected' }, connected);
       gauge.set({ state: 'away' }, Math.max(0, plane.agents.list().length - connected));
     });
+    this.#gauge(
+      'interlock_strangers',
+      'Connections at the port of agents that have not shown who they are: in the handshake, or without a certificate.',
+      ['state'],
+      (gauge) => {
+        const { handshakes, strangers } = server.crowds;
+        gauge.set({ state: 'handshake' }, handshakes.open);
+        gauge.set({ state: 'no certificate' }, strangers.open);
+      },
+    );
+    this.#tally(
+      'interlock_strangers_refused_total',
+      'Such connections that were turned away or cut off, because there were too many.',
+      ['state'],
+      (tally) => {
+        const { handshakes, strangers } = server.crowds;
+        tally.inc({ state: 'handshake' }, handshakes.refused);
+        tally.inc({ state: 'no certificate' }, strangers.refused);
+      },
+    );
     this.#gauge(
       'interlock_proxies',
       'Enforcement points, by kind and state: in force, behind, refused, away.',
@@ -176,6 +213,25 @@ export class Metrics {
     labelNames: readonly Label[] = [],
   ) {
     return new Counter<Label>({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  }
+
+  /** A counter that is kept elsewhere, and read when somebody scrapes. */
+  #tally<const Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    collect: (tally: Counter<Label>) => void,
+  ): void {
+    const tally: Counter<Label> = new Counter<Label>({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect() {
+        tally.reset();
+        collect(tally);
+      },
+    });
   }
 
   #gauge<const Label extends string>(

@@ -5,6 +5,7 @@ import { InterlockError } from '../../access/index.ts';
 import type { Address } from './address.ts';
 import { DatabaseFailure, databaseError, unknownOutcome } from './failures.ts';
 import { all, Session } from './session.ts';
+import { SilenceWatch } from './silence.ts';
 import { columnTypes } from './values.ts';
 
 /** Times in milliseconds. */
@@ -15,6 +16,8 @@ export interface DatabaseOptions {
   readonly statementTimeout?: number;
   /** How long a call goes on trying while the database does not answer; 10,000 where absent. */
   readonly patience?: number;
+  /** The same of a change; like `patience` where absent. */
+  readonly changePatience?: number;
   /** How often the connection that hears of changes is asked for a sign of life, and how long for it; 5,000 where absent. */
   readonly heartbeat?: number;
 }
@@ -51,8 +54,17 @@ export class Database {
   readonly #config: ClientConfig;
   readonly #pool: Pool;
   readonly #patience: number;
+  readonly #changePatience: number;
   readonly #lanes: Lane[] = [];
   readonly #used = new Set<string>();
+  /** Connections of the pool that nobody has lent. */
+  readonly #idle = new Set<PoolClient>();
+  readonly #silence = new SilenceWatch(
+    (pids) => this.#busy(pids),
+    () => {
+      for (const client of this.#idle) client.connection.stream.destroy();
+    },
+  );
   readonly #closing = new AbortController();
 
   constructor(address: Address, options: DatabaseOptions = {}) {
@@ -60,6 +72,7 @@ export class Database {
     this.schema = address.schema;
     this.heartbeat = options.heartbeat ?? 5000;
     this.#patience = options.patience ?? 10_000;
+    this.#changePatience = options.changePatience ?? this.#patience;
     const statement = options.statementTimeout ?? 30_000;
     this.#config = {
       host: address.host,
@@ -84,6 +97,9 @@ export class Database {
     this.#pool = new Pool({ ...this.#config, max: options.connections ?? 8, onConnect: makeDurable });
     // An idle connection that breaks leaves the pool by itself; whoever asks next gets another one.
     this.#pool.on('error', () => {});
+    this.#pool.on('acquire', (client) => this.#idle.delete(client));
+    this.#pool.on('release', (_, client) => this.#idle.add(client));
+    this.#pool.on('remove', (client) => this.#idle.delete(client));
   }
 
   get isClosed(): boolean {
@@ -126,7 +142,7 @@ export class Database {
           if (made) return done.result;
           throw error;
         }
-      });
+      }, this.#changePatience);
     } finally {
       this.#used.add(lane.id);
       this.#lanes.push(lane);
@@ -141,7 +157,7 @@ export class Database {
     try {
       await client.connect();
     } catch (cause) {
-      void client.end().catch(() => {});
+      void endOf(client);
       throw new DatabaseFailure(cause);
     }
     return { client, session: new Session(client) };
@@ -166,6 +182,7 @@ export class Database {
     }
     this.#closing.abort();
     await this.#pool.end();
+    this.#silence.close();
   }
 
   #persist<T>(work: (session: Session) => Promise<T>): Promise<T> {
@@ -173,8 +190,8 @@ export class Database {
   }
 
   /** Tries until it succeeds, fails for good, or there is no patience left. */
-  async #patiently<T>(attempt: (left: () => number) => Promise<T>): Promise<T> {
-    const end = performance.now() + this.#patience;
+  async #patiently<T>(attempt: (left: () => number) => Promise<T>, patience = this.#patience): Promise<T> {
+    const end = performance.now() + patience;
     const left = () => end - performance.now();
     for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LAST_PAUSE)) {
       if (this.isClosed) throw new InterlockError('state', this.name, `the database ${this.name} is closed`);
@@ -201,16 +218,33 @@ export class Database {
     const ignore = () => {};
     client.on('error', ignore);
     let broken = true;
+    const session = new Session(client);
+    const unwatch = this.#silence.watch(client, session);
     try {
-      const result = await work(new Session(client));
+      const result = await work(session);
       broken = false;
       return result;
     } catch (error) {
       broken = !(error instanceof DatabaseFailure) || error.kind === 'connection';
       throw error;
     } finally {
+      unwatch();
       client.removeListener('error', ignore);
       client.release(broken || client.getTransactionStatus() !== 'I');
+    }
+  }
+
+  /** Which of these processes of the server work on something, as it says on a new connection. */
+  async #busy(pids: readonly number[]): Promise<ReadonlySet<number>> {
+    const { client, session } = await this.listener();
+    try {
+      const rows = await session.rows(
+        `select pid from pg_stat_activity where pid = any($1::int[]) and state = 'active'`,
+        pids,
+      );
+      return new Set(rows.map(([pid]) => Number(pid)));
+    } finally {
+      void endOf(client);
     }
   }
 
@@ -237,6 +271,8 @@ export async function endOf(client: Client | undefined): Promise<void> {
   if (client === undefined) return;
   const ended = client.end().catch(() => {});
   await Promise.race([ended, pause(END_WAIT, undefined, { ref: false })]);
+  // Where the end was not heard, nothing on it ever will be.
+  client.connection.stream.destroy();
 }
 
 /** Weaker settings than the default are put right: what a promise stands for survives a power cut. Stronger ones stay. */

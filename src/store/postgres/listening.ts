@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { Database } from './database.ts';
+import { type Database, endOf } from './database.ts';
 import { DatabaseFailure, databaseError } from './failures.ts';
 import type { Session } from './session.ts';
 
@@ -97,7 +97,7 @@ export class Listening {
       await session.command(`listen ${channel}`);
       if (this.#closed) throw new DatabaseFailure(new Error('closed'));
     } catch (error) {
-      await client.end().catch(() => {});
+      await endOf(client);
       throw error;
     }
     [this.#client, this.#session] = [client, session];
@@ -129,6 +129,6 @@ export class Listening {
     clearInterval(this.#timer);
     const client = this.#client;
     [this.#client, this.#session] = [undefined, undefined];
-    await client?.end().catch(() => {});
+    await endOf(client);
   }
 }

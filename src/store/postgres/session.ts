@@ -11,9 +11,15 @@ export type Row = readonly unknown[];
  */
 export class Session {
   readonly #client: ClientBase;
+  #waiting = 0;
 
   constructor(client: ClientBase) {
     this.#client = client;
+  }
+
+  /** Whether something was asked that is not answered yet. */
+  get isWaiting(): boolean {
+    return this.#waiting > 0;
   }
 
   /** The rows of a statement. Errors: {@link DatabaseFailure} alone. */
@@ -33,6 +39,7 @@ export class Session {
 
   /** Runs a statement without values and gives what PostgreSQL calls it ("COMMIT"); several at once, divided by `;`. `limit` in milliseconds. */
   async command(text: string, limit?: number): Promise<string> {
+    this.#waiting++;
     try {
       // The driver gives up on its own after this time; its types do not name it.
       const query: QueryConfig & { query_timeout?: number } = { text };
@@ -40,11 +47,14 @@ export class Session {
       return (await this.#client.query(query)).command;
     } catch (cause) {
       throw new DatabaseFailure(cause);
+    } finally {
+      this.#waiting--;
     }
   }
 
   async #run(text: string, values: readonly Value[]) {
     const name = nameOf(text);
+    this.#waiting++;
     try {
       return await this.#client.query<unknown[]>({
         text,
@@ -54,6 +64,8 @@ export class Session {
       });
     } catch (cause) {
       throw new DatabaseFailure(cause);
+    } finally {
+      this.#waiting--;
     }
   }
 }

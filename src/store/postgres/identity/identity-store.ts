@@ -114,7 +114,8 @@ export class PostgresIdentityStore implements IdentityStore {
   async issued(filter: IssuedFilter): Promise<IssuedSvid[]> {
     const { sql, values } = whereOf(filter);
     const limit = Math.min(filter.limit ?? 1000, MAX_ROWS);
-    const text = `select ${ISSUED_COLUMNS} from issued where ${sql} order by serial limit $${values.length + 1}`;
+    const order = filter.order === 'ends' ? 'not_after, serial' : 'serial';
+    const text = `select ${ISSUED_COLUMNS} from issued where ${sql} order by ${order} limit $${values.length + 1}`;
     return (await this.#read((session) => session.rows(text, ...values, limit))).map(issuedOf);
   }
 

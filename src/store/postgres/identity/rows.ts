@@ -105,7 +105,10 @@ export function whereOf(filter: IssuedFilter): { sql: string; values: Value[] } 
   add('agent =', filter.agent);
   add('rule =', filter.rule);
   add('kind =', filter.kind);
-  add('serial >', filter.after);
+  if (filter.order === 'ends' && filter.after !== undefined) {
+    const [end, serial] = [values.push(filter.afterEnd ?? 0), values.push(filter.after)];
+    parts.push(`(not_after, serial) > ($${end}, $${serial})`);
+  } else add('serial >', filter.after);
   if (filter.spiffeId?.endsWith('*')) {
     const start = filter.spiffeId.slice(0, -1);
     add('spiffe_id >=', start);

@@ -76,8 +76,9 @@ export function operationsOn(db: DatabaseSync): Operations {
     issued(filter: IssuedFilter) {
       const { sql, values } = whereOf(filter);
       const limit = Math.min(filter.limit ?? 1000, MAX_ROWS);
+      const order = filter.order === 'ends' ? 'not_after, serial' : 'serial';
       return db
-        .prepare(`SELECT * FROM issued WHERE ${sql} ORDER BY serial LIMIT ?`)
+        .prepare(`SELECT * FROM issued WHERE ${sql} ORDER BY ${order} LIMIT ?`)
         .all(...values, limit)
         .map(issuedOf);
     },

@@ -116,7 +116,10 @@ export function whereOf(filter: IssuedFilter): { sql: string; values: SQLInputVa
   add('agent = ?', filter.agent);
   add('rule = ?', filter.rule);
   add('kind = ?', filter.kind);
-  add('serial > ?', filter.after);
+  if (filter.order === 'ends' && filter.after !== undefined) {
+    parts.push('(not_after, serial) > (?, ?)');
+    values.push(filter.afterEnd ?? 0, filter.after);
+  } else add('serial > ?', filter.after);
   if (filter.spiffeId?.endsWith('*')) {
     const start = filter.spiffeId.slice(0, -1);
     add('spiffe_id >= ?', start);
