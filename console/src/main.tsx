@@ -10,12 +10,16 @@ import { createRoot } from 'react-dom/client';
 import { graphRead, queryClient, read } from './api/query.ts';
 import { router } from './app/router.tsx';
 import { theme } from './app/theme.ts';
+import { layoutThread } from './map/layout-thread.ts';
 
 // The control plane says one for each page, and takes no other style that a script makes.
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce;
 // The map is what most come for: what it needs is on its way while the scripts that draw it still are.
 void queryClient.prefetchQuery(read('me.get', {}));
-if (window.location.pathname === '/') void queryClient.prefetchQuery(graphRead);
+if (window.location.pathname === '/') {
+  void queryClient.prefetchQuery(graphRead);
+  layoutThread();
+}
 const root = document.getElementById('root');
 if (root === null) throw new TypeError('the page has no place for the console');
 createRoot(root).render(

@@ -46,6 +46,12 @@ export function emptyEvidence(): Evidence {
   };
 }
 
+/** The same evidence apart: what is added to it is not added to the first. */
+export function copyOfEvidence(evidence: Evidence): Evidence {
+  const { counts, instances, sources } = evidence;
+  return { ...evidence, counts: counts.copy(), instances: instances.copy(), sources: sources.copy() };
+}
+
 /** Adds `n` calls that ended as `outcome` at `at`. */
 export function addCall(evidence: Evidence, at: number, outcome: Outcome, n = 1): void {
   const key = Math.floor(at / HOUR_MS) * 4 + OUTCOMES.indexOf(outcome);
@@ -78,7 +84,9 @@ export function mergeEvidence(into: Evidence, from: Evidence): Evidence {
 /** Calls by outcome, over all hours. */
 export function outcomesOf(evidence: Evidence): Record<Outcome, number> {
   const sums: Record<Outcome, number> = { ok: 0, error: 0, failed: 0, denied: 0 };
-  for (const [key, n] of evidence.counts) sums[OUTCOMES[key & 3] as Outcome] += n;
+  evidence.counts.each((key, n) => {
+    sums[OUTCOMES[key & 3] as Outcome] += n;
+  });
   return sums;
 }
 
@@ -89,9 +97,12 @@ export function callsThatReached({ counts }: Evidence): number {
 
 /** Hours since 1970 UTC in which at least one call reached the callee, ascending. */
 export function hoursOf(evidence: Evidence): number[] {
-  const hours = new Set<number>();
-  for (const [key, n] of evidence.counts) if ((key & 3) < 2 && n > 0) hours.add(key >> 2);
-  return [...hours].sort((a, b) => a - b);
+  const hours: number[] = [];
+  evidence.counts.each((key, n) => {
+    // Keys ascend, and so do hours: an hour that is there already is the last one.
+    if ((key & 3) < 2 && n > 0 && hours.at(-1) !== key >> 2) hours.push(key >> 2);
+  });
+  return hours;
 }
 
 /** Hour of the week of an hour since 1970 UTC: 0 is Monday 00:00 UTC, 167 is Sunday 23:00 UTC. */

@@ -98,6 +98,25 @@ export class HourCounts implements Iterable<[number, number]> {
     return sum;
   }
 
+  /** Calls `visit` with each key and its count, by ascending key: what walking it costs, without an object for each. */
+  each(visit: (key: number, n: number) => void): void {
+    if (this.#size === 0) return;
+    const cells = this.#before;
+    if (cells !== undefined)
+      for (let i = 0; i < cells.length; i += 2) visit(cells[i] as number, cells[i + 1] as number);
+    visit(this.#key, this.#n);
+  }
+
+  /** Another one with the same counts. */
+  copy(): HourCounts {
+    const copy = new HourCounts();
+    copy.#size = this.#size;
+    copy.#key = this.#key;
+    copy.#n = this.#n;
+    copy.#before = this.#before?.slice();
+    return copy;
+  }
+
   /** Keys, ascending. */
   *keys(): Generator<number> {
     for (const [key] of this) yield key;

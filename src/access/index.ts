@@ -1,12 +1,14 @@
 export * from './action.ts';
 export * from './duration.ts';
-export { buildGraph, graphSteps, type Recorded } from './graph/build-graph.ts';
+export { buildGraph, graphSteps } from './graph/build-graph.ts';
 export type { Covered, RecordedCoverage } from './graph/coverage.ts';
 export { type Declared, Directory, type Resolved, type Undeclared } from './inventory/directory.ts';
 export * from './endpoint.ts';
 export * from './error.ts';
 export * from './evidence.ts';
 export * from './graph/graph.ts';
+export { GrowingGraph, type GrownRecord } from './graph/growing-graph.ts';
+export type { Recorded } from './graph/recorded.ts';
 export { HourCounts } from './hour-counts.ts';
 export {
   Identities,

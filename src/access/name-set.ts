@@ -20,6 +20,14 @@ export class NameSet implements Iterable<string> {
     return this.#names === undefined ? this.#name : this.#names.at(-1);
   }
 
+  /** Another one with the same names. */
+  copy(): NameSet {
+    const copy = new NameSet();
+    copy.#name = this.#name;
+    copy.#names = this.#names?.slice();
+    return copy;
+  }
+
   has(name: string): boolean {
     return this.#names === undefined ? this.#name === name : this.#names.includes(name);
   }

@@ -49,11 +49,11 @@ test('the first change is read at once, and all of the next second as one', asyn
 test('what takes long to read is read less often', async () => {
   const desk = new Desk();
   desk.again.isOld('graph.get');
-  await desk.advance(500);
+  await desk.advance(800);
   await desk.answer();
   desk.again.isOld('graph.get');
-  await desk.advance(2400);
+  await desk.advance(700);
   expect(desk.said).toEqual(['graph.get at 0']);
   await desk.advance(100);
-  expect(desk.said.at(-1)).toBe('graph.get at 3000');
+  expect(desk.said.at(-1)).toBe('graph.get at 1600');
 });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { found, openAtFirst, pairsOf, shownAs, shownOf } from '../../console/src/map/group.ts';
 import {
@@ -12,6 +13,7 @@ import { boxAt, extentOf, layoutInput, layoutOf } from '../../console/src/map/la
 import { cellAt, matrixOf, moved } from '../../console/src/map/matrix.ts';
 import { lineId, modelOf, STRANGERS } from '../../console/src/map/model.ts';
 import { DASH, INK, paint, short } from '../../console/src/map/paint.ts';
+import { LabelSpace } from '../../console/src/map/stage/label-space.ts';
 
 type Edge = GraphAnswer['edges'][number];
 const id = (name: string) => {
@@ -51,7 +53,7 @@ function graphOf(edges: readonly Edge[], more: readonly string[] = []): GraphAns
           released: 0,
         };
   });
-  return { trustDomain: 'example.org', nodes, edges: [...edges], isCut: false };
+  return { version: 'v', trustDomain: 'example.org', nodes, edges: [...edges], isCut: false };
 }
 
 const SHOP = [
@@ -285,6 +287,77 @@ describe('the looks', () => {
         .sort(),
     ).toEqual([id('batch/report'), id('pay/charge')]);
     expect(lines.size).toBe(SHOP.length);
+  });
+
+  test('what is unusual is said of few, and of many told apart by the filter', () => {
+    const rooms = (many: number) =>
+      modelOf(graphOf(Array.from({ length: many }, (_, n) => edge(`a${n}/one`, `b${n}/two`))));
+    const saying = (many: number) => {
+      const model = rooms(many);
+      const { lines } = paint(shownOf(model, new Set(model.groups.keys())), options);
+      return [...lines.values()].filter(({ label }) => label === 'unusual').length;
+    };
+    expect([saying(3), saying(12), saying(13)]).toEqual([3, 12, 0]);
+  });
+
+  test('among many lines one that would be denied says so by its form, several by their number', () => {
+    const many = Array.from({ length: 200 }, (_, n) => edge('shop/web', `pay/w${n}`));
+    const breaks = { accesses: 3, views: { possible: 0, declared: 0, observed: 3, authorized: 0 } };
+    const model = modelOf(
+      graphOf([
+        ...many,
+        edge('shop/one', 'pay/charge', { ...breaks, wouldDeny: 1 }),
+        edge('shop/more', 'pay/charge', { ...breaks, wouldDeny: 3 }),
+        edge('shop/never', 'pay/charge', { ...breaks, denied: 1 }),
+      ]),
+    );
+    const { lines } = paint(shownOf(model, new Set(model.groups.keys())), options);
+    const of = (from: string) => lines.get(lineId(id(from), id('pay/charge')));
+    expect([of('shop/one')?.label, of('shop/more')?.label, of('shop/never')?.label]).toEqual([
+      '',
+      '! 3',
+      '✕ 1',
+    ]);
+    expect(of('shop/one')?.kind).toBe('would-deny');
+  });
+
+  test('where only what is new is asked for, the rest is faded', () => {
+    const model = shop();
+    const layers = { ...ALL_LAYERS, marks: new Set(['fresh'] as const) };
+    const { nodes } = paint(shownOf(model, new Set(model.groups.keys())), { ...options, layers });
+    expect([...nodes].flatMap(([of, { isFaded }]) => (isFaded ? [] : [of])).sort()).toEqual(
+      [id('batch/report'), id('pay/charge')].sort(),
+    );
+  });
+
+  test('nothing is written over something else, however much there is', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({
+            x: fc.integer({ min: -50, max: 400 }),
+            y: fc.integer({ min: -50, max: 400 }),
+            w: fc.integer({ min: 1, max: 150 }),
+            h: fc.integer({ min: 1, max: 60 }),
+          }),
+          { maxLength: 60 },
+        ),
+        (rects) => {
+          const space = new LabelSpace();
+          const taken: typeof rects = [];
+          const meets = (a: (typeof rects)[number]) =>
+            taken.some((b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h);
+          for (const rect of rects) {
+            expect(space.isFree(rect)).toBe(!meets(rect));
+            if (!space.isFree(rect)) continue;
+            space.take(rect);
+            taken.push(rect);
+          }
+          space.clear();
+          expect(rects.every((rect) => space.isFree(rect))).toBe(true);
+        },
+      ),
+    );
   });
 
   test('a view that is switched off takes its lines away', () => {

@@ -2,7 +2,7 @@ import type { RouteName } from '../../../src/api/index.ts';
 
 /** Soonest that what is shown is read again after the last time, milliseconds; and in times of what reading took. */
 const LEAST_MS = 1000;
-const REST_FACTOR = 6;
+const REST_FACTOR = 2;
 
 export interface AgainOptions {
   /** Reads again, where anything shows it; done when the answer is there. */

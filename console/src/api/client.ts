@@ -22,16 +22,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** The version of the document that the decision was made on: another one is a `conflict`. */
   readonly ifMatch?: string | undefined;
-  /** What was read before is given again where the control plane says that it is still so: for long answers. */
-  readonly isKept?: boolean | undefined;
-}
-
-/** The last of the long answers, by their paths. */
-const kept = new Map<string, { readonly tag: string; readonly value: unknown }>();
-
-/** Forgets them: they are of the one who was signed in. */
-export function forgetAnswers(): void {
-  kept.clear();
+  /** Nobody asks the same again: the browser need not keep the answer. */
+  readonly isPassing?: boolean | undefined;
 }
 
 /** Calls a route of the table, and gives its answer. Throws {@link Refusal}. */
@@ -55,13 +47,14 @@ export async function call<Name extends RouteName>(
 export async function send(
   method: string,
   path: string,
-  { body, signal, ifMatch, isKept }: CallOptions & { readonly body?: unknown },
+  { body, signal, ifMatch, isPassing }: CallOptions & { readonly body?: unknown },
 ): Promise<unknown> {
   let response: Response;
   try {
     response = await fetch(path, {
       method,
       credentials: 'same-origin',
+      ...(isPassing === true ? { cache: 'no-store' as const } : {}),
       headers: {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(ifMatch === undefined ? {} : { 'if-match': `"${ifMatch}"` }),
@@ -73,19 +66,10 @@ export async function send(
     if (signal?.aborted === true) throw error;
     throw new Refusal(0, 'unreachable', 'The control plane does not answer.');
   }
-  // The browser asks with the version that it has, and says 200 either way.
-  const tag = response.headers.get('etag');
-  const known = isKept === true && response.ok ? kept.get(path) : undefined;
-  if (known !== undefined && known.tag === tag) {
-    void response.body?.cancel();
-    return known.value;
-  }
   const text = await response.text();
   if (!response.ok) throw refusalOf(response.status, text);
   try {
-    const value: unknown = JSON.parse(text);
-    if (isKept === true && tag !== null) kept.set(path, { tag, value });
-    return value;
+    return JSON.parse(text);
   } catch {
     throw new Refusal(
       response.status,

@@ -18,6 +18,7 @@ const CONCERNS: Readonly<Record<EventType, readonly RouteName[]>> = {
     'reviews.get',
     'readiness.get',
     'history.get',
+    'exceptions.list',
   ],
   release: ['releases.list', 'workloads.list', 'workloads.get', 'graph.get'],
   point: ['points.list', 'workloads.list', 'workloads.get', 'preflight.get'],
@@ -48,6 +49,7 @@ const CONCERNS: Readonly<Record<EventType, readonly RouteName[]>> = {
     'readiness.get',
   ],
   audit: ['audit.list', 'history.get'],
+  replica: ['replicas.list'],
   reset: Object.keys(ROUTES) as RouteName[], // Its keys are the names.
 };
 

@@ -1,6 +1,7 @@
 import { QueryCache, QueryClient, queryOptions } from '@tanstack/react-query';
 import type { CallOf, Received, RouteName } from '../../../src/api/index.ts';
 import { call, Refusal } from './client.ts';
+import { graphAfter } from './graph-changes.ts';
 
 /** Tries again only what may come right by itself: a control plane that starts anew. */
 const isWorthTrying = (error: Error) =>
@@ -35,10 +36,22 @@ export function read<Name extends RouteName>(name: Name, given: CallOf<Name>) {
   });
 }
 
-/** The graph of the whole estate. It is long: an answer that has not changed is the same object, and none is compared with another. */
+const GRAPH_KEY = ['graph.get', { query: { by: 'workload' } }] as const;
+
+/**
+ * The graph of the whole estate. It is long: it is read as a whole once, and then what has changed in it. One that has not
+ * changed is the same object, and none is compared with another.
+ */
 export const graphRead = queryOptions({
-  queryKey: ['graph.get', { query: { by: 'workload' } }],
-  queryFn: ({ signal }) => call('graph.get', { query: { by: 'workload' } }, { signal, isKept: true }),
+  queryKey: GRAPH_KEY,
+  queryFn: async ({ signal }): Promise<Received<'graph.get'>> => {
+    const before = queryClient.getQueryData<Received<'graph.get'>>(GRAPH_KEY);
+    const query = { by: 'workload', since: before?.version } as const;
+    return graphAfter(
+      before,
+      await call('graph.get', { query }, { signal, isPassing: before !== undefined }),
+    );
+  },
   structuralSharing: false,
 });
 

@@ -1,4 +1,4 @@
-import { forgetAnswers, send } from './client.ts';
+import { send } from './client.ts';
 import { queryClient } from './query.ts';
 
 /** How one may sign in here beside a link. */
@@ -19,7 +19,6 @@ export async function providers(): Promise<Providers> {
 export async function exchange(secret: string): Promise<void> {
   await send('POST', '/v1/sign-in/link', { body: { secret } });
   queryClient.clear();
-  forgetAnswers();
 }
 
 /** Ends the session, and shows nothing of it any more. */

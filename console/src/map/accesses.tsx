@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { read } from '../api/query.ts';
 import type { Answer } from '../../../src/api/index.ts';
+import { Ends, useEnds } from '../parts/ends.tsx';
 import { AccessState, Mark, When } from '../parts/marks.tsx';
 import { Loaded } from '../parts/states.tsx';
 import { counted, number } from '../parts/words.ts';
@@ -44,6 +45,7 @@ function OneAccess({ access, isOpen }: { readonly access: Access; readonly isOpe
     sources,
   } = access;
   const { ok, error, failed, denied } = access.outcomes;
+  const exception = useEnds()(access.to, access.target);
   return (
     <details className="map-access" open={isOpen}>
       <summary>
@@ -68,7 +70,10 @@ function OneAccess({ access, isOpen }: { readonly access: Access; readonly isOpe
         </Fact>
         {access.declared === undefined ? null : <Fact name="Declared">{access.declared.join('; ')}</Fact>}
         <Fact name="In force">{verdictText(access.today)}</Fact>
-        <Fact name="Target">{verdictText(access.target)}</Fact>
+        <Fact name="Target">
+          {verdictText(access.target)}{' '}
+          {exception === undefined ? null : <Ends at={exception.ends} reason={exception.reason} />}
+        </Fact>
         {access.approximate === undefined || access.approximate.length === 0 ? null : (
           <Fact name="Not exact">{access.approximate.join(', ')}</Fact>
         )}

@@ -12,11 +12,11 @@ import { SidePanel } from './side-panel.tsx';
 import { hasWebGl } from './stage/stage.ts';
 import { useLayout } from './use-layout.ts';
 
-const canDraw = hasWebGl();
-
 /** The estate as map or matrix, with its legend and what is selected. */
 export function EstateMap({ model: newest }: { readonly model: MapModel }) {
   const { laidOut, fault } = useLayout(newest);
+  // Not before there is something to draw: the process that draws is started by then.
+  const [canDraw] = useState(hasWebGl);
   const scheme = useComputedColorScheme('dark');
   const [mode, setMode] = useState<Mode>(canDraw ? place.mode : 'matrix');
   const [layers, setLayers] = useState(place.layers);

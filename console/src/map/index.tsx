@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { graphRead } from '../api/query.ts';
-import { Empty, Loaded } from '../parts/states.tsx';
+import { Empty, Loaded, PageHead } from '../parts/states.tsx';
 import type { GraphAnswer } from './kinds.ts';
 import './map.css';
 import { EstateMap } from './estate-map.tsx';
@@ -17,11 +17,16 @@ function Known({ answer }: { readonly answer: GraphAnswer }) {
   const model = useMemo(() => modelOf(answer), [answer]);
   if (model.places.size === 0)
     return (
-      <Empty
-        what="Nothing is on the map yet."
-        todo="Take in a recording, or let proxies and agents report what they see."
-        command="interlock observe FILE"
-      />
+      <>
+        <PageHead title="Map" />
+        <Empty
+          what="Nothing is on the map yet."
+          todo="Take in a recording of what calls what, or put a proxy before a workload: what is seen shows up here by itself."
+          command={
+            'interlock observe manifests.yaml traces.otlp.jsonl.gz\ninterlock proxy proxy.yaml --server HOST:8443'
+          }
+        />
+      </>
     );
   return <EstateMap model={model} />;
 }

@@ -154,9 +154,10 @@ function pointsOf(columns: readonly Item[][], gap: number, sway: number): Map<st
     const height = column.reduce((sum, { h }) => sum + h + gap, -gap);
     // Every other column is shifted a little: a line over it does not run through its items.
     let top = -height / 2 + (i % 2 === 0 ? 0 : Math.min(0.5 * gap + 0.15, 0.35 * (column[0]?.h ?? 0)));
-    for (const [k, { id, h }] of column.entries()) {
-      // Nor does a line within a column run through those between its ends: they do not stand in one line.
-      const aside = column.length > 2 ? (((k * 0.618) % 1) - 0.5) * sway : 0;
+    for (const [k, { id, w, h }] of column.entries()) {
+      // Nor does a line within a column run through those between its ends: they do not stand in one line. What is
+      // narrower than its column has all of that to sway in.
+      const aside = column.length > 2 ? (((k * 0.618) % 1) - 0.5) * (sway + width - w) : 0;
       points.set(id, { x: left + width / 2 + aside, y: top + h / 2 });
       top += h + gap;
     }

@@ -8,8 +8,6 @@ import { paint, type Scheme } from './paint.ts';
 import { place } from './place.ts';
 import { isSoftwareDrawn, MANY_LINES, Stage } from './stage/stage.ts';
 
-const isSoftware = isSoftwareDrawn();
-
 interface Props {
   readonly model: MapModel;
   readonly shown: Shown;
@@ -88,7 +86,7 @@ export function MapStage(props: Props) {
           event.preventDefault();
         }}
       />
-      {painted.lines.size > MANY_LINES && isSoftware ? (
+      {painted.lines.size > MANY_LINES && isSoftwareDrawn() ? (
         <div className="map-note">Drawn without a GPU: lines are left out while the map moves.</div>
       ) : null}
       <div className="map-zoom">

@@ -106,12 +106,18 @@ export interface PaintOptions {
 
 const ALL_LABELLED = 150;
 const MOST_LABELLED = 1200;
+/** What is said of many is not unusual: above so many lines the filter tells them apart. */
+const FEW_LONE = 12;
 
 /** The looks of what is shown. */
 export function paint(shown: Shown, { layers, scheme, selected }: PaintOptions): Painted {
   const ink = INK[scheme];
   const isSelected = selectedTest(shown, selected);
-  const near = nearOf(shown, selected, isSelected);
+  const seen = shown.lines.flatMap((line) => {
+    const kind = shownKind(line, layers);
+    return kind === undefined ? [] : [{ line, kind }];
+  });
+  const near = nearOf(shown, seen, layers, selected, isSelected);
   const nodes = new Map<string, NodeLook>();
   const look = (of: Group | Place) => {
     const isFaded = near !== undefined && !near.has(of.id);
@@ -123,9 +129,9 @@ export function paint(shown: Shown, { layers, scheme, selected }: PaintOptions):
   // The more lines, the fewer of them speak: all that stand out, what would break or is new, only those of the selected.
   const says = selected !== undefined || shown.lines.length <= ALL_LABELLED ? 'all' : 'urgent';
   const isSilent = selected === undefined && shown.lines.length > MOST_LABELLED;
-  for (const line of shown.lines) {
-    const kind = shownKind(line, layers);
-    if (kind === undefined) continue;
+  const lone = seen.filter(({ line }) => line.lone > 0 && isSelected?.(line) !== false).length;
+  const saysLone = says === 'all' && lone <= FEW_LONE;
+  for (const { line, kind } of seen) {
     const quiet = kind === 'allowed' || kind === 'open' ? calm(shown.lines.length) : '';
     const isNear = isSelected === undefined || isSelected(line);
     lines.set(line.id, {
@@ -135,7 +141,7 @@ export function paint(shown: Shown, { layers, scheme, selected }: PaintOptions):
       color: isNear ? ink[kind] + (selected === undefined ? quiet : '') : faded(ink[kind]),
       size: thickness(line, kind),
       dash: DASH[kind],
-      label: isNear && !isSilent ? lineLabel(line, kind, says) : '',
+      label: isNear && !isSilent ? lineLabel(line, kind, says, saysLone) : '',
       labelInk: isFinding(kind) ? ink[kind] : ink.fresh,
       zIndex: isNear ? Z[kind] : 0,
     });
@@ -165,16 +171,19 @@ function selectedTest(
   return ({ id, from, to }) => id === selected || ends.has(from) || ends.has(to);
 }
 
+/** What is not out of the way: the selected with those it is seen with, or the ends of what was asked for. All where nothing was. */
 function nearOf(
-  { lines, places }: Shown,
+  { places }: Shown,
+  seen: readonly { readonly line: Line }[],
+  { marks }: Layers,
   selected: string | undefined,
   isSelected: ((line: Line) => boolean) | undefined,
 ): ReadonlySet<string> | undefined {
-  if (selected === undefined || isSelected === undefined) return undefined;
-  const near = new Set(selected.split('\n'));
+  if (selected === undefined && marks.size === 0) return undefined;
+  const near = new Set(selected?.split('\n'));
   for (const { id, group } of places) if (group === selected) near.add(id);
-  for (const line of lines) {
-    if (!isSelected(line)) continue;
+  for (const { line } of seen) {
+    if (isSelected?.(line) === false) continue;
     near.add(line.from);
     near.add(line.to);
   }
@@ -183,7 +192,7 @@ function nearOf(
 
 /** The more lines there are, the less the ordinary ones cover those that have to be looked at: an alpha in hex. */
 function calm(lines: number): string {
-  return lines < 60 ? '' : lines < 400 ? 'a0' : lines < 2000 ? '66' : '38';
+  return lines < 60 ? '' : lines < 300 ? 'a0' : lines < 1000 ? '50' : '30';
 }
 
 function nodeLook(
@@ -223,11 +232,20 @@ function thickness({ calls, pairs }: Line, kind: Kind): number {
 }
 
 /** The sign of a kind that has to be looked at, with its count, and the marks. */
-export function lineLabel({ counts, fresh, lone }: Line, kind: Kind, says: 'all' | 'urgent'): string {
-  const isSaid = says === 'all' ? isFinding(kind) : kind === 'would-deny' || kind === 'denied';
+export function lineLabel(
+  { counts, fresh, lone }: Line,
+  kind: Kind,
+  says: 'all' | 'urgent',
+  saysLone: boolean,
+): string {
+  // Among many lines the form of one that would be denied says so: a number is only said where it says more.
+  const isSaid =
+    says === 'all'
+      ? isFinding(kind)
+      : kind === 'denied' || (kind === 'would-deny' && counts['would-deny'] > 1);
   const parts = isSaid ? [`${KIND[kind].sign} ${counts[kind]}`] : [];
   if (fresh > 0) parts.push(`new ${fresh}`);
-  if (lone > 0 && says === 'all') parts.push('unusual');
+  if (lone > 0 && saysLone) parts.push('unusual');
   return parts.join(' · ');
 }
 

@@ -1,7 +1,8 @@
 import { Button, CloseButton } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useMemo } from 'react';
-import { Id, When } from '../parts/marks.tsx';
+import { type Column, DataTable } from '../parts/data-table.tsx';
+import { Id } from '../parts/marks.tsx';
 import { counted, number, shortId } from '../parts/words.ts';
 import { Accesses } from './accesses.tsx';
 import { pairsOf } from './group.ts';
@@ -150,7 +151,6 @@ function Sums({ pairs }: { readonly pairs: readonly Line[] }) {
   );
 }
 
-const MOST_ROWS = 200;
 const rankOf = (kind: Kind | undefined) => (kind === undefined ? KINDS.length : KINDS.indexOf(kind));
 
 interface PairsProps {
@@ -161,62 +161,81 @@ interface PairsProps {
   readonly onSelect: (id: string) => void;
 }
 
+const pairText = ({ from, to }: Line, end: PairsProps['end']) =>
+  end === 'to' ? shortId(to) : end === 'from' ? shortId(from) : `${shortId(from)} → ${shortId(to)}`;
+
+/** A pair is two lines high: its name, and its state below. */
+const PAIR_PX = 46;
+
 /** Pairs of workloads, the worst first. */
 function Pairs({ title, end, pairs, layers, onSelect }: PairsProps) {
   const rows = pairs
     .map((line) => ({ line, kind: shownKind(line, layers) }))
     .sort((a, b) => rankOf(a.kind) - rankOf(b.kind) || b.line.calls - a.line.calls);
   if (rows.length === 0) return null;
-  const shown = rows.slice(0, MOST_ROWS);
+  const columns: readonly Column<(typeof rows)[number]>[] = [
+    {
+      key: 'pair',
+      head: end === 'to' ? 'Callee' : end === 'from' ? 'Caller' : 'Caller and callee',
+      value: ({ line, kind }) =>
+        `${pairText(line, end)} ${kind === undefined ? 'filtered out' : KIND[kind].label} ${marksOf(line)}`.trim(),
+      cell: ({ line, kind }) => (
+        <>
+          <button type="button" onClick={() => onSelect(line.id)} title={`${line.from} → ${line.to}`}>
+            {pairText(line, end)}
+          </button>
+          <div>
+            {kind === undefined ? (
+              <span className="dim">filtered out</span>
+            ) : (
+              <State line={line} kind={kind} />
+            )}
+          </div>
+        </>
+      ),
+      isWide: true,
+    },
+    {
+      key: 'calls',
+      head: 'Calls',
+      value: ({ line }) => line.calls,
+      cell: ({ line }) => number(line.calls),
+      isNumber: true,
+    },
+    // Of two names, and a time beside them, nothing would be read.
+    ...(end === 'both'
+      ? []
+      : [
+          {
+            key: 'lastSeen',
+            head: 'Last',
+            value: ({ line }: (typeof rows)[number]) => line.lastSeen,
+            isTime: true,
+          },
+        ]),
+  ];
   return (
-    <section>
-      <h2>
-        {title} <span className="dim">{number(rows.length)}</span>
-      </h2>
-      <table className="data">
-        <thead>
-          <tr>
-            <th>{end === 'to' ? 'Callee' : end === 'from' ? 'Caller' : 'Caller and callee'}</th>
-            <th className="num">Calls</th>
-            <th>Last</th>
-          </tr>
-        </thead>
-        <tbody>
-          {shown.map(({ line, kind }) => (
-            <tr key={line.id}>
-              <td className="break">
-                <button type="button" onClick={() => onSelect(line.id)} title={`${line.from} → ${line.to}`}>
-                  {end === 'to'
-                    ? shortId(line.to)
-                    : end === 'from'
-                      ? shortId(line.from)
-                      : `${shortId(line.from)} → ${shortId(line.to)}`}
-                </button>
-                <div>
-                  {kind === undefined ? (
-                    <span className="dim">filtered out</span>
-                  ) : (
-                    <State line={line} kind={kind} />
-                  )}
-                </div>
-              </td>
-              <td className="num">{number(line.calls)}</td>
-              <td style={{ whiteSpace: 'nowrap' }}>
-                <When at={line.lastSeen} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      {rows.length > shown.length ? (
-        <div className="dim">{number(rows.length - shown.length)} more: select a line or a workload.</div>
-      ) : null}
-    </section>
+    <DataTable
+      name={title.toLowerCase()}
+      title={
+        <>
+          {title} <span className="dim">{number(rows.length)}</span>
+        </>
+      }
+      rows={rows}
+      columns={columns}
+      keyOf={({ line }) => line.id}
+      mostPx={480}
+      rowPx={PAIR_PX}
+    />
   );
 }
 
+const marksOf = ({ fresh, lone }: Line) =>
+  [fresh > 0 ? 'new' : '', lone > 0 ? 'unusual' : ''].filter(Boolean).join(', ');
+
 function State({ line, kind }: { readonly line: Line; readonly kind: Kind }) {
-  const marks = [line.fresh > 0 ? 'new' : '', line.lone > 0 ? 'unusual' : ''].filter(Boolean).join(', ');
+  const marks = marksOf(line);
   return (
     <>
       <Sample kind={kind} /> {KIND[kind].label}

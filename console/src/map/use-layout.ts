@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState } from 'react';
 import { type Layout, layoutInput } from './layout.ts';
+import { faultOf, layoutFault, layoutThread } from './layout-thread.ts';
 import type { LayoutQuestion } from './layout-worker.ts';
 import type { MapModel } from './model.ts';
 
@@ -12,15 +13,9 @@ export interface LaidOut {
 /** Kept when the map is left: who comes back finds everything where it was. */
 let kept: Layout | undefined;
 
-/** One for as long as the page lives, begun with this script: the graph is still on its way then. */
-const worker = new Worker(new URL('./layout-worker.ts', import.meta.url), { type: 'module' });
+/** Begun with this script at the latest: the graph is still on its way then. */
+const worker = layoutThread();
 let asked = 0;
-/** Why it is not there; it may have failed before the map is drawn. */
-let broken: string | undefined;
-const faultOf = ({ message }: ErrorEvent) => message || 'the layout worker did not start';
-worker.addEventListener('error', (event) => {
-  broken = faultOf(event);
-});
 
 /** Whether the layout has a place for everything: then nothing needs to be laid out. */
 function hasPlaceForAll(layout: Layout, { groups, places }: MapModel): boolean {
@@ -38,7 +33,7 @@ export function useLayout(model: MapModel): {
   readonly fault: string | undefined;
 } {
   const [made, setMade] = useState<LaidOut>();
-  const [fault, setFault] = useState(broken);
+  const [fault, setFault] = useState(layoutFault);
   const known = useMemo(
     () => (kept !== undefined && hasPlaceForAll(kept, model) ? { model, layout: kept } : undefined),
     [model],

@@ -1,12 +1,10 @@
 import { type Action, actionKey } from '../action.ts';
 import { type Evidence, emptyEvidence, mergeEvidence } from '../evidence.ts';
-import type { Access, Coverage, KnownBlindSpot } from './graph.ts';
+import type { Access, KnownBlindSpot } from './graph.ts';
 import { HourCounts } from '../hour-counts.ts';
 import { collapsePath, isCollapsed, MAX_PATHS } from '../path-limit.ts';
 import { type Principal, principalText } from '../principal.ts';
 import type { Side } from '../tally-access.ts';
-
-type Span = Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours' | 'bySource'>;
 
 const OBSERVED = ['observed'] as const;
 const NOWHERE: readonly string[] = [];
@@ -30,20 +28,17 @@ interface Pair {
 }
 
 /**
- * Adds recorded accesses up by their resolved ends. One call may have been seen by both ends and by several
- * sources: per hour, the callee's side counts before the caller's (it saw the verified peer), and of several
+ * Adds recorded accesses to one callee up by their resolved callers. One call may have been seen by both ends and by
+ * several sources: per hour, the callee's side counts before the caller's (it saw the verified peer), and of several
  * sources the one that saw most.
  */
 export class AccessMerger {
-  /** By the text of the caller, then of the callee: one text of both for each access would take more than the rest. */
-  readonly #pairs = new Map<string, Map<string, Pair>>();
-  readonly #hours = new Map<string, Set<number>>();
-  #firstSeen = Number.POSITIVE_INFINITY;
-  #lastSeen = Number.NEGATIVE_INFINITY;
+  /** By the text of the caller. */
+  readonly #pairs = new Map<string, Pair>();
 
+  /** `to` is the same each time. */
   add(from: Principal, to: Principal, action: Action, side: Side, evidence: Evidence): void {
     const { byAction } = this.#pair(from, to);
-    this.#cover(evidence);
     const key = actionKey(action);
     const seer = `${side} ${[...evidence.sources].join(' ')}`;
     const sightings = byAction.get(key);
@@ -57,56 +52,23 @@ export class AccessMerger {
     }
   }
 
-  /**
-   * The observed accesses, connections that stand in for unseen requests, and the time they cover; a step for each
-   * caller. Call it last.
-   */
-  *finish(): Generator<void, { accesses: Access[]; transportOnly: KnownBlindSpot[]; span: Span }> {
+  /** The observed accesses, and connections that stand in for unseen requests; a step for each caller. Call it last. */
+  *finish(): Generator<void, { accesses: Access[]; transportOnly: KnownBlindSpot[] }> {
     const accesses: Access[] = [];
     const transportOnly: KnownBlindSpot[] = [];
-    for (const [from, pairs] of this.#pairs) {
-      for (const pair of pairs.values()) {
-        absorbTransport(limitPaths(accessesOf(pair)), accesses, transportOnly);
-        pair.byAction.clear();
-      }
+    for (const [from, pair] of this.#pairs) {
+      absorbTransport(limitPaths(accessesOf(pair)), accesses, transportOnly);
       this.#pairs.delete(from);
       yield;
     }
-    return { accesses, transportOnly, span: this.#span() };
+    return { accesses, transportOnly };
   }
 
   #pair(from: Principal, to: Principal): Pair {
-    const fromText = principalText(from);
-    const toText = principalText(to);
-    let pairs = this.#pairs.get(fromText);
-    if (pairs === undefined) {
-      pairs = new Map();
-      this.#pairs.set(fromText, pairs);
-    }
-    let pair = pairs.get(toText);
-    if (pair === undefined) {
-      pair = { from, to, byAction: new Map() };
-      pairs.set(toText, pair);
-    }
+    const text = principalText(from);
+    let pair = this.#pairs.get(text);
+    if (pair === undefined) this.#pairs.set(text, (pair = { from, to, byAction: new Map() }));
     return pair;
-  }
-
-  #span(): Span {
-    const sorted = (hours: Iterable<number>) => [...hours].toSorted((a, b) => a - b);
-    const all = new Set<number>();
-    for (const hours of this.#hours.values()) for (const hour of hours) all.add(hour);
-    const bySource = new Map([...this.#hours].toSorted(byName).map(([name, of]) => [name, sorted(of)]));
-    return { firstSeen: this.#firstSeen, lastSeen: this.#lastSeen, hours: sorted(all), bySource };
-  }
-
-  #cover({ counts, sources, firstSeen, lastSeen }: Evidence): void {
-    if (firstSeen < this.#firstSeen) this.#firstSeen = firstSeen;
-    if (lastSeen > this.#lastSeen) this.#lastSeen = lastSeen;
-    for (const source of sources) {
-      const hours = this.#hours.get(source) ?? new Set();
-      this.#hours.set(source, hours);
-      for (const key of counts.keys()) hours.add(key >> 2);
-    }
   }
 
   /** An access that manifests state and nothing observed. */

@@ -6,13 +6,13 @@ import type { Principal } from '../principal.ts';
 import { kubernetesNameOf, type SpiffeId, shortNameOf } from '../spiffe-id.ts';
 import type { RecordedAccess } from '../tally-access.ts';
 
-type Known = { -readonly [K in keyof Workload]: Workload[K] };
-
 /** Every workload that has an identity, with what the inventory and the recordings say of it. */
 export class WorkloadBook {
   readonly #identities: Identities;
-  readonly #known = new Map<SpiffeId, Known>();
+  readonly #known = new Map<SpiffeId, Workload>();
   readonly #principals = new Map<SpiffeId, Principal>();
+  /** All of them in order, until something is new. What was given out is never changed. */
+  #workloads: ReadonlyMap<SpiffeId, Workload> | undefined;
 
   constructor(directory: Directory, identities: Identities) {
     this.#identities = identities;
@@ -22,14 +22,18 @@ export class WorkloadBook {
     }
   }
 
+  get(id: SpiffeId): Workload | undefined {
+    return this.#known.get(id);
+  }
+
   /** The principal of a SPIFFE ID that stood in the data. */
   bySpiffeId(id: SpiffeId): Principal {
     const known = this.#known.get(id);
     if (known === undefined) {
       const name = kubernetesNameOf(id);
       const place = { namespace: name?.namespace ?? 'default', name: shortNameOf(id) };
-      this.#known.set(id, { ...blank(id), ...place, identifiedBy: 'spiffe' });
-    } else known.identifiedBy = 'spiffe';
+      this.#put({ ...blank(id), ...place, identifiedBy: 'spiffe' });
+    } else if (known.identifiedBy !== 'spiffe') this.#put({ ...known, identifiedBy: 'spiffe' });
     return this.#principal(id);
   }
 
@@ -39,7 +43,7 @@ export class WorkloadBook {
     if (!this.#known.has(id)) {
       const name = named.workload ?? named.serviceAccount ?? shortNameOf(id);
       const account = named.serviceAccount === undefined ? {} : { serviceAccount: named.serviceAccount };
-      this.#known.set(id, { ...blank(id), namespace: named.namespace, name, identifiedBy, ...account });
+      this.#put({ ...blank(id), namespace: named.namespace, name, identifiedBy, ...account });
     }
     return this.#principal(id);
   }
@@ -63,12 +67,17 @@ export class WorkloadBook {
       [to, both || side === 'callee'],
     ] as const) {
       const known = wrote && end.kind === 'workload' ? this.#known.get(end.id) : undefined;
-      if (known !== undefined) known.recorded = true;
+      if (known?.recorded === false) this.#put({ ...known, recorded: true });
     }
   }
 
   workloads(): ReadonlyMap<SpiffeId, Workload> {
-    return new Map([...this.#known].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    return (this.#workloads ??= new Map([...this.#known].toSorted(([a], [b]) => (a < b ? -1 : 1))));
+  }
+
+  #put(workload: Workload): void {
+    this.#known.set(workload.id, workload);
+    this.#workloads = undefined;
   }
 
   #inventory(
@@ -78,7 +87,7 @@ export class WorkloadBook {
     deployedAt: number | undefined,
   ): void {
     const { kind, namespace, name, serviceAccount, labels, ports, hostNetwork, marks } = fact;
-    this.#known.set(id, {
+    this.#put({
       ...blank(id),
       kind,
       namespace,
@@ -97,7 +106,7 @@ export class WorkloadBook {
   }
 }
 
-function blank(id: SpiffeId): Known {
+function blank(id: SpiffeId): Workload {
   return {
     id,
     namespace: 'default',

@@ -49,6 +49,8 @@ export interface ProposeOptions {
   readonly tierOf?: (workload: Workload) => Tier | undefined;
   /** Routes of a workload as its OpenAPI document has them, see `openApiTemplates`. */
   readonly openApi?: (id: SpiffeId) => readonly string[] | undefined;
+  /** Of every caller of the estate, where the graph has the accesses to one callee alone. */
+  readonly instances?: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
 /** An access that was not made into a rule, and why. */
@@ -95,7 +97,7 @@ export interface Proposal {
  */
 export function propose(graph: AccessGraph, options: ProposeOptions = {}): Proposal {
   const { byCallee, outside } = accessesByCallee(graph);
-  const instances = instancesOfCallers(graph);
+  const instances = options.instances ?? instancesOfCallers(graph);
   const callees: Callee[] = [];
   for (const to of [...new Set([...byCallee.keys(), ...blindlyCalled(graph)])].sort()) {
     if (options.to !== undefined && to !== options.to) continue;

@@ -9,7 +9,7 @@ import { handlersOf } from './handlers.ts';
 import { readBody } from './limits.ts';
 import type { ApiParts } from './parts.ts';
 import { problemOf } from './problem.ts';
-import { retryAfterOf } from './retry-after.ts';
+import { retryAfterHeader } from './retry-after.ts';
 import { entityTags, matchesWeakly } from './tags.ts';
 
 /** Who calls, or undefined for nobody in particular. Throws `untrusted` for credentials that prove nothing. */
@@ -144,9 +144,11 @@ function answer(
   return new Response(json, { headers });
 }
 
-function checkAnswer(name: PlainRoute, json: string): void {
+function checkAnswer(name: PlainRoute, json: Prepared['json']): void {
   const schema: RouteSchema = SCHEMAS[name];
-  const fits = schema.answer.safeParse(JSON.parse(json));
+  const fits = schema.answer.safeParse(
+    JSON.parse(typeof json === 'string' ? json : new TextDecoder().decode(json)),
+  );
   if (!fits.success)
     throw new TypeError(`the answer of ${name} is not what its schema says: ${fits.error.message}`);
 }
@@ -168,8 +170,8 @@ function answerProblem(context: Context, error: unknown, status?: number): Respo
   const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' });
   // RFC 9110, section 11.6.1: a 401 says how to do better.
   if (problem.status === 401) headers.set('www-authenticate', 'Bearer realm="interlock"');
-  const seconds = retryAfterOf(error);
-  if (seconds !== undefined) headers.set('retry-after', String(seconds));
+  const seconds = retryAfterHeader(error);
+  if (seconds !== undefined) headers.set('retry-after', seconds);
   // What a caller still sends of a refused body is not read.
   if (problem.status === 413 && context.req.method !== 'GET') headers.set('connection', 'close');
   return new Response(JSON.stringify(problem), { status: problem.status, headers });

@@ -16,11 +16,12 @@ const GATHERED_MS: Readonly<Record<Exclude<EventType, 'reset'>, number>> = {
   rollout: 0,
   release: 0,
   proposal: 0,
-  /** The estate is made anew once a second at most. */
+  /** The estate is made anew twice a second at most. */
   access: 0,
   point: 100,
   flip: 100,
   audit: 100,
+  replica: 100,
   identity: 1000,
 };
 

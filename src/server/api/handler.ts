@@ -18,13 +18,14 @@ export interface Call<Name extends RouteName> {
 
 /** An answer that is JSON already, because it is made of parts that are kept as text. */
 export class Prepared {
-  readonly json: string;
+  /** A text, or the bytes of one. */
+  readonly json: string | Uint8Array<ArrayBuffer>;
   /** Where the next page begins. */
   readonly next: string | undefined;
   /** Names the content: an answer of the same name is the same. What is long is known by it, instead of by its hash. */
   readonly name: string;
 
-  constructor(json: string, next: string | undefined, name: string) {
+  constructor(json: Prepared['json'], next: string | undefined, name: string) {
     this.json = json;
     this.next = next;
     this.name = name;

@@ -10,8 +10,10 @@ import { exceptionHandlers } from './handlers/exceptions.ts';
 import { federationHandlers } from './handlers/federation.ts';
 import { handshakeHandlers } from './handlers/handshakes.ts';
 import { identityHandlers } from './handlers/identities.ts';
+import { keyHandlers } from './handlers/keys.ts';
 import { notificationHandlers } from './handlers/notifications.ts';
 import { policyCheckHandlers } from './handlers/policy-check.ts';
+import { replicaHandlers } from './handlers/replicas.ts';
 import { reviewHandlers } from './handlers/review.ts';
 import { ruleHandlers } from './handlers/rules.ts';
 import { syncHandlers } from './handlers/sync.ts';
@@ -21,6 +23,7 @@ import type { ApiParts } from './parts.ts';
 export function handlersOf(parts: ApiParts): Handlers<PlainRoute> {
   return {
     ...controlPlaneHandlers(parts),
+    ...replicaHandlers(parts),
     ...auditHandlers(parts),
     ...handshakeHandlers(parts),
     ...policyCheckHandlers(),
@@ -34,6 +37,7 @@ export function handlersOf(parts: ApiParts): Handlers<PlainRoute> {
     ...agentHandlers(parts),
     ...ruleHandlers(parts),
     ...authorityHandlers(parts),
+    ...keyHandlers(parts),
     ...cutoverHandlers(parts),
     ...federationHandlers(parts),
     ...notificationHandlers(parts),

@@ -11,6 +11,7 @@ import type { History, Reviews } from '../review/index.ts';
 import type { JoinedAuthorities } from '../upstream/joined.ts';
 import type { Timers } from '../timers.ts';
 import type { Events } from './events.ts';
+import type { SyncOrigins } from './sync-origins.ts';
 
 /** Sessions and sign-in links, where callers sign in. */
 export interface SignIn {
@@ -35,6 +36,7 @@ export interface ApiParts {
   readonly reviews: Reviews;
   readonly gatekeeper: Gatekeeper;
   readonly history: History;
+  readonly syncOrigins: SyncOrigins;
   /** Absent where nobody signs in: the socket in the state directory is the only way. */
   readonly signIn?: SignIn | undefined;
   /** Absent where no channel is set up. */

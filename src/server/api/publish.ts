@@ -49,6 +49,7 @@ export async function publishChanges(
         events.publish('identity', '');
       if (entry !== undefined) events.publish('audit', entry.act);
     }),
+    plane.replicas.subscribe(() => events.publish('replica', '')),
     plane.registry.bundles.subscribe(() => events.publish('identity', '')),
     plane.registry.rules.subscribe(() => events.publish('identity', '')),
   ];

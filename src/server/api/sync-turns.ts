@@ -5,8 +5,10 @@ import type { IdentityStore, StoredDocument } from '../../store/index.ts';
 import type { Recorder } from '../identity/recorder.ts';
 import type { Timers } from '../timers.ts';
 
-/** Sources that are remembered, and how long one is that nobody syncs any more; milliseconds. */
+/** Sources that are remembered, and how many one caller may have the turn of at one time. */
 const MOST_SOURCES = 1000;
+const MOST_OF_ONE = 100;
+/** How long one is remembered that nobody syncs any more; milliseconds. */
 const REMEMBERED_MS = 90 * 86_400_000;
 
 const schema = z.strictObject({
@@ -63,9 +65,7 @@ export class SyncTurns {
     const isGoingOn = own?.turn.holder === holder;
     // Who gives back what is somebody else's by now gives back nothing.
     if (forMs === 0 && !isGoingOn) return { until: now };
-    const old = all.filter(({ turn }) => turn.until + REMEMBERED_MS < now);
-    if (own === undefined && all.length - old.length >= MOST_SOURCES)
-      throw new InterlockError('limit', source, `at most ${MOST_SOURCES} sources are synced from`);
+    const old = this.#forgotten(all, who, source, now);
     const until = now + forMs;
     const data: Turn = {
       holder,
@@ -82,9 +82,12 @@ export class SyncTurns {
     try {
       await this.#parts.recorder.commit([
         { change: 'put', kind: 'sync', name: source, data, expect: own?.version ?? 0 },
-        ...old
-          .filter((each) => each !== own)
-          .map(({ source: name }) => ({ change: 'remove' as const, kind: 'sync' as const, name })),
+        ...old.map(({ source: name, version: expect }) => ({
+          change: 'remove' as const,
+          kind: 'sync' as const,
+          name,
+          expect,
+        })),
       ]);
     } catch (error) {
       if (!isInterlockError(error) || error.code !== 'conflict') throw error;
@@ -98,11 +101,27 @@ export class SyncTurns {
     this.#refuse(await this.#all(), source, holder, this.#parts.timers.now());
   }
 
+  /** Which sources make room for another one: those that nobody syncs any more. Throws `limit`. */
+  #forgotten(all: readonly Known[], who: string, source: string, now: number): Known[] {
+    const others = all.filter((each) => each.source !== source);
+    const running = others.filter(({ turn }) => turn.until > now);
+    // So that no single caller keeps all others from theirs.
+    if (running.filter(({ turn }) => turn.by === who).length >= MOST_OF_ONE)
+      throw new InterlockError('limit', source, `${who} has the turn of ${MOST_OF_ONE} sources already`);
+    if (running.length >= MOST_SOURCES)
+      throw new InterlockError('limit', source, `${MOST_SOURCES} sources are being synced from`);
+    const over = others
+      .filter(({ turn }) => turn.until <= now)
+      .toSorted((a, b) => b.turn.until - a.turn.until);
+    const room = MOST_SOURCES - 1 - running.length;
+    return over.filter(({ turn }, i) => i >= room || turn.until + REMEMBERED_MS < now);
+  }
+
   /** A source that lies in another one is part of it. */
   #refuse(all: readonly Known[], source: string, holder: string | undefined, now: number): void {
     const other = all.find(
       ({ source: name, turn }) =>
-        turn.until > now && turn.holder !== holder && (name.startsWith(source) || source.startsWith(name)),
+        turn.until > now && turn.holder !== holder && (isWithin(name, source) || isWithin(source, name)),
     );
     if (other === undefined) return;
     const { kind, by, host, commit } = other.turn;
@@ -120,6 +139,21 @@ export class SyncTurns {
   async #all(): Promise<Known[]> {
     return (await this.#parts.store.documents('sync')).flatMap(known);
   }
+}
+
+/** Whether a source is another one or a directory of it: of the same repository, by whole names of directories. */
+function isWithin(inner: string, outer: string): boolean {
+  const [a, b] = [partsOf(inner), partsOf(outer)];
+  return a.repository === b.repository && a.path.startsWith(b.path);
+}
+
+function partsOf(source: string): { readonly repository: string; readonly path: string } {
+  const end = source.indexOf('//');
+  const [repository, path] = end < 0 ? [source, ''] : [source.slice(0, end), source.slice(end + 2)];
+  return {
+    repository: repository.replace(/\/$/, ''),
+    path: path === '' || path.endsWith('/') ? path : `${path}/`,
+  };
 }
 
 interface Known {

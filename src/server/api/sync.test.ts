@@ -164,7 +164,10 @@ describe('the turn of a source', () => {
     expect(refused.body['detail']).toMatch(/turn\/\/ is kept in step by .* of user:viewer\+operator on ci-7/);
     // A directory of it is part of it, and what it is a directory of as well; a neighbour is not.
     for (const name of ['turn//prod/', 'turn/']) expect(await take(name, two)).toMatchObject({ status: 409 });
-    expect(await take('turnip//', two)).toMatchObject({ status: 200 });
+    for (const name of ['turnip//', 'turn', 't']) {
+      const answer = await take(name, two);
+      expect([name, answer.status]).toEqual([name, name === 'turn' ? 409 : 200]);
+    }
     const { version } = await rollout();
     const next = { version, source: { name: 'turn//' }, yaml: policy('three', '/c') };
     expect(await sync(next)).toMatchObject({ status: 409, answer: { turn: 'watch' } });
@@ -190,5 +193,27 @@ describe('the turn of a source', () => {
     expect(syncs.filter(({ source: name }) => name === 'race//')).toHaveLength(1);
     // Who knew its holder could go on in its place.
     expect(JSON.stringify(syncs)).not.toContain('run-number');
+  });
+
+  test('is no way to keep others from theirs: neither by many names, nor by the beginning of one', async () => {
+    const named = (name: string) => take(name, one, { forMs: 600_000 });
+    let last = 200;
+    let taken = 0;
+    for (; last === 200 && taken < 1000; taken++) last = (await named(`many-${taken}//`)).status;
+    // With those of the tests before.
+    expect([last, taken <= 101]).toEqual([413, true]);
+    const body = JSON.stringify({ source: 'own//', holder: two, kind: 'once', forMs: 1000 });
+    const other = { ...OPERATOR, who: 'user:https://id.example#other' };
+    expect((await api.ask(other, 'POST', '/v1/syncs', { body })).status).toBe(200);
+    for (let i = 0; i < taken; i++) await take(`many-${i}//`, one, { forMs: 0 });
+    expect((await named('again//')).status).toBe(200);
+  });
+
+  test.each([
+    ['a control character', { source: 'a\u001b[2Jb//' }],
+    ['a character that turns the text', { host: 'ci\u202e7' }],
+    ['a line of its own', { branch: 'main\nby ann' }],
+  ])('has no name with %s: it is shown to others', async (_, more) => {
+    expect(await take('plain//', one, more)).toMatchObject({ status: 400 });
   });
 });

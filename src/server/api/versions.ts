@@ -21,8 +21,9 @@ export function versionOf(rollout: WorkloadRollout): string {
 
 /** A rollout as lists show it: its policies by name. */
 export function rolloutShown(rollout: WorkloadRollout): RolloutShown {
-  const { workload, tier, stage, target, targetVersion, enforced, share, authentication, since, by, held } =
+  const { workload, tier, stage, target, targetVersion, enforced, share, authentication, since, by } =
     rollout;
+  const { held, floor } = rollout;
   const names = (policies: WorkloadRollout['target']) => policies.map(({ metadata }) => metadata.name);
   return {
     workload,
@@ -37,6 +38,7 @@ export function rolloutShown(rollout: WorkloadRollout): RolloutShown {
     since,
     by,
     ...(held === undefined ? {} : { held }),
+    ...(floor === undefined ? {} : { floor }),
   };
 }
 

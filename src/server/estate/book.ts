@@ -1,7 +1,8 @@
 import {
   actionKey,
-  emptyEvidence,
+  copyOfEvidence,
   endpointKey,
+  type GrownRecord,
   mergeEvidence,
   type Recorded,
   type RecordedAccess,
@@ -16,19 +17,22 @@ const MOST_ACCESSES = 500_000;
  * calls are added to is replaced by another one.
  */
 export class RecordedBook {
-  readonly #rest: Omit<Recorded, 'accesses'>;
+  readonly #rest: Pick<Recorded, 'trustDomain' | 'blindSpots' | 'facts'>;
   readonly #accesses: Map<string, RecordedAccess>;
   readonly #pending: Tally[] = [];
+  /** What those that were added to have been, since {@link takeGrown} was asked. */
+  #before = new Map<string, RecordedAccess | undefined>();
   #events: number;
   #lost: number;
   /** Accesses that found no room. */
   leftOut = 0;
 
-  constructor({ accesses, ...rest }: Recorded) {
-    this.#rest = rest;
+  constructor({ accesses, trustDomain, blindSpots, facts, events, lost }: Recorded) {
+    // What recordings cover is asked of the store: here it would stay as it was at the start.
+    this.#rest = { trustDomain, blindSpots, facts };
     this.#accesses = new Map(accesses.map((access) => [keyOf(access), access]));
-    this.#events = rest.events;
-    this.#lost = rest.lost;
+    this.#events = events;
+    this.#lost = lost;
   }
 
   /** Notes what was kept of live evidence: {@link settle} adds it. */
@@ -48,7 +52,23 @@ export class RecordedBook {
     }
   }
 
-  /** What was added, at this moment. */
+  /** What was added to since it was asked the last time,. */
+  takeGrown(): GrownRecord[] {
+    const grown: GrownRecord[] = [];
+    for (const [key, before] of this.#before) {
+      const now = this.#accesses.get(key);
+      if (now !== undefined) grown.push({ before, now });
+    }
+    this.#before = new Map();
+    return grown;
+  }
+
+  /** Events that were taken in, and that were lost. */
+  get totals(): Pick<Recorded, 'events' | 'lost'> {
+    return { events: this.#events, lost: this.#lost };
+  }
+
+  /** Everything that was added, without what its recordings cover. */
   recorded(): Recorded {
     return {
       ...this.#rest,
@@ -65,11 +85,14 @@ export class RecordedBook {
       this.leftOut++;
       return;
     }
-    const sum = emptyEvidence();
-    if (before !== undefined) mergeEvidence(sum, before.evidence);
-    mergeEvidence(sum, evidence);
+    if (!this.#before.has(key)) this.#before.set(key, before);
+    if (before === undefined) {
+      this.#accesses.set(key, { from, to, action, side, evidence: copyOfEvidence(evidence) });
+      return;
+    }
     // The ends of the one that is known: equal ends stay one object.
-    this.#accesses.set(key, { ...(before ?? { from, to, action, side }), evidence: sum });
+    const sum = mergeEvidence(copyOfEvidence(before.evidence), evidence);
+    this.#accesses.set(key, { ...before, evidence: sum });
   }
 }
 

@@ -75,7 +75,7 @@ const pathsOf = (estate: Estate) =>
   ]);
 
 describe('the estate in memory', () => {
-  test('takes live evidence in once a second at most, and never changes what a reader holds', async () => {
+  test('takes live evidence in twice a second at most, and never changes what a reader holds', async () => {
     const { store } = newState();
     const timers = new ManualTimers(1_000_000);
     const evidence = new FakeEvidence();

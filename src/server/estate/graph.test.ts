@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { buildGraph, Tally } from '../../access/index.ts';
+import { buildGraph, principalText, Tally } from '../../access/index.ts';
 import { cart, web } from '../enforcement/evidence/evidence.test-helper.ts';
+import { PairEdges } from './edges.ts';
 import { graphOf } from './graph.ts';
 import { judge } from './judged.ts';
 
@@ -16,11 +17,15 @@ function newOf(firstSeen: readonly number[], now: number): number | undefined {
   }
   const nothing = { blindSpots: [], facts: [], events: 0, lost: 0 };
   const graph = buildGraph({ trustDomain: 'example.org', accesses: [...tally.accesses()], ...nothing });
-  const steps = judge({ version: 1, at: now, graph }, new Map());
+  const byCallee = Map.groupBy(graph.accesses, ({ to }) => principalText(to));
+  const steps = judge({ version: 1, at: now, graph, byCallee }, new Map());
   let step = steps.next();
   while (step.done !== true) step = steps.next();
   const facts = { stageOf: () => 'none', isReleased: () => false };
-  return graphOf(step.value, { by: 'workload' }, facts, now).edges[0]?.fresh;
+  const making = graphOf(step.value, new PairEdges(), { by: 'workload' }, facts, now);
+  let part = making.next();
+  while (part.done !== true) part = making.next();
+  return part.value.edges[0]?.fresh;
 }
 
 test('of an estate that is seen for the first time nothing is new, and what comes later is', () => {

@@ -1,7 +1,10 @@
 export { Estate } from './estate.ts';
 export { EstateReader } from './reader.ts';
+export { bytesOf } from './joined.ts';
 export { fromText } from './grants.ts';
+export { PairEdges } from './edges.ts';
 export { graphOf } from './graph.ts';
+export { GraphHistory } from './graph-history.ts';
 export { proposalOf } from './proposal.ts';
 export { countsOf, neighbours, stageText, workloadIds, workloadShown } from './workloads.ts';
 export { tierOf } from './tier.ts';

@@ -36,12 +36,21 @@ export interface JudgedAccess {
   readonly uses: readonly number[];
 }
 
+/** The accesses to one callee with their verdicts, and what its rules allow and nobody has used; in the order of their keys. */
+interface JudgedCallee {
+  readonly accesses: readonly JudgedAccess[];
+  /** What they were made of. */
+  readonly of: readonly Access[];
+  readonly rollout: WorkloadRollout | undefined;
+}
+
 /** The estate's accesses with their verdicts, at one moment. */
 export interface Judged {
   readonly estate: EstateState;
+  /** In the order of their keys. */
   readonly accesses: readonly JudgedAccess[];
-  /** Those of the graph by their keys. */
-  readonly byKey: ReadonlyMap<string, JudgedAccess>;
+  /** The same by callee, in the same order: of one about which nothing has changed it is the same object as before. */
+  readonly byCallee: ReadonlyMap<string, JudgedCallee>;
 }
 
 /** The policies of one workload, ready to judge. */
@@ -64,37 +73,70 @@ function setsOf(rollout: WorkloadRollout): JudgingSets {
   return sets;
 }
 
-type Used = Map<SpiffeId, Set<number>>;
+const NOBODY: readonly Access[] = [];
+
+const order = (a: string, b: string) => (a < b ? -1 : Number(a > b));
 
 /**
- * Judges every access of the graph by today's set and the target set, and lists what rules allow and nobody has used: in
- * steps of an access each. What has not changed since `before` is the same object as there.
+ * Judges every access of the graph by today's set and the target set, and lists what rules allow and nobody has used. What
+ * has not changed since `before` is the same object as there; what has is done in steps of an access each.
  */
 export function* judge(
   estate: EstateState,
   rollouts: ReadonlyMap<SpiffeId, WorkloadRollout>,
   before?: Judged,
 ): Generator<void, Judged> {
-  const used: Used = new Map();
-  const byKey = new Map<string, JudgedAccess>();
-  const all: JudgedAccess[] = [];
-  for (const access of estate.graph.accesses) {
-    const key = `${principalText(access.to)}\n${principalText(access.from)}\n${actionKey(access.action)}`;
-    const id = access.to.kind === 'workload' ? access.to.id : undefined;
-    const rollout = id === undefined ? undefined : rollouts.get(id);
-    const judged = judgedAs(key, access, rollout, before?.byKey.get(key));
-    byKey.set(key, judged);
-    all.push(judged);
-    if (id !== undefined && judged.uses.length > 0) noteUsed(used, id, judged.uses);
-    yield;
+  const found = new Map<string, JudgedCallee>();
+  let isInOrder = true;
+  for (const [to, of] of estate.byCallee) {
+    const rollout = rolloutOf(rollouts, of);
+    const known = before?.byCallee.get(to);
+    if (known !== undefined && known.of === of && known.rollout === rollout) found.set(to, known);
+    else found.set(to, yield* judgeCallee(to, of, rollout, known));
   }
-  const seen = all.length;
   for (const [to, rollout] of rollouts) {
-    for (const unused of unusedOf(to, rollout, used.get(to))) all.push(unused);
+    if (found.has(to)) continue;
+    isInOrder = false;
+    const known = before?.byCallee.get(to);
+    const isSame = known !== undefined && known.of.length === 0 && known.rollout === rollout;
+    found.set(to, isSame ? known : yield* judgeCallee(to, NOBODY, rollout, known));
+  }
+  const byCallee = isInOrder ? found : new Map([...found].sort(([a], [b]) => order(`${a}\n`, `${b}\n`)));
+  const accesses: JudgedAccess[] = [];
+  for (const callee of byCallee.values()) for (const access of callee.accesses) accesses.push(access);
+  return { estate, accesses, byCallee };
+}
+
+/** The rollout of the callee that these are accesses to. */
+function rolloutOf(
+  rollouts: ReadonlyMap<SpiffeId, WorkloadRollout>,
+  [first]: readonly Access[],
+): WorkloadRollout | undefined {
+  return first?.to.kind === 'workload' ? rollouts.get(first.to.id) : undefined;
+}
+
+function* judgeCallee(
+  to: string,
+  of: readonly Access[],
+  rollout: WorkloadRollout | undefined,
+  before: JudgedCallee | undefined,
+): Generator<void, JudgedCallee> {
+  const known = new Map<string, JudgedAccess>();
+  for (const judged of before?.accesses ?? []) if (judged.access !== undefined) known.set(judged.key, judged);
+  const accesses: JudgedAccess[] = [];
+  const used = new Set<number>();
+  for (const access of of) {
+    const key = `${to}\n${principalText(access.from)}\n${actionKey(access.action)}`;
+    const judged = judgedAs(key, access, rollout, known.get(key));
+    for (const index of judged.uses) used.add(index);
+    accesses.push(judged);
     yield;
   }
-  if (all.length > seen) all.sort((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key)));
-  return { estate, accesses: all, byKey };
+  const seen = accesses.length;
+  if (rollout !== undefined) for (const unused of unusedOf(rollout, used)) accesses.push(unused);
+  if (accesses.length > seen) accesses.sort((a, b) => order(a.key, b.key));
+  yield;
+  return { accesses, of, rollout };
 }
 
 /** As it was judged before, where nothing of it has changed; of one whose calls alone have, the verdicts stay. */
@@ -175,19 +217,10 @@ function usesOf({ from, action, evidence }: Access, to: SpiffeId, { byGrant }: G
   return tried.flatMap((each) => grantIndex(decide(byGrant, { from, to, action: each }).rule) ?? []);
 }
 
-function noteUsed(used: Used, to: SpiffeId, uses: readonly number[]): void {
-  const known = used.get(to) ?? new Set();
-  used.set(to, known);
-  for (const index of uses) known.add(index);
-}
-
-function* unusedOf(
-  to: SpiffeId,
-  rollout: WorkloadRollout,
-  used: ReadonlySet<number> | undefined,
-): Generator<JudgedAccess> {
+function* unusedOf(rollout: WorkloadRollout, used: ReadonlySet<number>): Generator<JudgedAccess> {
+  const to = rollout.workload;
   for (const [i, grant] of (setsOf(rollout).grants?.grants ?? []).entries()) {
-    if (used?.has(i) === true) continue;
+    if (used.has(i)) continue;
     const from = fromText(grant.from);
     const action = actionOf(grant);
     yield {

@@ -17,7 +17,7 @@ export function proposalOf(reader: EstateReader, workload: SpiffeId): Proposal {
     workload,
     ...(policy === undefined ? {} : { policy }),
     yaml: policy === undefined ? '' : writePolicies([policy]),
-    rules: policy === undefined ? [] : rulesOf(policy, reader.byWorkload.get(workload)?.to ?? [], workload),
+    rules: policy === undefined ? [] : rulesOf(policy, reader.to(workload), workload),
     doubts: doubts.map(doubtShown),
     remarks,
     covered,

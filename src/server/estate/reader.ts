@@ -1,21 +1,22 @@
+import { randomBytes } from 'node:crypto';
 import { type AccessGraph, InterlockError, type SpiffeId } from '../../access/index.ts';
 import { releaseAt, newRollout, rolloutAt, type WorkloadRollout } from '../../rollout/index.ts';
 import type { Enforcing } from '../enforcement/enforcing.ts';
 import type { Timers } from '../timers.ts';
-import type { Estate } from './estate.ts';
+import type { Estate, EstateState } from './estate.ts';
 import { countDoubts } from './doubts.ts';
 import { judge, type Judged, type JudgedAccess } from './judged.ts';
 import { AccessTexts } from './shown.ts';
+import { joined } from './joined.ts';
 import { Slices } from './slices.ts';
 
 /** How old the number of doubts in lists may be, milliseconds. Proposals are always of now. */
 const DOUBTS_MS = 30_000;
 
-/** Accesses of one workload, as its callee and as their caller. */
-export interface OfWorkload {
-  readonly to: JudgedAccess[];
-  readonly from: JudgedAccess[];
-}
+/** Accesses of which the JSON takes a while. */
+const MOST_OF_A_PAGE = 1000;
+
+const NONE: readonly JudgedAccess[] = [];
 
 export interface EstateReaderOptions {
   readonly estate: Estate;
@@ -41,9 +42,13 @@ export class EstateReader {
   #version = 0;
   readonly #run: string;
   readonly #slices: Slices;
+  /** For what is long: one after the other as well, and pages meanwhile. */
+  readonly #long: Slices;
   readonly #texts = new AccessTexts();
   #isCounting = false;
-  #byWorkload: { readonly of: Judged; readonly value: ReadonlyMap<string, OfWorkload> } | undefined;
+  #byCaller:
+    | { readonly of: Judged; readonly value: ReadonlyMap<string, readonly JudgedAccess[]> }
+    | undefined;
   #doubts:
     | { readonly at: number; readonly version: number; readonly value: ReadonlyMap<SpiffeId, number> }
     | undefined;
@@ -52,8 +57,11 @@ export class EstateReader {
     this.#estate = estate;
     this.#enforcing = enforcing;
     this.#timers = timers;
-    this.#run = timers.now().toString(36);
+    // Two control planes may start in one millisecond, and a reader that moves from one to the other must not take what it has
+    // for what there is.
+    this.#run = timers.now().toString(36) + randomBytes(3).toString('hex');
     this.#slices = new Slices(timers);
+    this.#long = new Slices(timers);
     this.#onDoubts = onDoubts;
     this.#onFault = onFault;
     enforcing.onChange(({ what }) => {
@@ -86,10 +94,10 @@ export class EstateReader {
       [...this.#enforcing.rollouts.all].map(([id, each]) => [id, rolloutAt(each, now)]),
     );
     const [texts, before] = [this.#texts, this.#judged];
-    const judged = await this.#sliced(
+    const judged = await this.sliced(
       (function* () {
         const made = yield* judge(current, rollouts, before);
-        yield* texts.keep(made.accesses);
+        yield* texts.keep(made.byCallee, before?.byCallee);
         return made;
       })(),
     );
@@ -98,8 +106,12 @@ export class EstateReader {
     this.#version++;
   }
 
-  async #sliced<T>(steps: Generator<void, T>): Promise<T> {
-    const made = await this.#slices.run(steps, () => !this.#estate.isClosed);
+  /**
+   * Takes steps of what is asked for to their end without holding anybody else up: one after the other, and of what is long
+   * one after the other apart from that. Throws `unavailable` at the end.
+   */
+  async sliced<T>(steps: Generator<void, T>, isLong = false): Promise<T> {
+    const made = await (isLong ? this.#long : this.#slices).run(steps, () => !this.#estate.isClosed);
     if (made !== undefined) return made.value;
     throw new InterlockError('unavailable', 'estate', 'the control plane is about to end');
   }
@@ -109,18 +121,12 @@ export class EstateReader {
     return `${this.#run}-${this.#version}`;
   }
 
-  /** Accesses as JSON, one after the other with commas between. */
-  jsonOf(accesses: readonly JudgedAccess[]): Promise<string> {
+  /** Accesses as JSON, one after the other with commas between, in the bytes of UTF-8: of ten thousand it is 11 MB. */
+  jsonOf(accesses: readonly JudgedAccess[]): Promise<Uint8Array<ArrayBuffer>> {
     const texts = this.#texts;
-    return this.#sliced(
-      (function* () {
-        const own: string[] = [];
-        for (const access of accesses) {
-          own.push(texts.of(access));
-          yield;
-        }
-        return own.join(',');
-      })(),
+    return this.sliced(
+      joined(accesses, (access) => texts.of(access)),
+      accesses.length > MOST_OF_A_PAGE,
     );
   }
 
@@ -133,22 +139,17 @@ export class EstateReader {
     return this.#judged;
   }
 
-  /** The accesses of each principal. */
-  get byWorkload(): ReadonlyMap<string, OfWorkload> {
+  /** The accesses to a principal. */
+  to(principal: string): readonly JudgedAccess[] {
+    return this.judged.byCallee.get(principal)?.accesses ?? NONE;
+  }
+
+  /** The accesses of a principal to others. */
+  from(principal: string): readonly JudgedAccess[] {
     const { judged } = this;
-    if (this.#byWorkload?.of === judged) return this.#byWorkload.value;
-    const value = new Map<string, OfWorkload>();
-    const of = (text: string) => {
-      let own = value.get(text);
-      if (own === undefined) value.set(text, (own = { to: [], from: [] }));
-      return own;
-    };
-    for (const access of judged.accesses) {
-      of(access.to).to.push(access);
-      of(access.from).from.push(access);
-    }
-    this.#byWorkload = { of: judged, value };
-    return value;
+    if (this.#byCaller?.of !== judged)
+      this.#byCaller = { of: judged, value: Map.groupBy(judged.accesses, ({ from }) => from) };
+    return this.#byCaller.value.get(principal) ?? NONE;
   }
 
   /** Accesses of each workload that a proposal would leave to a person, as they were counted last; counted again when asked for. */
@@ -158,20 +159,21 @@ export class EstateReader {
   }
 
   #countDoubts(): void {
-    const { version, graph } = this.#estate.current;
+    const { current } = this.#estate;
+    const { version } = current;
     const now = this.#timers.now();
     const { version: counted, at } = this.#doubts ?? { version: 0, at: Number.NEGATIVE_INFINITY };
     if (this.#isCounting || counted === version || now - at < DOUBTS_MS) return;
     this.#isCounting = true;
-    void this.#count(graph, version)
+    void this.#count(current)
       .catch(this.#onFault)
       .finally(() => (this.#isCounting = false));
   }
 
-  async #count(graph: AccessGraph, version: number): Promise<void> {
-    const value = await countDoubts(graph, () => !this.#estate.isClosed);
+  async #count(state: EstateState): Promise<void> {
+    const value = await countDoubts(state, () => !this.#estate.isClosed);
     if (value === undefined) return;
-    this.#doubts = { at: this.#timers.now(), version, value };
+    this.#doubts = { at: this.#timers.now(), version: state.version, value };
     this.#onDoubts();
   }
 

@@ -19,14 +19,20 @@ type EvidenceShown = Pick<
 /** Characters of JSON that are kept at most: 40,000 accesses with all hours of the week. */
 const MOST_KEPT = 64 * 1024 * 1024;
 
+/** The accesses of one callee. */
+interface Shown {
+  readonly accesses: readonly JudgedAccess[];
+}
+
 /** The JSON of accesses, each made once: an access that has changed is another object. */
 export class AccessTexts {
-  #texts = new Map<JudgedAccess, string>();
+  /** By the access: what nobody shows any more goes with it. */
+  #texts = new WeakMap<JudgedAccess, string>();
   #length = 0;
 
-  /** How many are kept. */
-  get size(): number {
-    return this.#texts.size;
+  /** Characters that are kept, as far as is known. */
+  get length(): number {
+    return this.#length;
   }
 
   of(access: JudgedAccess): string {
@@ -35,7 +41,7 @@ export class AccessTexts {
       text = accessJson(access);
       this.#length += text.length;
       if (this.#length > MOST_KEPT) {
-        this.#texts.clear();
+        this.#texts = new WeakMap();
         this.#length = text.length;
       }
       this.#texts.set(access, text);
@@ -43,20 +49,24 @@ export class AccessTexts {
     return text;
   }
 
-  /** Lets go of accesses that are not among those that there are now. */
-  *keep(now: Iterable<JudgedAccess>): Generator<void, void> {
-    if (this.#texts.size === 0) return;
-    const kept = new Map<JudgedAccess, string>();
-    let length = 0;
-    for (const access of now) {
-      const text = this.#texts.get(access);
-      if (text === undefined) continue;
-      kept.set(access, text);
-      length += text.length;
+  /** Lets go of what was shown of callees that are judged anew: of their accesses that are no longer there. */
+  *keep(
+    now: ReadonlyMap<string, Shown>,
+    before: ReadonlyMap<string, Shown> | undefined,
+  ): Generator<void, void> {
+    if (this.#length === 0) return;
+    for (const [to, old] of before ?? []) {
+      const callee = now.get(to);
+      if (callee === old) continue;
+      const kept = new Set(callee?.accesses);
+      for (const access of old.accesses) if (!kept.has(access)) this.#forget(access);
       yield;
     }
-    this.#texts = kept;
-    this.#length = length;
+  }
+
+  #forget(access: JudgedAccess): void {
+    this.#length -= this.#texts.get(access)?.length ?? 0;
+    this.#texts.delete(access);
   }
 }
 
@@ -90,13 +100,24 @@ export function accessJson(judged: JudgedAccess): string {
 
 function evidenceShown(evidence: Evidence): EvidenceShown {
   const hours = hoursOf(evidence);
+  let days = 0;
+  let last = Number.NaN;
+  const week = new Uint8Array(168);
+  for (const hour of hours) {
+    const day = Math.floor(hour / 24);
+    if (day !== last) days++;
+    last = day;
+    week[hourOfWeek(hour)] = 1;
+  }
+  const hoursOfWeek: number[] = [];
+  for (const [hour, isCovered] of week.entries()) if (isCovered === 1) hoursOfWeek.push(hour);
   return {
     ...(Number.isFinite(evidence.firstSeen) ? { firstSeen: evidence.firstSeen } : {}),
     ...(Number.isFinite(evidence.lastSeen) ? { lastSeen: evidence.lastSeen } : {}),
-    days: new Set(hours.map((hour) => Math.floor(hour / 24))).size,
-    hoursOfWeek: [...new Set(hours.map(hourOfWeek))].sort((a, b) => a - b),
-    instances: [...evidence.instances].sort(),
-    sources: [...evidence.sources].sort(),
+    days,
+    hoursOfWeek,
+    instances: [...evidence.instances],
+    sources: [...evidence.sources],
     outcomes: outcomesOf(evidence),
     mutual: evidence.mutual,
     plaintext: evidence.plaintext,

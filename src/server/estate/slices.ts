@@ -1,7 +1,7 @@
 import type { Timers } from '../timers.ts';
 
 /** How long one slice holds the event loop, milliseconds: everything else on it waits as long, the red button as well. */
-const SLICE_MS = 8;
+const SLICE_MS = 5;
 
 /** Work in steps that give the event loop back after every {@link SLICE_MS}; one piece of work after the other. */
 export class Slices {

@@ -4,7 +4,7 @@ import { isDeniedOnPurpose } from '../../rollout/index.ts';
 import type { Point } from '../enforcement/points.ts';
 import type { Enforcing } from '../enforcement/enforcing.ts';
 import type { JudgedAccess } from './judged.ts';
-import type { EstateReader, OfWorkload } from './reader.ts';
+import type { EstateReader } from './reader.ts';
 import { tierOf } from './tier.ts';
 
 type Neighbour = Answer<'workloads.get'>['calledBy'][number];
@@ -36,19 +36,15 @@ export function workloadIds(reader: EstateReader, { rollouts }: Enforcing, count
   return [...all].sort();
 }
 
-const NONE: OfWorkload = { to: [], from: [] };
-
 /** A workload as lists show it. */
 export function workloadShown(reader: EstateReader, id: SpiffeId, counts: Counts): WorkloadShown {
   const workload = reader.graph.workloads.get(id);
   const rollout = reader.rolloutOf(id);
-  const { to, from } = reader.byWorkload.get(id) ?? NONE;
-  const seen = to.filter(({ access }) => access !== undefined);
+  const { callers, accesses, plaintext, lastSeen } = callsTo(reader.to(id));
   const points = counts.points.get(id) ?? [];
   const released = reader.releaseOf(id);
-  const lastSeen = lastOf(to);
-  const counted = reader.doubts;
-  const doubts = counted === undefined ? undefined : (counted.get(id) ?? 0);
+  const left = reader.doubts;
+  const doubts = left === undefined ? undefined : (left.get(id) ?? 0);
   return {
     id,
     namespace: workload?.namespace ?? kubernetesNameOf(id)?.namespace ?? '',
@@ -66,17 +62,48 @@ export function workloadShown(reader: EstateReader, id: SpiffeId, counts: Counts
         }),
     hasOlderSet: rollout?.enforced !== undefined && rollout.stage !== 'enforced',
     ...(released === undefined ? {} : { released }),
-    callers: new Set(seen.map((access) => access.from)).size,
-    callees: new Set(from.flatMap((access) => (access.access === undefined ? [] : [access.to]))).size,
-    accesses: seen.length,
+    callers,
+    callees: calleesOf(reader.from(id)),
+    accesses,
     points: points.length,
     connected: points.filter(({ connected }) => connected).length,
     behind: points.filter(({ connected, applied, wanted }) => connected && applied < wanted).length,
     flips: counts.flips.get(id) ?? 0,
     ...(doubts === undefined ? {} : { doubts }),
-    plaintext: seen.filter(({ authentication }) => authentication === 'plaintext').length,
+    plaintext,
     ...(lastSeen === undefined ? {} : { lastSeen }),
   };
+}
+
+interface CallsTo {
+  readonly callers: number;
+  readonly accesses: number;
+  readonly plaintext: number;
+  readonly lastSeen: number | undefined;
+}
+
+/** The accesses to a workload are another list when one of them has changed. */
+const counted = new WeakMap<readonly JudgedAccess[], CallsTo>();
+
+function callsTo(accesses: readonly JudgedAccess[]): CallsTo {
+  let known = counted.get(accesses);
+  if (known === undefined) {
+    const seen = accesses.filter(({ access }) => access !== undefined);
+    known = {
+      callers: new Set(seen.map(({ from }) => from)).size,
+      accesses: seen.length,
+      plaintext: seen.filter(({ authentication }) => authentication === 'plaintext').length,
+      lastSeen: lastOf(seen),
+    };
+    counted.set(accesses, known);
+  }
+  return known;
+}
+
+function calleesOf(accesses: readonly JudgedAccess[]): number {
+  const callees = new Set<string>();
+  for (const { access, to } of accesses) if (access !== undefined) callees.add(to);
+  return callees.size;
 }
 
 /** Those at the other ends of accesses, the busiest first. */

@@ -6,6 +6,7 @@ import type { MapModel } from '../model.ts';
 import { INK, type LineLook, type NodeLook, type Painted, type Scheme } from '../paint.ts';
 import { drawEdgeLabel, drawHover, drawNodeLabel, drawRooms } from './draw.ts';
 import { DashedArrows } from './edge-program.ts';
+import { LabelSpace } from './label-space.ts';
 import { NodeShapes } from './node-program.ts';
 
 /** What a person does on the stage. */
@@ -29,21 +30,32 @@ export interface Camera {
 export const MANY_LINES = 2000;
 /** Above so many nodes, names would cover one another: fewer are written until one zooms in. */
 const MANY_NODES = 150;
+/** From this width on nodes have their whole size, pixels; on a narrower stage they are down to so many times smaller. */
+const WIDE_PX = 700;
+const MOST_SHRUNK = 2;
+/** Nodes that are drawn smaller have no name beside them. */
+const LABELLED_PX = 5;
 
-/** Whether the browser can draw the map. */
-export function hasWebGl(): boolean {
-  const canvas = document.createElement('canvas');
-  return canvas.getContext('webgl2') !== null;
-}
+/** What draws WebGL here, as it names itself; undefined where nothing does. */
+let renderer: { readonly name: string | undefined } | undefined;
 
-/** Whether WebGL is drawn by the processor. */
-export const isSoftwareDrawn = (): boolean => /swiftshader|llvmpipe|software/i.test(rendererName());
-
-function rendererName(): string {
+/** Asked once: a context takes a while, and a first one waits for the process that draws. */
+function rendererName(): string | undefined {
+  if (renderer !== undefined) return renderer.name;
   const gl = document.createElement('canvas').getContext('webgl2');
   const info = gl?.getExtension('WEBGL_debug_renderer_info');
-  return info === null || info === undefined ? '' : String(gl?.getParameter(info.UNMASKED_RENDERER_WEBGL));
+  const name =
+    info === null || info === undefined ? '' : String(gl?.getParameter(info.UNMASKED_RENDERER_WEBGL));
+  renderer = { name: gl === null ? undefined : name };
+  gl?.getExtension('WEBGL_lose_context')?.loseContext();
+  return renderer.name;
 }
+
+/** Whether the browser can draw the map. */
+export const hasWebGl = (): boolean => rendererName() !== undefined;
+
+/** Whether WebGL is drawn by the processor. */
+export const isSoftwareDrawn = (): boolean => /swiftshader|llvmpipe|software/i.test(rendererName() ?? '');
 
 /** The WebGL stage: takes complete pictures, and changes what differs. It never moves the camera by itself. */
 export class Stage {
@@ -55,9 +67,26 @@ export class Stage {
   #open: ReadonlySet<string> = new Set();
   #selected: string | undefined;
   #scheme: Scheme = 'dark';
+  /** By how much nodes are smaller than on a large screen: on a phone they would cover one another. */
+  #shrink = 1;
 
   constructor(container: HTMLElement, events: StageEvents, camera: Camera | undefined) {
-    this.sigma = new Sigma(this.#graph, container, SETTINGS);
+    const written = { names: new LabelSpace(), all: new LabelSpace() };
+    this.sigma = new Sigma(this.#graph, container, {
+      ...SETTINGS,
+      defaultDrawNodeLabel: drawNodeLabel(written),
+      defaultDrawEdgeLabel: drawEdgeLabel(written),
+      zoomToSizeRatioFunction: (ratio) => Math.max(0.75, Math.sqrt(ratio)) * this.#shrink,
+    });
+    const fit = () => {
+      this.#shrink = Math.max(1, Math.min(MOST_SHRUNK, WIDE_PX / (container.clientWidth + 1)));
+      this.sigma.setSetting('labelRenderedSizeThreshold', LABELLED_PX / this.#shrink);
+    };
+    fit();
+    this.sigma.on('resize', fit);
+    this.sigma.on('beforeRender', () => {
+      for (const space of Object.values(written)) space.clear();
+    });
     if (camera !== undefined) this.sigma.getCamera().setState(camera);
     const ground = this.sigma.createCanvas('rooms', { beforeLayer: 'edges' });
     const names = this.sigma.createCanvas('room-names', { beforeLayer: 'labels' });
@@ -246,20 +275,17 @@ const SETTINGS: Partial<Settings> = {
   defaultEdgeType: 'arrow',
   enableEdgeEvents: true,
   renderEdgeLabels: true,
-  defaultDrawEdgeLabel: drawEdgeLabel,
-  defaultDrawNodeLabel: drawNodeLabel,
   defaultDrawNodeHover: drawHover,
   labelFont: FONT,
   labelSize: 12,
   labelWeight: '500',
   labelDensity: 3,
   labelGridCellSize: 60,
-  labelRenderedSizeThreshold: 5,
+  labelRenderedSizeThreshold: LABELLED_PX,
   edgeLabelFont: FONT,
   edgeLabelSize: 11,
   zIndex: true,
   minCameraRatio: 0.01,
   maxCameraRatio: 4,
   stagePadding: 24,
-  zoomToSizeRatioFunction: (ratio) => Math.max(0.75, Math.sqrt(ratio)),
 };

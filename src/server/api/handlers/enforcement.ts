@@ -6,12 +6,14 @@ import type { ChangeProgress } from '../../enforcement/changes.ts';
 import type { Handlers } from '../handler.ts';
 import { sortedPageOf } from '../page.ts';
 import type { ApiParts } from '../parts.ts';
+import { SyncTurns } from '../sync-turns.ts';
 import { decidedOn, rolloutShown, versionOf } from '../versions.ts';
 
 /** Policies and their rollouts. */
 export function rolloutHandlers({
   enforcing,
   gatekeeper,
+  syncOrigins,
 }: ApiParts): Handlers<
   | 'policies.list'
   | 'policies.apply'
@@ -34,7 +36,11 @@ export function rolloutHandlers({
       const of = query.workload === undefined ? rollouts.all.values() : [rollouts.get(query.workload)];
       const all = [...of].flatMap(policiesOf);
       const page = sortedPageOf(all, query, ({ workload, name, sets }) => `${workload} ${name} ${sets[0]}`);
-      return { policies: page.items, next: page.next };
+      const policies = page.items.map((item) => {
+        const origin = syncOrigins.shown(item.workload, item.document);
+        return origin === undefined ? item : { ...item, origin };
+      });
+      return { policies, next: page.next };
     },
     'policies.apply': async ({ who, body: { yaml, file } }) => {
       const policies = readPolicies(yaml, file);
@@ -59,6 +65,14 @@ export function rolloutHandlers({
         ...rolloutShown(rollout),
         targetPolicies: target,
         ...(enforced === undefined ? {} : { enforcedPolicies: enforced }),
+        origins: Object.entries({ target, enforced: enforced ?? [] }).flatMap(([set, policies]) =>
+          policies.flatMap((policy) => {
+            const origin = syncOrigins.shown(workload, policy);
+            // The names of the object above.
+            const named = { policy: policy.metadata.name, set: set as 'target' | 'enforced' };
+            return origin === undefined ? [] : [{ ...named, ...origin }];
+          }),
+        ),
       };
     },
     'rollouts.move': async ({ who, caller, params: { workload }, body, ifMatch }) => {
@@ -111,6 +125,8 @@ function policiesOf({ workload, target, enforced = [] }: WorkloadRollout) {
 /** The points that enforce, what they saw, and the red button. */
 export function enforcementHandlers({
   enforcing,
+  plane,
+  timers,
 }: ApiParts): Handlers<
   | 'changes.get'
   | 'releases.list'
@@ -126,6 +142,7 @@ export function enforcementHandlers({
   | 'envoy-proxies.remove'
 > {
   const { releases, points, changes, evidence, documents } = enforcing;
+  const turns = new SyncTurns({ store: plane.store, recorder: plane.recorder, timers });
   return {
     'changes.get': async ({ params: { id }, query: { known, waitMs } }) =>
       progressShown(await changes.wait(id, known, Math.min(waitMs, MAX_WAIT_MS))),
@@ -171,10 +188,29 @@ export function enforcementHandlers({
       return { unreached: page.items, next: page.next };
     },
     'envoy-proxies.list': () => ({
-      proxies: [...documents.all.values()].map(({ workload, text }) => ({ workload, text })),
+      proxies: [...documents.all.values()].map(({ workload, text, origin }) => ({
+        workload,
+        text,
+        ...(origin === undefined ? {} : { origin }),
+      })),
     }),
-    'envoy-proxies.apply': async ({ who, body: { yaml, file = 'the document' } }) => {
-      const { done, change } = await enforcing.following(() => documents.apply(who, yaml, file));
+    'envoy-proxies.apply': async ({ who, body: { yaml, file = 'the document', source, was } }) => {
+      if (source !== undefined) await turns.check(source.name, source.holder);
+      const { name, commit, branch } = source ?? {};
+      const origin =
+        name === undefined
+          ? undefined
+          : {
+              source: name,
+              file,
+              ...(commit === undefined ? {} : { commit }),
+              ...(branch === undefined ? {} : { branch }),
+              by: who,
+              at: timers.now(),
+            };
+      const { done, change } = await enforcing.following(() =>
+        documents.apply(who, yaml, file, { origin, was }),
+      );
       return { workload: done.workload, change };
     },
     'envoy-proxies.remove': async ({ who, params: { workload } }) => {

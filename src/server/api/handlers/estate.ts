@@ -1,8 +1,9 @@
 import { InterlockError, principalText, type SpiffeId } from '../../../access/index.ts';
-import type { Answer, Checked } from '../../../api/index.ts';
+import type { Answer, Checked, WorkloadShown } from '../../../api/index.ts';
 import { TIERS } from '../../../policy/index.ts';
 import { judge, promotionChecks } from '../../../rollout/index.ts';
 import {
+  bytesOf,
   countsOf,
   EstateReader,
   type JudgedAccess,
@@ -38,7 +39,7 @@ export function estateHandlers(
   return {
     'workloads.list': async ({ query }) => {
       await reader.ready();
-      return listWorkloads(parts, reader, query);
+      return reader.sliced(listWorkloads(parts, reader, query));
     },
     'workloads.get': async ({ params: { workload } }) => {
       await reader.ready();
@@ -51,7 +52,11 @@ export function estateHandlers(
       const { items, next } = pageOf(found, query, ({ key }) => key);
       const { version } = reader;
       const tail = next === undefined ? '' : `,"next":${JSON.stringify(next)}`;
-      const json = `{"accesses":[${await reader.jsonOf(items)}],"total":${found.length}${tail}}`;
+      const json = bytesOf([
+        Buffer.from('{"accesses":['),
+        await reader.jsonOf(items),
+        Buffer.from(`],"total":${found.length}${tail}}`),
+      ]);
       return new Prepared(json, next, `${version} ${JSON.stringify(query)}`);
     },
     'graph.get': async ({ query }) => {
@@ -82,20 +87,24 @@ function nothingRecorded(workload: SpiffeId): InterlockError {
   );
 }
 
-function listWorkloads(
+/** A workload in a step. */
+function* listWorkloads(
   { enforcing }: ApiParts,
   reader: EstateReader,
   { namespace, stage, search, ...query }: Checked<'workloads.list', 'query'>,
-): Answer<'workloads.list'> {
+): Generator<void, Answer<'workloads.list'>> {
   const counts = countsOf(enforcing);
   const found = workloadIds(reader, enforcing, counts).filter((id) => {
     if (search !== undefined && !id.includes(search)) return false;
     if (stage === 'released') return reader.releaseOf(id) !== undefined;
     return stage === undefined || stageText(reader, id) === stage;
   });
-  const all = found
-    .map((id) => workloadShown(reader, id, counts))
-    .filter((workload) => namespace === undefined || workload.namespace === namespace);
+  const all: WorkloadShown[] = [];
+  for (const id of found) {
+    const shown = workloadShown(reader, id, counts);
+    if (namespace === undefined || shown.namespace === namespace) all.push(shown);
+    yield;
+  }
   const page = pageOf(all, query, ({ id }) => id);
   return { workloads: page.items, total: all.length, next: page.next };
 }
@@ -104,7 +113,6 @@ function oneWorkload({ enforcing }: ApiParts, reader: EstateReader, id: SpiffeId
   const shown = workloadShown(reader, id, countsOf(enforcing));
   const workload = reader.graph.workloads.get(id);
   const rollout = reader.rolloutOf(id);
-  const own = reader.byWorkload.get(id) ?? { to: [], from: [] };
   const isOwn = (text: string) => text === id;
   const spots = reader.graph.blindSpots
     .filter(({ from, to }) => isOwn(principalText(from)) || isOwn(principalText(to)))
@@ -121,8 +129,8 @@ function oneWorkload({ enforcing }: ApiParts, reader: EstateReader, id: SpiffeId
     schedule: workload?.schedule,
     timeZone: workload?.timeZone,
     deployedAt: workload?.deployedAt,
-    calledBy: neighbours(own.to, 'from'),
-    calls: neighbours(own.from, 'to'),
+    calledBy: neighbours(reader.to(id), 'from'),
+    calls: neighbours(reader.from(id), 'to'),
     ...(rollout === undefined ? {} : { rollout: rolloutShown(rollout) }),
     ...(rollout?.stage === 'canary' ? { canary: enforcing.canaries.next(rollout) } : {}),
     proxies: enforcing.points.of(id),

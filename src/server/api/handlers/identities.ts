@@ -1,6 +1,6 @@
 import { InterlockError, parseSpiffeId } from '../../../access/index.ts';
 import { CertificateError, certificatesFromPem, verifyX509Svid } from '../../../identity/index.ts';
-import type { IssuedFilter } from '../../../store/index.ts';
+import type { IssuedFilter, IssuedSvid } from '../../../store/index.ts';
 import type { Handlers } from '../handler.ts';
 import type { ApiParts } from '../parts.ts';
 
@@ -13,9 +13,10 @@ export function identityHandlers({
 > {
   const { store, recorder, registry, revoking, authorities } = plane;
   return {
-    'identities.list': async ({ query: { id, all, authority, ...rest } }) => {
+    'identities.list': async ({ query: { id, all, authority, order, after, ...rest } }) => {
       const wanted: IssuedFilter = {
         ...withoutUndefined(rest),
+        ...(order === 'ends' ? byEnd(after) : withoutUndefined({ after })),
         ...(id === undefined ? {} : { spiffeId: id }),
         ...(authority === undefined ? {} : { authority: authorities.slot(authority).id }),
         ...(all === 'true' ? {} : { liveAt: timers.now() }),
@@ -24,7 +25,7 @@ export function identityHandlers({
       const names = new Map(authorities.slots.map((slot) => [slot.id, slot.name]));
       return {
         identities: identities.map((svid) => ({ ...svid, authorityName: names.get(svid.authority) })),
-        next: identities.length === rest.limit ? identities.at(-1)?.serial : undefined,
+        next: identities.length === rest.limit ? nextOf(identities.at(-1), order) : undefined,
       };
     },
     'revocations.list': () => ({ revoked: registry.revoked }),
@@ -59,6 +60,20 @@ export function identityHandlers({
       }
     },
   };
+}
+
+/** Where the next page begins: of what is in the order of its end, that stands before the serial. */
+function nextOf(last: IssuedSvid | undefined, order: 'serial' | 'ends'): string | undefined {
+  return last === undefined || order === 'serial' ? last?.serial : `${last.notAfter}.${last.serial}`;
+}
+
+/** The same, read back. */
+function byEnd(after: string | undefined): Pick<IssuedFilter, 'order' | 'after' | 'afterEnd'> {
+  if (after === undefined) return { order: 'ends' };
+  const [, end, serial] = /^(\d{1,15})\.(.+)$/.exec(after) ?? [];
+  if (end === undefined || serial === undefined)
+    throw new InterlockError('usage', after, 'is not where a page in the order of ends begins');
+  return { order: 'ends', after: serial, afterEnd: Number(end) };
 }
 
 type Defined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };

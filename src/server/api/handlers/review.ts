@@ -61,7 +61,7 @@ export function reviewHandlers(
       return whole(workload);
     },
     'history.get': async ({ params: { workload }, query }) => {
-      const entries = await history.of(known(workload));
+      const entries = await parts.plane.recorder.within(history.of(known(workload)));
       // The newest first: the number that goes down is the order of the pages.
       const { items, next } = pageOf(entries, query, ({ seq }) => String(1e15 - seq).padStart(16, '0'));
       return {
@@ -118,16 +118,18 @@ function* listed(parts: ApiParts): Generator<Answer<'reviews.list'>['reviews'][n
 function shown({ reviews, enforcing }: ApiParts, workload: SpiffeId, review: ReviewDocument) {
   const rollout = enforcing.rollouts.all.get(workload);
   const tier = reviews.tierOf(workload);
-  const { target: hash, need, by, authors } = reviews.approvalState(workload);
+  const reason = reviews.tierReason(workload);
+  const { target: hash, need, by, authors, notes } = reviews.approvalState(workload);
   const { open, last } = review;
   return {
     workload,
     tier,
+    ...(reason === undefined ? {} : { tierReason: reason }),
     ...(rollout === undefined ? {} : { stage: rollout.stage }),
     owners: reviews.ownersOf(workload),
     target: hash,
     counts: countKinds(open),
-    approvals: { need, by, authors },
+    approvals: { need, by, authors, ...(notes.length === 0 ? {} : { notes }) },
     ...(open.length === 0 ? {} : { since: Math.min(...open.map(({ at }) => at)) }),
     ...(last === undefined ? {} : { lastDecision: last }),
   };

@@ -15,6 +15,7 @@ import { applyRules, removeRule } from '../../identity/rules.ts';
 import type { Handlers } from '../handler.ts';
 import { pageOf } from '../page.ts';
 import type { ApiParts } from '../parts.ts';
+import { SyncTurns } from '../sync-turns.ts';
 import { checkVersion } from '../tags.ts';
 
 /**
@@ -26,8 +27,10 @@ const MOST_TRIED = { characters: 64 * 1024, rules: 20 };
 /** Registration rules, and why a workload gets what it gets. */
 export function ruleHandlers({
   plane,
+  timers,
 }: ApiParts): Handlers<'rules.list' | 'rules.get' | 'rules.apply' | 'rules.remove' | 'rules.explain'> {
   const { registry, recorder, agents } = plane;
+  const turns = new SyncTurns({ store: plane.store, recorder, timers });
   /** Rules change one after the other: what was looked at here is what is changed, or it is a `conflict` below. */
   const isFor = (ifMatch: readonly string[] | undefined) => () =>
     checkVersion(ifMatch, String(registry.rules.current.version), 'rules');
@@ -43,10 +46,11 @@ export function ruleHandlers({
       if (rule === undefined) throw new InterlockError('not_found', name, `there is no rule "${name}"`);
       return rule.rule;
     },
-    'rules.apply': ({ who, body, ifMatch }) => {
+    'rules.apply': async ({ who, body, ifMatch }) => {
       if ('yaml' in body)
         return applyRules(who, readIdentityRules(body.yaml, body.file), registry, recorder, isFor(ifMatch));
       const { rules, remove, source } = body;
+      if (source !== undefined) await turns.check(source.name, source.holder);
       const order = { remove, source };
       return applyRules(who, rules.map(identityRuleOf), registry, recorder, isFor(ifMatch), order);
     },
