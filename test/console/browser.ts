@@ -60,11 +60,21 @@ interface Violation {
   readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[];
 }
 
-/** What axe finds to be serious or worse, as sentences. */
-export async function seriousViolations(page: Page): Promise<string[]> {
-  // Colours are judged where they come to rest, not on their way from dark to light.
+/** Colours come to rest: nothing is judged or kept on its way from dark to light. */
+async function settle(page: Page): Promise<void> {
   await page.emulateMedia({ reducedMotion: 'reduce' });
   await page.evaluate('Promise.allSettled(document.getAnimations().map(({ finished }) => finished))');
+}
+
+/** A picture of a page, kept as build output. */
+export async function shoot(page: Page, name: string): Promise<void> {
+  await settle(page);
+  await page.screenshot({ path: `${SHOTS}${name}.png` });
+}
+
+/** What axe finds to be serious or worse, as sentences. */
+export async function seriousViolations(page: Page): Promise<string[]> {
+  await settle(page);
   // By the debugger's protocol: the page's own policy takes no script from elsewhere.
   await page.evaluate(readFileSync(AXE, 'utf8'));
   const violations = await page.evaluate<Violation[]>(

@@ -1,62 +1,61 @@
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { missing, seriousViolations, SHOTS, signIn, startBrowser, type Visit } from './browser.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { atConsole, workloadPath } from './at-console.ts';
+import { missing, seriousViolations, shoot, signIn, type Visit } from './browser.ts';
 import { HOSTILE, shopId, type ShopName } from './shop-evidence.ts';
 import { Shop } from './shop.ts';
 
 const why = missing();
 if (why !== undefined) console.log(`The console's browser tests are left out: ${why}.`);
 
-const CATALOGUE = `/workloads/${encodeURIComponent(shopId('catalogue').slice('spiffe://'.length))}`;
+const CATALOGUE = workloadPath('catalogue');
 
 /** Each page, and what stands on it once its data is there. */
 const PAGES: readonly (readonly [name: string, path: string, shows: string])[] = [
+  ['map', '/', 'workloads and callers'],
   ['workloads', '/workloads', 'shop/payment'],
   ['workload', CATALOGUE, 'To deny for real'],
-  [
-    'review',
-    `/review/${encodeURIComponent(shopId('catalogue').slice('spiffe://'.length))}`,
-    'would be denied',
-  ],
+  ['review', workloadPath('catalogue', 'review'), 'would be denied'],
   ['identities', '/identities', 'shop/shipping'],
   ['release', '/release', 'Nothing is denied any more at'],
   ['audit', '/audit', 'rollout.enforced'],
   ['settings', '/settings', 'first-week surprises'],
 ];
 
+/** A laptop, a large screen, a phone. */
+const SIZES = [
+  [390, 844],
+  [1920, 1080],
+  [1280, 800],
+] as const;
+
 describe.skipIf(why !== undefined)('the console', () => {
+  const at = atConsole();
+  const { lookAt } = at;
   let shop: Shop;
   let browser: Browser;
   let visit: Visit;
   let page: Page;
-
-  beforeAll(async () => {
-    shop = await Shop.open();
-    browser = await startBrowser();
-    visit = await signIn(browser, shop);
-    page = visit.page;
-  });
-  afterAll(async () => {
-    await browser?.close();
-    await shop?.close();
+  beforeAll(() => {
+    ({ shop, browser, visit, page } = at);
   });
 
   for (const [name, path, shows] of PAGES) {
     test(`${name} shows what is there, and axe finds nothing serious in it in either scheme`, async () => {
-      for (const [width, height] of [
-        [1280, 800],
-        [1920, 1080],
-      ] as const) {
+      await page.goto(shop.origin + path);
+      await page.getByText(shows).first().waitFor();
+      await page.getByText('Reading...').first().waitFor({ state: 'detached' });
+      for (const [width, height] of SIZES) {
+        await page.setViewportSize({ width, height });
         for (const colorScheme of ['light', 'dark'] as const) {
-          await page.setViewportSize({ width, height });
           await page.emulateMedia({ colorScheme });
-          await page.goto(shop.origin + path);
-          await page.getByText(shows).first().waitFor();
-          await page.getByText('Reading...').first().waitFor({ state: 'detached' });
-          await page.screenshot({ path: `${SHOTS}${name}-${width}-${colorScheme}.png` });
+          await shoot(page, `${name}-${width}-${colorScheme}`);
           if (width === 1280) expect(await seriousViolations(page), `${name} ${colorScheme}`).toEqual([]);
         }
+        // What does not fit scrolls in its own box; the page itself never moves sideways.
+        expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth'), name).toBe(0);
       }
+      await page.setViewportSize({ width: 1280, height: 800 });
       expect(visit.faults).toEqual([]);
     });
   }
@@ -71,11 +70,8 @@ describe.skipIf(why !== undefined)('the console', () => {
         .getByText(/web-products|GET \/products|\/admin|up to date|moved it to shadow/)
         .first()
         .waitFor();
-      for (const colorScheme of ['light', 'dark'] as const) {
-        await page.emulateMedia({ colorScheme });
-        await page.screenshot({ path: `${SHOTS}workload-${tab.toLowerCase()}-${colorScheme}.png` });
-        expect(await seriousViolations(page), colorScheme).toEqual([]);
-      }
+      await lookAt(`workload-${tab.toLowerCase()}`);
+      expect(visit.faults).toEqual([]);
     });
   }
 
@@ -133,11 +129,7 @@ describe.skipIf(why !== undefined)('the console', () => {
     await dialog.getByText('never passed; needs passed within 90 days').waitFor();
     const go = dialog.getByRole('button', { name: 'Promote to canary anyway' });
     expect(await go.isDisabled()).toBe(true);
-    for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: `${SHOTS}promote-${colorScheme}.png` });
-      expect(await seriousViolations(page), colorScheme).toEqual([]);
-    }
+    await lookAt('promote');
     await dialog.getByRole('textbox').fill('the drill is due tomorrow');
     await go.click();
     await page.getByText('1 of 1 proxy confirmed').waitFor();
@@ -206,11 +198,8 @@ describe.skipIf(why !== undefined)('the console', () => {
     await page.getByText('75 % of calls go over connections with a post-quantum key').waitFor();
     await page.getByText('1 caller classical only').waitFor();
     await page.getByRole('row', { name: /recommendation.*classical only/ }).waitFor();
-    for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: `${SHOTS}handshakes-${colorScheme}.png` });
-      expect(await seriousViolations(page), colorScheme).toEqual([]);
-    }
+    await lookAt('handshakes');
+    expect(visit.faults).toEqual([]);
   });
 
   test('a viewer is offered no change, and is told which role is missing; the control plane refuses by itself', async () => {
@@ -232,13 +221,36 @@ describe.skipIf(why !== undefined)('the console', () => {
     await context.close();
   });
 
+  test('on the first day every page says what to do next', async () => {
+    const empty = await Shop.open({ isEmpty: true });
+    const { context, page: first, faults } = await signIn(browser, empty);
+    const pages = [
+      ['map', '/', 'Nothing is on the map yet.'],
+      ['workloads', '/workloads', 'No workload is known yet.'],
+      ['review', '/review', 'no call was seen yet'],
+      ['release', '/release', 'No drill yet.'],
+      ['settings', '/settings', 'Nobody is told of what happens.'],
+    ] as const;
+    for (const [name, path, shows] of pages) {
+      await first.goto(empty.origin + path);
+      await first.getByText(shows).waitFor();
+      await lookAt(`empty-${name}`, first);
+      // A command to copy, or a button.
+      const next = first.locator('main pre.code').or(first.getByRole('button', { name: 'Run a drill' }));
+      expect(await next.count(), name).toBeGreaterThan(0);
+    }
+    expect(faults).toEqual([]);
+    await context.close();
+    await empty.close();
+  });
+
   test('whose session has ended sees how to sign in, and a used link says so', async () => {
     const context = await browser.newContext();
     const stranger = await context.newPage();
     await stranger.goto(shop.origin + CATALOGUE);
     await stranger.getByText('interlock sign-in-link').waitFor();
     expect(await seriousViolations(stranger)).toEqual([]);
-    await stranger.screenshot({ path: `${SHOTS}sign-in.png` });
+    await shoot(stranger, 'sign-in');
     const link = await shop.link();
     await stranger.goto(link);
     // To the page that was wanted first.
@@ -266,7 +278,7 @@ describe.skipIf(why !== undefined)('the console', () => {
     await stranger.goto(`${shop.origin}/sign-in?fault=no-role`);
     await stranger.getByText('You are known to the provider, and have no role here.').waitFor();
     expect(await seriousViolations(stranger)).toEqual([]);
-    await stranger.screenshot({ path: `${SHOTS}sign-in-fault.png` });
+    await shoot(stranger, 'sign-in-fault');
     await context.close();
   });
 });

@@ -6,7 +6,7 @@ import { type Column, csvOf, inOrder } from '../../console/src/parts/table-data.
 import { faultText, pageToReturn } from '../../console/src/sign-in/faults.ts';
 import { actText, type HistoryEntry, restsOn, whyText } from '../../console/src/workload/history-words.ts';
 import { isForward, missingOf, toAcknowledge } from '../../console/src/workload/readiness.ts';
-import { SIGN_IN_FAULTS } from '../../src/server/sign-in/app.ts';
+import { SIGN_IN_FAULTS } from '../../src/server/sign-in/through-provider.ts';
 
 describe('a table', () => {
   interface Row {
@@ -59,6 +59,20 @@ describe('a table', () => {
     expect(text).toContain('"a,b",-1');
     expect(text).toContain('"say ""hi""",-1');
     expect(text.endsWith('\r\n')).toBe(true);
+  });
+});
+
+describe('a column of times', () => {
+  const columns: readonly Column<{ readonly at: number | undefined }>[] = [
+    { key: 'at', head: 'When', value: ({ at }) => at, isTime: true },
+    { key: 'act', head: '', value: () => undefined },
+  ];
+  const rows = [{ at: Date.UTC(2026, 10, 21, 6) }, { at: undefined }, { at: Date.UTC(2026, 0, 2) }];
+
+  test('is exported and filtered as dates, ordered as times, and what is only done is not exported', () => {
+    expect(csvOf(rows, columns)).toBe('When\r\n2026-11-21 06:00:00Z\r\n\r\n2026-01-02 00:00:00Z\r\n');
+    expect(inOrder(rows, columns, '2026-01', undefined)).toEqual([rows[2]]);
+    expect(inOrder(rows, columns, '', { key: 'at', isDown: true })).toEqual([rows[0], rows[2], rows[1]]);
   });
 });
 

@@ -1,26 +1,27 @@
-import type { Browser, Page } from 'playwright-core';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { missing, seriousViolations, SHOTS, signIn, startBrowser } from './browser.ts';
-import { Shop } from './shop.ts';
+import type { Page } from 'playwright-core';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { atConsole } from './at-console.ts';
+import { missing, seriousViolations, SHOTS, shoot } from './browser.ts';
+import type { Shop } from './shop.ts';
 
 const why = missing();
 if (why !== undefined) console.log(`The red button's browser tests are left out: ${why}.`);
 
 describe.skipIf(why !== undefined)('the red button', () => {
+  const at = atConsole();
   let shop: Shop;
-  let browser: Browser;
   let page: Page;
-
+  beforeAll(() => {
+    ({ shop, page } = at);
+  });
   beforeEach(async () => {
-    shop = await Shop.open();
-    browser = await startBrowser();
-    ({ page } = await signIn(browser, shop));
+    shop.silent.clear();
+    await shop.call('releases.arm', { body: {} });
+    await page.setViewportSize({ width: 1280, height: 800 });
+    // What was followed before is no part of the next test.
+    await page.evaluate('sessionStorage.clear()');
     await page.goto(`${shop.origin}/release`);
     await page.getByText('Nothing is denied any more at').waitFor();
-  });
-  afterEach(async () => {
-    await browser.close();
-    await shop.close();
   });
 
   const releases = async () => (await shop.call('releases.list', {}))['releases'];
@@ -35,7 +36,7 @@ describe.skipIf(why !== undefined)('the red button', () => {
     // Reached without scrolling, and large enough for a thumb.
     expect(box.y + box.height).toBeLessThan(844);
     expect(box.height).toBeGreaterThan(48);
-    await page.screenshot({ path: `${SHOTS}release-phone.png` });
+    await shoot(page, 'release-phone');
     await page.mouse.move(box.x + 50, box.y + 20);
     await page.mouse.down();
     await page.getByText(/of 10 proxies confirmed/).waitFor();
@@ -48,7 +49,7 @@ describe.skipIf(why !== undefined)('the red button', () => {
     await page.setViewportSize({ width: 1280, height: 800 });
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: `${SHOTS}released-1280-${colorScheme}.png` });
+      await shoot(page, `released-1280-${colorScheme}`);
     }
     expect(await releases()).toMatchObject([{ scope: { kind: 'all' }, reason: 'wrong denials' }]);
     await page.getByRole('button', { name: 'Arm', exact: true }).click();
@@ -86,18 +87,18 @@ describe.skipIf(why !== undefined)('the red button', () => {
     expect(await releases()).toMatchObject([{ scope: { kind: 'all' } }]);
   });
 
-  test('is said to be out of date when the control plane is gone', async () => {
-    await page.getByText('live', { exact: true }).waitFor();
-    await shop.serving.close();
-    await page.getByText('not live').waitFor();
-    await page.screenshot({ path: `${SHOTS}not-live.png` });
-    expect(await page.getByText('live', { exact: true }).count()).toBe(0);
-  });
-
   test('is drilled without a release', async () => {
     await page.getByRole('button', { name: 'Run a drill' }).click();
     await page.getByText('Drill: 10 of 10 proxies confirmed').waitFor();
     expect(await releases()).toEqual([]);
     expect((await shop.call('releases.list', {}))['drills']).toMatchObject([{ points: 10, confirmed: 10 }]);
+  });
+
+  test('is said to be out of date when the control plane is gone', async () => {
+    await page.getByText('live', { exact: true }).waitFor();
+    await shop.serving.close();
+    await page.getByText('not live').waitFor();
+    await shoot(page, 'not-live');
+    expect(await page.getByText('live', { exact: true }).count()).toBe(0);
   });
 });

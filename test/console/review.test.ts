@@ -1,31 +1,25 @@
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { missing, seriousViolations, SHOTS, signIn, startBrowser, type Visit } from './browser.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { atConsole, workloadPath } from './at-console.ts';
+import { missing, type Visit } from './browser.ts';
 import { HOSTILE, shopId, type ShopName } from './shop-evidence.ts';
-import { Shop } from './shop.ts';
+import type { Shop } from './shop.ts';
 
 const why = missing();
 if (why !== undefined) console.log(`The browser tests of reviews are left out: ${why}.`);
 
 describe.skipIf(why !== undefined)('a review', () => {
+  const at = atConsole();
+  const { lookAt } = at;
   let shop: Shop;
   let browser: Browser;
   let visit: Visit;
   let page: Page;
-
-  beforeAll(async () => {
-    shop = await Shop.open();
-    browser = await startBrowser();
-    visit = await signIn(browser, shop);
-    page = visit.page;
-  });
-  afterAll(async () => {
-    await browser?.close();
-    await shop?.close();
+  beforeAll(() => {
+    ({ shop, browser, visit, page } = at);
   });
 
-  const open = (name: ShopName, on = page) =>
-    on.goto(`${shop.origin}/review/${encodeURIComponent(shopId(name).slice('spiffe://'.length))}`);
+  const open = (name: ShopName, on = page) => on.goto(shop.origin + workloadPath(name, 'review'));
   const reviewOf = (name: ShopName) => shop.call('reviews.get', { params: { workload: shopId(name) } });
   const targetOf = async (name: ShopName) =>
     JSON.stringify(
@@ -52,14 +46,6 @@ describe.skipIf(why !== undefined)('a review', () => {
       .poll(async () => ((await reviewOf(to))['changes'] as readonly unknown[]).length, { timeout: 120_000 })
       .toBe(known + callers.length);
   };
-  const lookAt = async (name: string) => {
-    for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: `${SHOTS}${name}-${colorScheme}.png` });
-      expect(await seriousViolations(page), `${name} ${colorScheme}`).toEqual([]);
-    }
-  };
-
   test('of what is ordinary takes one key, and changes the target without enforcing anything', async () => {
     await open('recommendation');
     await page.getByRole('heading', { name: /New rules/ }).waitFor();
@@ -154,7 +140,7 @@ describe.skipIf(why !== undefined)('a review', () => {
     const text = page.getByLabel('The target as YAML');
     const before = await text.inputValue();
     await text.fill(before.replace('/similar', 'similar'));
-    await page.getByText(/^line \d+: /).waitFor();
+    await page.getByRole('button', { name: /^line \d+$/ }).waitFor();
     expect(await page.getByRole('button', { name: 'Save as the target' }).isDisabled()).toBe(true);
     await lookAt('review-editor');
     await text.fill(before.replace('/similar', '/alike'));
@@ -220,7 +206,7 @@ describe.skipIf(why !== undefined)('a review', () => {
     await seenOnce('mail', '/inbox', 'web', 'cart', 'payment');
     await open('mail');
     await page.getByRole('heading', { name: /Doubts/ }).waitFor();
-    await page.getByText('2 more people must approve').waitFor();
+    await page.getByText('3 more people must approve').waitFor();
     const boxes = page.getByRole('region', { name: /Doubts/ }).getByRole('checkbox');
     expect(await boxes.count()).toBeGreaterThan(1);
     await boxes.nth(0).check();

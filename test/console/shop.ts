@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { Client, credentials } from '@grpc/grpc-js';
 import type { Hono } from 'hono';
-import type { SpiffeId } from '../../src/access/index.ts';
+import type { SpiffeId, Tally } from '../../src/access/index.ts';
 
 import { type Caller, type CallOf, pathOf, type Role, type RouteName, ROUTES } from '../../src/api/index.ts';
 import { certificateToPem, createRequest, generateKey } from '../../src/identity/index.ts';
@@ -16,11 +16,12 @@ import {
   DEFAULT_AUTHORITY_TTL,
   initialise,
   realTimers,
+  type ServeOptions,
   type Serving,
   serveIdentity,
 } from '../../src/server/index.ts';
 import { TestProxy } from '../../src/server/enforcement/enforcement.test-helper.ts';
-import { SESSION_COOKIE } from '../../src/server/sign-in/app.ts';
+import { SESSION_COOKIE } from '../../src/server/sign-in/browser-session.ts';
 import { SignInDesk } from '../../src/server/sign-in/desk.ts';
 import { TestAgent, type TestPlane } from '../../src/server/testing.test-helper.ts';
 import { openSqliteStore } from '../../src/store/index.ts';
@@ -44,6 +45,10 @@ export interface ShopOptions {
   /** Without evidence, policies and proxies: as on the first day. */
   readonly isEmpty?: boolean;
   readonly consoleDir?: string;
+  /** What collectors saw beside the calls of the shop. */
+  readonly also?: (evidence: Tally) => void;
+  /** What promotions need, whom to tell: as the control plane is given them. */
+  readonly serve?: Pick<ServeOptions, 'gates' | 'notify'>;
 }
 
 /** The shop behind a control plane that serves its console. */
@@ -65,13 +70,15 @@ export class Shop {
     this.api = apiApp(serving.api, () => OWNER, { checkAnswers: true });
   }
 
-  static async open({ port = 0, isEmpty = false, consoleDir }: ShopOptions = {}): Promise<Shop> {
+  static async open({ port = 0, isEmpty = false, consoleDir, also, serve }: ShopOptions = {}): Promise<Shop> {
     const state = mkdtempSync(join(tmpdir(), 'interlock-console-'));
     const now = Date.now();
     if (!isEmpty) {
       const store = openSqliteStore(state, { create: true });
       const files = [{ name: 'shop.otlp', digest: '00', bytes: 1 }];
-      await store.addRecording({ format: 'otlp', files, takenAt: now }, shopEvidence(now));
+      const evidence = shopEvidence(now);
+      also?.(evidence);
+      await store.addRecording({ format: 'otlp', files, takenAt: now }, evidence);
       await store.close();
     }
     const settings = {
@@ -83,6 +90,7 @@ export class Shop {
     await initialise(state, settings, OWNER.who, realTimers);
     const faults: unknown[] = [];
     const serving = await serveIdentity({
+      ...serve,
       state,
       listen: { host: '127.0.0.1', port: 0 },
       http: { host: '127.0.0.1', port, ...(consoleDir === undefined ? {} : { consoleDir }) },
@@ -185,7 +193,13 @@ export class Shop {
     const connection = agent.connect();
     this.#agents.push(connection);
     const { rules, bundles, revocations } = await connection.states();
-    connection.confirm({ rules: rules.version, bundles: bundles.version, revocations: revocations.version });
+    const held = { rules: rules.version, revocations: revocations.version };
+    connection.confirm({ ...held, bundles: bundles.version });
+    const follow = async () => {
+      // Its end is that of the shop.
+      for (;;) connection.confirm({ ...held, bundles: (await connection.next('bundles')).version });
+    };
+    void follow().catch(() => undefined);
     const roots = Buffer.from(plane.registry.ownBundle.x509Authorities.map(certificateToPem).join(''));
     for (const [uid, name] of NAMES.entries()) {
       for (const instance of name === 'catalogue' ? ['a', 'b', 'c'] : ['a']) {

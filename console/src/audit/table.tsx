@@ -1,5 +1,5 @@
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Id, When } from '../parts/marks.tsx';
+import { Id } from '../parts/marks.tsx';
 import { exactTime, shortId } from '../parts/words.ts';
 import type { Entry } from './entries.ts';
 
@@ -30,7 +30,9 @@ function valueText(value: unknown, depth = 0): string {
 /** So many characters of the details stand in a row; the whole stands on hover. */
 const MOST = 160;
 
-function cut(text: string): string {
+function cut(whole: string): string {
+  // Of a hash its beginning tells it apart.
+  const text = whole.replaceAll(/\b[0-9a-f]{32,}\b/g, (hash) => hash.slice(0, 10));
   return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
 }
 
@@ -40,9 +42,8 @@ export const COLUMNS: readonly Column<Entry>[] = [
   {
     key: 'at',
     head: 'When',
-    value: ({ at }) => exactTime(at),
-    cell: ({ at }) => <When at={at} />,
-    isNumber: true,
+    value: ({ at }) => at,
+    isTime: true,
   },
   { key: 'who', head: 'Who', value: ({ who }) => who, cell: ({ who }) => <Id id={who} /> },
   { key: 'act', head: 'Act', value: ({ act }) => act },

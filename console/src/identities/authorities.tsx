@@ -1,11 +1,76 @@
 import { useQuery } from '@tanstack/react-query';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
-import { Mark, When } from '../parts/marks.tsx';
+import { type Column, DataTable } from '../parts/data-table.tsx';
+import { Mark } from '../parts/marks.tsx';
 import { Loaded } from '../parts/states.tsx';
+import { number } from '../parts/words.ts';
 
 type Answer = Received<'authorities.list'>;
 type Authority = Answer['authorities'][number];
+
+const liveOf = ({ live }: Authority) => Object.values(live).reduce((sum, n) => sum + n, 0);
+
+const stateOf = (of: Authority) =>
+  of.revokedAt !== undefined
+    ? 'revoked'
+    : of.taintedAt !== undefined
+      ? `tainted: ${liveOf(of)} left to replace`
+      : of.state === 'prepared' && !of.isConfirmed
+        ? 'prepared, waits for agents'
+        : of.state;
+
+/** In the order of the answer: what an authority stands below comes before it. */
+const COLUMNS: readonly Column<Authority>[] = [
+  {
+    key: 'name',
+    head: 'Authority',
+    value: ({ name }) => name,
+    cell: ({ name, isRoot }) => (
+      <span style={{ paddingLeft: isRoot ? 0 : 16 }}>
+        {isRoot ? '' : '└ '}
+        {name}
+      </span>
+    ),
+  },
+  {
+    key: 'state',
+    head: 'State',
+    value: stateOf,
+    cell: (of) =>
+      of.revokedAt !== undefined ? (
+        <Mark is="denied">{stateOf(of)}</Mark>
+      ) : of.taintedAt !== undefined ? (
+        <Mark is="would-deny">{stateOf(of)}</Mark>
+      ) : (
+        stateOf(of)
+      ),
+  },
+  { key: 'key', head: 'Key', value: ({ key }) => key },
+  {
+    key: 'live',
+    head: 'Live SVIDs',
+    value: liveOf,
+    cell: (of) => (
+      <span
+        title={Object.entries(of.live)
+          .map(([kind, n]) => `${kind}: ${n}`)
+          .join(', ')}
+      >
+        {number(liveOf(of))}
+      </span>
+    ),
+    isNumber: true,
+  },
+  { key: 'notAfter', head: 'Ends', value: ({ notAfter }) => notAfter, isTime: true },
+  { key: 'prefixes', head: 'Speaks for', value: ({ prefixes }) => prefixes?.join(', ') ?? 'everything' },
+  {
+    key: 'id',
+    head: 'ID',
+    value: ({ id }) => id,
+    cell: ({ id }) => <code title={id}>{id.slice(0, 10)}</code>,
+  },
+];
 
 /** The tree: what is above this control plane, its authorities by name, and what each has live. */
 export function Authorities() {
@@ -22,26 +87,13 @@ export function Authorities() {
               <span className="dim">every agent has the newest bundles</span>
             )}
           </div>
-          <div className="scroll" tabIndex={0} role="region" aria-label="Authorities">
-            <table className="data">
-              <thead>
-                <tr>
-                  <th>Authority</th>
-                  <th>State</th>
-                  <th>Key</th>
-                  <th className="num">Live SVIDs</th>
-                  <th className="num">Ends</th>
-                  <th>Speaks for</th>
-                  <th>ID</th>
-                </tr>
-              </thead>
-              <tbody>
-                {answer.authorities.map((each) => (
-                  <Row key={each.id} of={each} />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <DataTable
+            name="authorities"
+            rows={answer.authorities}
+            columns={COLUMNS}
+            keyOf={({ id }) => id}
+            mostPx={320}
+          />
           {answer.joined.map(({ name, address, trustDomain, fault }) => (
             <div key={name}>
               {name}: certified by {address} of {trustDomain}
@@ -61,43 +113,4 @@ function rootText({ trustDomain, root, parent }: Answer): string {
     parent: `below ${parent ?? 'its parent'}`,
   };
   return `${trustDomain}, ${above[root]}`;
-}
-
-function Row({ of }: { readonly of: Authority }) {
-  const { id, name, state, key, live, notAfter, prefixes, taintedAt, revokedAt, isRoot, isConfirmed } = of;
-  const count = Object.values(live).reduce((sum, n) => sum + n, 0);
-  return (
-    <tr>
-      <td style={{ paddingLeft: isRoot ? 8 : 24 }}>
-        {isRoot ? '' : '└ '}
-        {name}
-      </td>
-      <td>
-        {revokedAt !== undefined ? (
-          <Mark is="denied">revoked</Mark>
-        ) : taintedAt !== undefined ? (
-          <Mark is="would-deny">tainted: {count} left to replace</Mark>
-        ) : (
-          state
-        )}
-        {state === 'prepared' && !isConfirmed ? <span className="dim"> waits for agents</span> : null}
-      </td>
-      <td>{key}</td>
-      <td
-        className="num"
-        title={Object.entries(live)
-          .map(([kind, n]) => `${kind}: ${n}`)
-          .join(', ')}
-      >
-        {count}
-      </td>
-      <td className="num">
-        <When at={notAfter} />
-      </td>
-      <td className="break">{prefixes?.join(', ') ?? 'everything'}</td>
-      <td>
-        <code title={id}>{id.slice(0, 10)}</code>
-      </td>
-    </tr>
-  );
 }

@@ -4,7 +4,7 @@ import { SegmentedControl } from '@mantine/core';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Count, IdLink, Mark, When } from '../parts/marks.tsx';
+import { Count, IdLink, Mark } from '../parts/marks.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
 import { counted, number } from '../parts/words.ts';
 import { type Ability, abilityOf, coverageOf } from './coverage.ts';
@@ -60,15 +60,13 @@ const columns = (head: string): readonly Column<End>[] => [
     key: 'lastClassical',
     head: 'Last without',
     value: ({ lastClassical }) => lastClassical,
-    cell: ({ lastClassical }) => <When at={lastClassical} />,
-    isNumber: true,
+    isTime: true,
   },
   {
     key: 'lastPostQuantum',
     head: 'Last with',
     value: ({ lastPostQuantum }) => lastPostQuantum,
-    cell: ({ lastPostQuantum }) => <When at={lastPostQuantum} />,
-    isNumber: true,
+    isTime: true,
   },
 ];
 
@@ -114,6 +112,38 @@ export function Handshakes() {
   );
 }
 
+const kindOf = ({ isPostQuantum, group }: Answer['groups'][number]) =>
+  isPostQuantum ? 'post-quantum' : group === 'unknown' ? 'not known' : 'classical';
+
+const GROUPS: readonly Column<Answer['groups'][number]>[] = [
+  { key: 'group', head: 'Group', value: ({ group }) => group, cell: ({ group }) => <code>{group}</code> },
+  {
+    key: 'kind',
+    head: 'Kind',
+    value: kindOf,
+    cell: (of) => (
+      <Mark is={of.isPostQuantum ? 'allowed' : of.group === 'unknown' ? 'unused' : 'would-deny'}>
+        {kindOf(of)}
+      </Mark>
+    ),
+  },
+  {
+    key: 'calls',
+    head: 'Calls',
+    value: ({ calls }) => calls,
+    cell: ({ calls }) => number(calls),
+    isNumber: true,
+  },
+  {
+    key: 'pairs',
+    head: 'Pairs',
+    value: ({ pairs }) => pairs,
+    cell: ({ pairs }) => number(pairs),
+    isNumber: true,
+  },
+  { key: 'lastSeen', head: 'Last', value: ({ lastSeen }) => lastSeen, isTime: true },
+];
+
 function Groups({ of }: { readonly of: Answer }) {
   const { share, unknownShare, text } = coverageOf(of);
   const cannot = of.callers.filter((each) => abilityOf(each) === 'cannot').length;
@@ -135,40 +165,14 @@ function Groups({ of }: { readonly of: Answer }) {
       <div className="bar" aria-hidden>
         <i style={{ width: `${share * 100}%` }} />
       </div>
-      <table className="data">
-        <thead>
-          <tr>
-            <th>Group</th>
-            <th>Kind</th>
-            <th className="num">Calls</th>
-            <th className="num">Pairs</th>
-            <th className="num">Last</th>
-          </tr>
-        </thead>
-        <tbody>
-          {of.groups.map(({ group, isPostQuantum, calls, pairs, lastSeen }) => (
-            <tr key={group}>
-              <td>
-                <code>{group}</code>
-              </td>
-              <td>
-                {isPostQuantum ? (
-                  <Mark is="allowed">post-quantum</Mark>
-                ) : group === 'unknown' ? (
-                  <Mark is="unused">not known</Mark>
-                ) : (
-                  <Mark is="would-deny">classical</Mark>
-                )}
-              </td>
-              <td className="num">{number(calls)}</td>
-              <td className="num">{number(pairs)}</td>
-              <td className="num">
-                <When at={lastSeen} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <DataTable
+        name="groups"
+        rows={of.groups}
+        columns={GROUPS}
+        keyOf={({ group }) => group}
+        order={{ key: 'calls', isDown: true }}
+        mostPx={260}
+      />
     </section>
   );
 }

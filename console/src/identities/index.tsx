@@ -3,12 +3,12 @@ import { useQuery } from '@tanstack/react-query';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Id, IdLink, When } from '../parts/marks.tsx';
-import { useNow } from '../parts/now.ts';
+import { Id, When } from '../parts/marks.tsx';
 import { Empty, Loaded, PageHead } from '../parts/states.tsx';
 import { percent } from '../parts/words.ts';
 import { Authorities } from './authorities.tsx';
 import { Handshakes } from './handshakes.tsx';
+import { Svids } from './svids.tsx';
 
 /** Who vouches for whom, what is live, what ends next, what was revoked. */
 export default function IdentitiesPage() {
@@ -25,7 +25,7 @@ export default function IdentitiesPage() {
           <Tabs.Tab value="handshakes">Handshakes</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="live">
-          <Live />
+          <Svids />
         </Tabs.Panel>
         <Tabs.Panel value="agents">
           <Agents />
@@ -41,92 +41,6 @@ export default function IdentitiesPage() {
         </Tabs.Panel>
       </Tabs>
     </>
-  );
-}
-
-type Svid = Received<'identities.list'>['identities'][number];
-
-/** How much of its life an SVID has behind it. Agents renew at the half. */
-function Age({ issuedAt, notAfter }: Pick<Svid, 'issuedAt' | 'notAfter'>) {
-  const now = useNow();
-  const share = Math.min(1, Math.max(0, (now - issuedAt) / (notAfter - issuedAt)));
-  return (
-    <div className="row" style={{ flexWrap: 'nowrap' }}>
-      <div className="bar" style={{ width: 60 }} aria-hidden>
-        <i
-          style={{
-            width: `${share * 100}%`,
-            background: share > 0.75 ? 'var(--is-would-deny)' : 'var(--is-unused)',
-          }}
-        />
-      </div>
-      {percent(Math.round(share * 100) / 100)}
-    </div>
-  );
-}
-
-const LIVE: readonly Column<Svid>[] = [
-  {
-    key: 'spiffeId',
-    head: 'SPIFFE ID',
-    value: ({ spiffeId }) => spiffeId,
-    cell: ({ spiffeId, kind }) => (kind === 'workload' ? <IdLink id={spiffeId} /> : <Id id={spiffeId} />),
-  },
-  { key: 'kind', head: 'Kind', value: ({ kind }) => kind },
-  { key: 'age', head: 'Life used', value: ({ issuedAt }) => issuedAt, cell: (svid) => <Age {...svid} /> },
-  {
-    key: 'notAfter',
-    head: 'Ends',
-    value: ({ notAfter }) => notAfter,
-    cell: ({ notAfter }) => <When at={notAfter} />,
-    isNumber: true,
-  },
-  {
-    key: 'authority',
-    head: 'Authority',
-    value: ({ authorityName, authority }) => authorityName ?? authority.slice(0, 10),
-  },
-  { key: 'rule', head: 'Rule', value: ({ rule }) => rule },
-  { key: 'agent', head: 'Agent', value: ({ agent }) => agent, cell: ({ agent }) => <Id id={agent} /> },
-  {
-    key: 'serial',
-    head: 'Serial',
-    value: ({ serial }) => serial,
-    cell: ({ serial }) => <code title={serial}>{serial.slice(0, 10)}</code>,
-  },
-];
-
-function Live() {
-  const identities = useQuery(read('identities.list', { query: { limit: 10_000 } }));
-  return (
-    <Loaded of={identities}>
-      {({ identities: all, next }) => (
-        <>
-          {next === undefined ? null : (
-            <div className="dim">
-              {all.length} of more, by serial: what ends next may not be among them. "interlock identity list"
-              has all.
-            </div>
-          )}
-          <DataTable
-            name="svids"
-            rows={all}
-            columns={LIVE}
-            keyOf={({ serial, kind }) => `${kind} ${serial}`}
-            order={{ key: 'notAfter', isDown: false }}
-            empty={
-              <Empty
-                what="No SVID is live."
-                todo="Join a node, and give a rule that names its workloads."
-                command={
-                  'interlock authority token node-1\ninterlock agent --server HOST:8443 --join-token TOKEN\ninterlock identity rules apply rules.yaml'
-                }
-              />
-            }
-          />
-        </>
-      )}
-    </Loaded>
   );
 }
 
@@ -160,8 +74,7 @@ function Agents() {
             key: 'notAfter',
             head: 'SVID ends',
             value: ({ notAfter }) => notAfter,
-            cell: ({ notAfter }) => <When at={notAfter} />,
-            isNumber: true,
+            isTime: true,
           },
         ];
         return (
@@ -228,7 +141,11 @@ function Cutovers() {
               { key: 'id', head: 'Cutover', value: ({ id }) => id },
               { key: 'from', head: 'From', value: ({ from }) => from },
               { key: 'to', head: 'To', value: ({ to }) => to },
-              { key: 'state', head: 'State', value: ({ state }) => state },
+              {
+                key: 'state',
+                head: 'State',
+                value: ({ state }) => (state === 'waiting' ? 'waits for agents to know it' : state),
+              },
               {
                 key: 'share',
                 head: 'Share',
@@ -255,8 +172,7 @@ function Cutovers() {
                 key: 'changedAt',
                 head: 'Changed',
                 value: ({ changedAt }) => changedAt,
-                cell: ({ changedAt }) => <When at={changedAt} />,
-                isNumber: true,
+                isTime: true,
               },
             ]}
           />
@@ -288,15 +204,14 @@ function Revoked() {
               key: 'at',
               head: 'When',
               value: ({ at }) => at,
-              cell: ({ at }) => <When at={at} />,
-              isNumber: true,
+              isTime: true,
             },
             {
               key: 'until',
               head: 'Until',
               value: ({ until }) => until,
               cell: ({ until }) => (until === undefined ? 'for good' : <When at={until} />),
-              isNumber: true,
+              isTime: true,
             },
           ]}
           empty={

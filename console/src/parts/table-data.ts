@@ -1,4 +1,5 @@
 import type { ReactNode } from 'react';
+import { exactTime } from './words.ts';
 
 /** One column of a table. */
 export interface Column<Row> {
@@ -9,7 +10,19 @@ export interface Column<Row> {
   /** How it is shown; its value where absent. */
   readonly cell?: (row: Row) => ReactNode;
   readonly isNumber?: boolean;
+  /** Its value is a time in milliseconds since 1970: shown by how far it is from now, filtered and exported as a date. */
+  readonly isTime?: boolean;
   readonly isWide?: boolean;
+}
+
+/** Whether what it holds stands at the right: what is compared by its digits. */
+export const isRight = ({ isNumber, isTime }: Pick<Column<unknown>, 'isNumber' | 'isTime'>): boolean =>
+  isNumber === true || isTime === true;
+
+/** A value as text: for the filter, and for an export. */
+function textOf<Row>({ value, isTime }: Column<Row>, row: Row): string {
+  const own = value(row);
+  return isTime === true && typeof own === 'number' ? exactTime(own) : String(own ?? '');
 }
 
 export interface Order {
@@ -27,7 +40,7 @@ export function inOrder<Row>(
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (row: Row) => {
     const text = columns
-      .map(({ value }) => value(row) ?? '')
+      .map((column) => textOf(column, row))
       .join('\n')
       .toLowerCase();
     return words.every((word) => text.includes(word));
@@ -48,10 +61,14 @@ const { compare } = new Intl.Collator('en', { numeric: true });
 
 /** RFC 4180. A text that a spreadsheet would run as a formula is led by an apostrophe: names come out of traffic. */
 export function csvOf<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
-  const cell = (value: string | number | undefined) => {
-    const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? '');
+  const cell = (of: string, isText = true) => {
+    const text = isText && /^[=+\-@\t\r]/.test(of) ? `'${of}` : of;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const lines = rows.map((row) => columns.map(({ value }) => cell(value(row))).join(','));
-  return `${[columns.map(({ head }) => cell(head)).join(','), ...lines].join('\r\n')}\r\n`;
+  // A column without a head holds what is done, and nothing to be known.
+  const own = columns.filter(({ head }) => head !== '');
+  const lines = rows.map((row) =>
+    own.map((column) => cell(textOf(column, row), typeof column.value(row) !== 'number')).join(','),
+  );
+  return `${[own.map(({ head }) => cell(head)).join(','), ...lines].join('\r\n')}\r\n`;
 }

@@ -1,11 +1,30 @@
 import { useQuery } from '@tanstack/react-query';
 import type { Received } from '../../../src/api/index.ts';
 import { call, Refusal } from '../api/client.ts';
+import { type Column, DataTable } from '../parts/data-table.tsx';
 import { Id, Mark } from '../parts/marks.tsx';
 import { Problem } from '../parts/states.tsx';
 import { counted } from '../parts/words.ts';
 
 export type Progress = Received<'changes.get'>;
+
+const COLUMNS: readonly Column<Progress['confirmed'][number]>[] = [
+  {
+    key: 'identity',
+    head: 'Confirmed',
+    value: ({ identity }) => identity,
+    cell: ({ identity }) => <Id id={identity} />,
+    isWide: true,
+  },
+  { key: 'instance', head: 'Instance', value: ({ instance }) => instance },
+  {
+    key: 'ms',
+    head: 'After',
+    value: ({ ms }) => Math.round(ms),
+    cell: ({ ms }) => `${Math.round(ms)} ms`,
+    isNumber: true,
+  },
+];
 
 /** How long one call waits for more confirmations, milliseconds. */
 const WAIT_MS = 20_000;
@@ -65,28 +84,14 @@ export function ProgressShown({ progress, what }: { readonly progress: Progress;
       {all === 0 ? <div className="dim">No proxy is known: nothing enforces yet.</div> : null}
       {waiting.length === 0 ? null : <Waiting waiting={waiting} />}
       {confirmed.length === 0 ? null : (
-        <div className="scroll" style={{ maxHeight: 260 }} tabIndex={0} role="region" aria-label="Confirmed">
-          <table className="data">
-            <thead>
-              <tr>
-                <th>Confirmed</th>
-                <th className="num">After</th>
-              </tr>
-            </thead>
-            <tbody>
-              {confirmed
-                .toSorted((a, b) => b.ms - a.ms)
-                .map(({ key, identity, instance, ms }) => (
-                  <tr key={key}>
-                    <td>
-                      <Id id={identity} /> <span className="dim">{instance}</span>
-                    </td>
-                    <td className="num">{Math.round(ms)} ms</td>
-                  </tr>
-                ))}
-            </tbody>
-          </table>
-        </div>
+        <DataTable
+          name="confirmed"
+          rows={confirmed}
+          columns={COLUMNS}
+          keyOf={({ key }) => key}
+          order={{ key: 'ms', isDown: true }}
+          mostPx={260}
+        />
       )}
     </div>
   );

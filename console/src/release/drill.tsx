@@ -3,17 +3,34 @@ import { useState } from 'react';
 import type { Received } from '../../../src/api/index.ts';
 import { useMay } from '../app/me.ts';
 import { useAct } from '../parts/act.tsx';
-import { Mark, When } from '../parts/marks.tsx';
+import { type Column, DataTable } from '../parts/data-table.tsx';
+import { Id, Mark } from '../parts/marks.tsx';
 import { type Progress, ProgressShown } from './confirmations.tsx';
 
-const MOST = 8;
+type Drills = Received<'releases.list'>['drills'];
+
+const COLUMNS: readonly Column<Drills[number]>[] = [
+  { key: 'at', head: 'When', value: ({ at }) => at, isTime: true },
+  { key: 'by', head: 'By', value: ({ by }) => by, cell: ({ by }) => <Id id={by} />, isWide: true },
+  {
+    key: 'confirmed',
+    head: 'Confirmed',
+    value: ({ points, confirmed }) => `${confirmed} of ${points}`,
+    cell: ({ points, confirmed }) =>
+      confirmed === points ? (
+        `${confirmed} of ${points}`
+      ) : (
+        <Mark is="would-deny">{`${confirmed} of ${points}`}</Mark>
+      ),
+    isNumber: true,
+  },
+];
 
 /** Proves the button without changing a verdict. */
-export function Drill({ drills }: Pick<Received<'releases.list'>, 'drills'>) {
+export function Drill({ drills }: { readonly drills: Drills }) {
   const may = useMay()('releases.drill');
   const [result, setResult] = useState<Progress>();
   const drill = useAct('releases.drill', () => undefined, setResult);
-  const newest = drills.toSorted((a, b) => b.at - a.at).slice(0, MOST);
   return (
     <section className="panel stack" style={{ gap: 8 }}>
       <div className="row spread">
@@ -33,35 +50,17 @@ export function Drill({ drills }: Pick<Received<'releases.list'>, 'drills'>) {
         a recent one.
       </div>
       {result === undefined ? null : <ProgressShown progress={result} what="Drill" />}
-      {newest.length === 0 ? (
+      {drills.length === 0 ? (
         <div>No drill yet.</div>
       ) : (
-        <table className="data">
-          <thead>
-            <tr>
-              <th>When</th>
-              <th>By</th>
-              <th className="num">Confirmed</th>
-            </tr>
-          </thead>
-          <tbody>
-            {newest.map(({ at, by, points, confirmed }) => (
-              <tr key={at}>
-                <td>
-                  <When at={at} />
-                </td>
-                <td>{by}</td>
-                <td className="num">
-                  {confirmed === points ? (
-                    `${confirmed} of ${points}`
-                  ) : (
-                    <Mark is="would-deny">{`${confirmed} of ${points}`}</Mark>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <DataTable
+          name="drills"
+          rows={drills}
+          columns={COLUMNS}
+          keyOf={({ at }) => String(at)}
+          order={{ key: 'at', isDown: true }}
+          mostPx={260}
+        />
       )}
     </section>
   );

@@ -8,6 +8,7 @@ import { Mark } from '../parts/marks.tsx';
 import { counted } from '../parts/words.ts';
 import { Refused } from './dialogs.tsx';
 import { type Draft, drafts } from './drafts.ts';
+import { Faults } from './faults.tsx';
 import { nearChanges, textDiff } from './diff.ts';
 import { Lines } from './item.tsx';
 import type { Review } from './items.ts';
@@ -59,7 +60,8 @@ function Writing({ review, isPending, error, onSave, onClose, first }: Props & {
     const { target, yaml } = review;
     if (isUntouched && draft.target !== target) setDraft({ target, before: yaml, text: yaml });
   }, [review, isUntouched, draft.target]);
-  const fault = check?.fault;
+  const faults = check?.faults ?? [];
+  const box = useRef<HTMLTextAreaElement>(null);
   return (
     <form
       className="panel stack"
@@ -84,19 +86,21 @@ function Writing({ review, isPending, error, onSave, onClose, first }: Props & {
           onTheirs={() => keep({ target: review.target, before: review.yaml, text: review.yaml })}
         />
       ) : null}
-      <YamlText text={draft.text} line={fault?.line} onChange={(text) => keep({ ...draft, text })} />
+      <YamlText
+        box={box}
+        text={draft.text}
+        lines={new Set(faults.flatMap(({ line }) => line ?? []))}
+        onChange={(text) => keep({ ...draft, text })}
+      />
       <div role="status">
         {unchecked !== null ? (
           <Mark is="would-deny">not checked: {unchecked.message}</Mark>
         ) : check === undefined ? (
           <span className="dim">Checking...</span>
-        ) : fault === undefined ? (
+        ) : check.fault === undefined ? (
           <Mark is="allowed">{check.policies.map(policyText).join('; ') || 'no policy'}</Mark>
         ) : (
-          <Mark is="denied">
-            {fault.line === undefined ? '' : `line ${fault.line}: `}
-            {fault.what}
-          </Mark>
+          <Faults faults={faults} onGo={(line) => goToLine(box.current, line)} />
         )}
       </div>
       <Refused error={error} />
@@ -104,7 +108,7 @@ function Writing({ review, isPending, error, onSave, onClose, first }: Props & {
         <Button
           type="submit"
           loading={isPending}
-          disabled={changed === 0 || isOvertaken || fault !== undefined}
+          disabled={changed === 0 || isOvertaken || check?.fault !== undefined}
         >
           Save as the target
         </Button>
@@ -144,30 +148,42 @@ function useCheck(text: string): {
   return quiet === text ? { check: data, fault: error } : { check: undefined, fault: null };
 }
 
+/** Puts the cursor at the start of a line, and brings that into view. */
+function goToLine(box: HTMLTextAreaElement | null, line: number): void {
+  if (box === null) return;
+  const before = box.value.split('\n').slice(0, line - 1);
+  const start = before.reduce((sum, each) => sum + each.length + 1, 0);
+  const end = box.value.indexOf('\n', start);
+  box.focus();
+  box.setSelectionRange(start, end === -1 ? box.value.length : end);
+  box.scrollTop = Math.max(0, (line - 4) * LINE_PX);
+}
+
 interface YamlProps {
+  readonly box: React.RefObject<HTMLTextAreaElement | null>;
   readonly text: string;
-  readonly line: number | undefined;
+  /** Those that something is wrong with. */
+  readonly lines: ReadonlySet<number>;
   readonly onChange: (text: string) => void;
 }
 
-/** A text with its lines numbered, and the one that is wrong marked. */
-function YamlText({ text, line, onChange }: YamlProps) {
+/** A text with its lines numbered, and those that are wrong marked. */
+function YamlText({ box, text, lines, onChange }: YamlProps) {
   const numbers = useRef<HTMLPreElement>(null);
-  const box = useRef<HTMLTextAreaElement>(null);
   const count = text.split('\n').length;
   // Whoever opened it wants to write.
-  useEffect(() => box.current?.focus(), []);
+  useEffect(() => box.current?.focus(), [box]);
   return (
     <div className="editor" style={{ height: `min(46vh, ${Math.max(8, count + 2) * LINE_PX}px)` }}>
       <pre ref={numbers} aria-hidden>
         {Array.from({ length: count }, (_, at) =>
-          at + 1 === line ? <b key={at}>{`▸${at + 1}\n`}</b> : `${at + 1}\n`,
+          lines.has(at + 1) ? <b key={at}>{`▸${at + 1}\n`}</b> : `${at + 1}\n`,
         )}
       </pre>
       <textarea
         ref={box}
         aria-label="The target as YAML"
-        aria-invalid={line !== undefined}
+        aria-invalid={lines.size > 0}
         spellCheck={false}
         autoCapitalize="off"
         autoCorrect="off"

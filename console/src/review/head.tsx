@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
-import { Id, Mark, Stage, When } from '../parts/marks.tsx';
+import { Id, Mark, Sentence, Stage, When } from '../parts/marks.tsx';
 import { counted } from '../parts/words.ts';
 import { approvalText, type Review } from './items.ts';
 
@@ -14,7 +14,7 @@ interface Props {
 
 /** Whose review it is, how far it has come, and who has approved the target that stands. */
 export function ReviewHead({ review, who, mayApprove, isPending, onApproveTarget }: Props) {
-  const { workload, stage, tier, owners, since, lastDecision } = review;
+  const { workload, stage, tier, tierReason, owners, since, lastDecision } = review;
   return (
     <section className="panel stack tight">
       <div className="row spread">
@@ -45,6 +45,11 @@ export function ReviewHead({ review, who, mayApprove, isPending, onApproveTarget
         isPending={isPending}
         onApproveTarget={onApproveTarget}
       />
+      {tierReason === undefined ? null : (
+        <div className="dim break">
+          <Sentence text={tierReason} />
+        </div>
+      )}
       {lastDecision === undefined ? null : (
         <div className="dim break">
           Last: {lastDecision.who} {lastDecision.what}, <When at={lastDecision.at} />

@@ -66,11 +66,12 @@ function ChangeBody({ change, policies, onDo }: ChangeProps) {
           {kind === 'removed' ? <Mark is="unused">unused</Mark> : null}
           {kind === 'widened' ? <span className="dim">allows more</span> : null}
         </div>
-        <Aside id={id} since={since} does={['approve', 'reject', 'ask']} onDo={onDo} />
+        <Aside id={id} does={['approve', 'reject', 'ask']} onDo={onDo} />
       </div>
       {doubt === undefined ? null : <Mark is="would-deny">{doubt.reasons.join('; ')}</Mark>}
       <Lines lines={linesOf(change, policies)} />
       {why === undefined ? null : <div className="dim">{why}</div>}
+      <Opened since={since} />
     </div>
   );
 }
@@ -92,7 +93,6 @@ function QuestionBody({
         </strong>
         <Aside
           id={id}
-          since={since}
           does={[
             ...(change === undefined ? [] : (['approve'] as const)),
             ...(deny === undefined ? [] : (['deny'] as const)),
@@ -110,6 +110,7 @@ function QuestionBody({
         <div className="dim">No rule is proposed for it: to allow it, edit the target.</div>
       ) : null}
       {deny === undefined ? <div className="dim">It has no identity that a rule could deny.</div> : null}
+      <Opened since={since} />
     </div>
   );
 }
@@ -132,19 +133,15 @@ function Seen({ of: { count, firstSeen, lastSeen } }: { readonly of: ReviewQuest
 
 interface AsideProps {
   readonly id: string;
-  readonly since: number;
   readonly does: readonly Parameters<OnDo>[0][];
   readonly onDo: OnDo | undefined;
 }
 
 const DOES = { approve: 'Approve', reject: 'Reject', deny: 'Deny', ask: 'Ask' } as const;
 
-function Aside({ id, since, does, onDo }: AsideProps) {
+function Aside({ id, does, onDo }: AsideProps) {
   return (
-    <span className="row dim aside">
-      <span>
-        opened <When at={since} />
-      </span>
+    <span className="row aside">
       {onDo === undefined
         ? null
         : does.map((each) => (
@@ -153,6 +150,14 @@ function Aside({ id, since, does, onDo }: AsideProps) {
             </Button>
           ))}
     </span>
+  );
+}
+
+function Opened({ since }: { readonly since: number }) {
+  return (
+    <div className="dim">
+      opened <When at={since} />
+    </div>
   );
 }
 

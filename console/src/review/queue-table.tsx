@@ -62,7 +62,7 @@ const COLUMNS: readonly Column<Waiting>[] = [
     head: 'Open since',
     value: ({ since }) => since,
     cell: ({ since }) => (since === undefined ? <span className="dim">-</span> : <When at={since} />),
-    isNumber: true,
+    isTime: true,
   },
   {
     key: 'last',

@@ -7,6 +7,9 @@ import { useAct } from '../parts/act.tsx';
 import { type Column, DataTable } from '../parts/data-table.tsx';
 import { When } from '../parts/marks.tsx';
 import { Empty, Loaded, PageHead } from '../parts/states.tsx';
+import { Channels } from './channels.tsx';
+import { Replicas } from './replicas.tsx';
+import { Syncs } from './syncs.tsx';
 import { durationText, exactTime, percent } from '../parts/words.ts';
 
 /** Who one is, who else is signed in, what promotions need, what runs here. */
@@ -21,8 +24,12 @@ export default function SettingsPage() {
         </div>
         <Gates />
       </div>
-      <h2 style={{ margin: '16px 0 8px' }}>Sessions</h2>
-      <Sessions />
+      <div className="stack" style={{ gap: 20, marginTop: 16 }}>
+        <Replicas />
+        <Channels />
+        <Syncs />
+        <Sessions />
+      </div>
     </>
   );
 }
@@ -95,7 +102,7 @@ function Status() {
 
 const TIERS = ['experimental', 'standard', 'critical'] as const;
 type TierGates = Received<'gates.get'>['gates']['standard'];
-const GATES: readonly (readonly [string, (gates: TierGates) => React.ReactNode])[] = [
+const GATES: readonly (readonly [string, (gates: TierGates) => string | number])[] = [
   ['first-week surprises, 95 % bound', ({ surprises }) => `≤ ${surprises}`],
   ['days recorded', ({ days }) => days],
   ['hours of the week', ({ hoursOfWeek }) => (hoursOfWeek === 0 ? '-' : hoursOfWeek)],
@@ -116,26 +123,20 @@ function Gates() {
       <Loaded of={gates}>
         {({ gates: of, canary }) => (
           <>
-            <table className="data">
-              <thead>
-                <tr>
-                  <th>Gate</th>
-                  {TIERS.map((tier) => (
-                    <th key={tier}>{tier}</th>
-                  ))}
-                </tr>
-              </thead>
-              <tbody>
-                {GATES.map(([name, text]) => (
-                  <tr key={name}>
-                    <td>{name}</td>
-                    {TIERS.map((tier) => (
-                      <td key={tier}>{text(of[tier])}</td>
-                    ))}
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+            <DataTable
+              name="gates"
+              rows={GATES}
+              keyOf={([name]) => name}
+              mostPx={420}
+              columns={[
+                { key: 'gate', head: 'Gate', value: ([name]) => name },
+                ...TIERS.map((tier) => ({
+                  key: tier,
+                  head: tier,
+                  value: ([, text]: (typeof GATES)[number]) => text(of[tier]),
+                })),
+              ]}
+            />
             <p style={{ margin: '8px 0 0' }}>
               A canary widens in steps of {canary.steps.map(percent).join(', ')}, each for{' '}
               {durationText(canary.stepMs)} and {canary.requests} requests at least.
@@ -173,22 +174,19 @@ function Sessions() {
       key: 'at',
       head: 'Signed in',
       value: ({ at }) => at,
-      cell: ({ at }) => <When at={at} />,
-      isNumber: true,
+      isTime: true,
     },
     {
       key: 'lastSeen',
       head: 'Last used',
       value: ({ lastSeen }) => lastSeen,
-      cell: ({ lastSeen }) => <When at={lastSeen} />,
-      isNumber: true,
+      isTime: true,
     },
     {
       key: 'until',
       head: 'Ends',
       value: ({ until }) => until,
-      cell: ({ until }) => <When at={until} />,
-      isNumber: true,
+      isTime: true,
     },
     {
       key: 'end',
@@ -212,6 +210,7 @@ function Sessions() {
       {({ sessions: all }) => (
         <DataTable
           name="sessions"
+          title="Sessions"
           rows={all}
           columns={columns}
           keyOf={({ id }) => id}

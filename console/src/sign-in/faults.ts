@@ -4,6 +4,7 @@ const FAULTS: Readonly<Record<string, string>> = {
   expired: 'This sign-in was begun too long ago, or in another browser. Begin anew.',
   'no-role':
     'You are known to the provider, and have no role here. Ask an operator of this control plane for one.',
+  'too-many': 'Too many sign-ins came from your address, or in all. Wait for a minute, and begin anew.',
   'provider-away': 'The provider does not answer. Try again in a moment, or sign in by a link.',
   fault: 'The control plane could not finish the sign-in; its log says why.',
 };

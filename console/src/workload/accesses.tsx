@@ -4,13 +4,14 @@ import { useState } from 'react';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { AccessState, IdLink, Mark, When } from '../parts/marks.tsx';
+import { Ends, useEnds } from '../parts/ends.tsx';
+import { AccessState, IdLink, Mark } from '../parts/marks.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
-import { verdictText } from '../parts/words.ts';
+import { exactTime, verdictText } from '../parts/words.ts';
 
 type Access = Received<'accesses.list'>['accesses'][number];
 
-const columns = (end: 'from' | 'to'): readonly Column<Access>[] => [
+const columns = (end: 'from' | 'to', endsOf: ReturnType<typeof useEnds>): readonly Column<Access>[] => [
   {
     key: 'other',
     head: end === 'from' ? 'Caller' : 'Callee',
@@ -33,7 +34,24 @@ const columns = (end: 'from' | 'to'): readonly Column<Access>[] => [
   {
     key: 'target',
     head: 'By the target',
-    value: ({ target }) => (target === undefined ? '' : verdictText(target)),
+    value: ({ to, target }) => {
+      const exception = endsOf(to, target);
+      const until = exception === undefined ? '' : `, until ${exactTime(exception.ends)}`;
+      return target === undefined ? '' : `${verdictText(target)}${until}`;
+    },
+    cell: ({ to, target }) => {
+      const exception = endsOf(to, target);
+      return (
+        <>
+          {target === undefined ? '' : verdictText(target)}
+          {exception === undefined ? null : (
+            <div>
+              <Ends at={exception.ends} reason={exception.reason} />
+            </div>
+          )}
+        </>
+      );
+    },
   },
   {
     key: 'authentication',
@@ -67,15 +85,13 @@ const columns = (end: 'from' | 'to'): readonly Column<Access>[] => [
     key: 'firstSeen',
     head: 'First',
     value: ({ firstSeen }) => firstSeen,
-    cell: ({ firstSeen }) => <When at={firstSeen} />,
-    isNumber: true,
+    isTime: true,
   },
   {
     key: 'lastSeen',
     head: 'Last',
     value: ({ lastSeen }) => lastSeen,
-    cell: ({ lastSeen }) => <When at={lastSeen} />,
-    isNumber: true,
+    isTime: true,
   },
 ];
 
@@ -94,6 +110,7 @@ function Views({ views }: Pick<Access, 'views'>) {
 export function Accesses({ workload }: { readonly workload: string }) {
   const [end, setEnd] = useState<'from' | 'to'>('from');
   const filter = end === 'from' ? { to: workload } : { from: workload };
+  const endsOf = useEnds();
   const accesses = useQuery(read('accesses.list', { query: { ...filter, limit: 10_000 } }));
   return (
     <Loaded of={accesses}>
@@ -102,7 +119,7 @@ export function Accesses({ workload }: { readonly workload: string }) {
           <DataTable
             name={`accesses-${end}`}
             rows={data.accesses}
-            columns={columns(end)}
+            columns={columns(end, endsOf)}
             keyOf={({ id }) => id}
             order={{ key: 'count', isDown: true }}
           >

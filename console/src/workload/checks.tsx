@@ -7,23 +7,31 @@ import { type Check, missingOf, useGates } from './readiness.ts';
 
 /** What a promotion still needs, check by check: the same that it would be refused for. */
 export function Checks({ of }: { readonly of: WorkloadDetail }) {
-  const { gates, error } = useGates(of.id);
+  const { gates, tier, tierReason, error } = useGates(of.id);
   return (
     <div className="stack">
       {error === null ? null : <Problem error={error} />}
-      {gates === undefined ? null : <Gates gates={gates} of={of} />}
+      {gates === undefined ? null : <Gates gates={gates} of={of} tier={tier ?? of.tier} why={tierReason} />}
       <Acknowledge workload={of.id} />
     </div>
   );
 }
 
-function Gates({ gates, of }: { readonly gates: readonly Check[]; readonly of: WorkloadDetail }) {
+interface GatesProps {
+  readonly gates: readonly Check[];
+  readonly of: WorkloadDetail;
+  /** The tier that a promotion is judged by, and why it is not that of the policies. */
+  readonly tier: string;
+  readonly why: string | undefined;
+}
+
+function Gates({ gates, of, tier, why }: GatesProps) {
   const missing = missingOf(gates);
   const passed = gates.filter((each) => each.passed);
   return (
     <section className="panel">
       <div className="row spread">
-        <h2>To deny for real: checks of tier {of.tier}</h2>
+        <h2>To deny for real: checks of tier {tier}</h2>
         <span>
           {missing.length === 0 ? (
             <Mark is="allowed">ready</Mark>
@@ -32,6 +40,11 @@ function Gates({ gates, of }: { readonly gates: readonly Check[]; readonly of: W
           )}
         </span>
       </div>
+      {why === undefined ? null : (
+        <div className="dim">
+          <Sentence text={why} />
+        </div>
+      )}
       {missing.length === 0 ? null : <CheckLines checks={missing} workload={of.id} />}
       <details open={missing.length === 0}>
         <summary>{passed.length} passed</summary>
@@ -59,24 +72,22 @@ export function CheckLines({
   readonly workload: string;
 }) {
   return (
-    <table className="data lines">
-      <tbody>
-        {checks.map(({ name, passed, reason, whatToDo }) => (
-          <tr key={name}>
-            <td>{name.replaceAll('-', ' ')}</td>
-            <td>{passed ? <Mark is="allowed">passed</Mark> : <Mark is="would-deny">not passed</Mark>}</td>
-            <td className="what">
-              {reason}
-              {whatToDo === undefined ? null : (
-                <div className="dim">
-                  <Sentence text={whatToDo} /> <There name={name} workload={workload} />
-                </div>
-              )}
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <ul className="checks">
+      {checks.map(({ name, passed, reason, whatToDo }) => (
+        <li key={name}>
+          <span>{name.replaceAll('-', ' ')}</span>
+          <span>{passed ? <Mark is="allowed">passed</Mark> : <Mark is="would-deny">not passed</Mark>}</span>
+          <div className="break">
+            {reason}
+            {whatToDo === undefined ? null : (
+              <div className="dim">
+                <Sentence text={whatToDo} /> <There name={name} workload={workload} />
+              </div>
+            )}
+          </div>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { IdLink, Mark, When } from '../parts/marks.tsx';
+import { IdLink, Mark } from '../parts/marks.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
 import { actionText, verdictText } from '../parts/words.ts';
 
@@ -38,15 +38,13 @@ const COLUMNS: readonly Column<Flip>[] = [
     key: 'firstSeen',
     head: 'First',
     value: ({ firstSeen }) => firstSeen,
-    cell: ({ firstSeen }) => <When at={firstSeen} />,
-    isNumber: true,
+    isTime: true,
   },
   {
     key: 'lastSeen',
     head: 'Last',
     value: ({ lastSeen }) => lastSeen,
-    cell: ({ lastSeen }) => <When at={lastSeen} />,
-    isNumber: true,
+    isTime: true,
   },
 ];
 

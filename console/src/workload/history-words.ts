@@ -13,6 +13,7 @@ const ACTS: Readonly<Record<string, string>> = {
   'rollout.enforced': 'enforced it',
   'rollout.hold': 'held it where it is',
   'rollout.go-on': 'let it move by itself again',
+  'rollout.tier': 'noted the tier that it is marked with',
   'review.open': 'found something to decide',
   'review.approve': 'approved',
   'review.reject': 'rejected',

@@ -2,9 +2,8 @@ import { Button } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { call } from '../api/client.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Id, When } from '../parts/marks.tsx';
+import { Id } from '../parts/marks.tsx';
 import { Empty, Problem } from '../parts/states.tsx';
-import { exactTime } from '../parts/words.ts';
 import { actText, type HistoryEntry, restsOn, whyText } from './history-words.ts';
 
 const PAGE = 200;
@@ -13,9 +12,8 @@ const COLUMNS: readonly Column<HistoryEntry>[] = [
   {
     key: 'at',
     head: 'When',
-    value: ({ at }) => exactTime(at),
-    cell: ({ at }) => <When at={at} />,
-    isNumber: true,
+    value: ({ at }) => at,
+    isTime: true,
   },
   { key: 'who', head: 'Who', value: ({ who }) => who, cell: ({ who }) => <Id id={who} /> },
   { key: 'act', head: 'What', value: actText },

@@ -53,8 +53,8 @@ function Shown({ of }: { readonly of: WorkloadDetail }) {
         <Tabs.Panel value="overview">
           <div className="grid2">
             <div className="stack">
-              <Neighbours title="Called by" neighbours={of.calledBy} />
-              <Neighbours title="Calls" neighbours={of.calls} />
+              <Neighbours title="Called by" head="Caller" neighbours={of.calledBy} />
+              <Neighbours title="Calls" head="Callee" neighbours={of.calls} />
               <Unseen of={of} />
             </div>
             <Checks of={of} />

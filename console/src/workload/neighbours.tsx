@@ -1,60 +1,87 @@
-import { Count, IdLink, When } from '../parts/marks.tsx';
+import { type Column, DataTable } from '../parts/data-table.tsx';
+import { IdLink, Mark, type Meaning } from '../parts/marks.tsx';
 import { number } from '../parts/words.ts';
 import type { WorkloadDetail } from './index.tsx';
 
-/** Those at the other end, the busiest first. */
-export function Neighbours({
-  title,
-  neighbours,
-}: {
+type Neighbour = WorkloadDetail['calls'][number];
+
+/** What stands out about the calls of one neighbour, the worst first. */
+const findingsOf = ({ denied, wouldDeny, plaintext }: Neighbour) =>
+  (
+    [
+      ['denied', denied, 'denied'],
+      ['would-deny', wouldDeny, 'would be denied'],
+      ['plaintext', plaintext, 'plain text'],
+    ] as const satisfies readonly (readonly [Meaning, number, string])[]
+  ).filter(([, n]) => n > 0);
+
+const columns = (head: string): readonly Column<Neighbour>[] => [
+  {
+    key: 'principal',
+    head,
+    value: ({ principal }) => principal,
+    cell: ({ principal }) => <IdLink id={principal} />,
+    isWide: true,
+  },
+  {
+    key: 'calls',
+    head: 'Calls',
+    value: ({ calls }) => calls,
+    cell: ({ calls }) => number(calls),
+    isNumber: true,
+  },
+  { key: 'accesses', head: 'Accesses', value: ({ accesses }) => accesses, isNumber: true },
+  {
+    key: 'findings',
+    head: 'Stands out',
+    value: (row) =>
+      findingsOf(row)
+        .map(([, n, what]) => `${n} ${what}`)
+        .join(', '),
+    cell: (row) => (
+      <span className="row" style={{ gap: '0 10px' }}>
+        {findingsOf(row).map(([is, n, what]) => (
+          <Mark key={is} is={is}>
+            {number(n)} {what}
+          </Mark>
+        ))}
+      </span>
+    ),
+  },
+  { key: 'lastSeen', head: 'Last', value: ({ lastSeen }) => lastSeen, isTime: true },
+];
+
+interface Props {
   readonly title: string;
-  readonly neighbours: WorkloadDetail['calls'];
-}) {
+  /** What those at the other end are. */
+  readonly head: string;
+  readonly neighbours: readonly Neighbour[];
+}
+
+/** Those at the other end, the busiest first. */
+export function Neighbours({ title, head, neighbours }: Props) {
+  const heading = (
+    <>
+      {title} <span className="dim">{number(neighbours.length)}</span>
+    </>
+  );
   return (
     <section className="panel">
-      <h2>
-        {title} {neighbours.length}
-      </h2>
-      {neighbours.length === 0 ? (
-        <div className="dim">Nobody that is known.</div>
-      ) : (
-        <table className="data narrow">
-          <thead>
-            <tr>
-              <th>Workload</th>
-              <th className="num">Calls</th>
-              <th className="num">Accesses</th>
-              <th className="num">Denied</th>
-              <th className="num">Would be denied</th>
-              <th className="num">Plain text</th>
-              <th className="num">Last</th>
-            </tr>
-          </thead>
-          <tbody>
-            {neighbours.map(({ principal, calls, accesses, denied, wouldDeny, plaintext, lastSeen }) => (
-              <tr key={principal}>
-                <td>
-                  <IdLink id={principal} />
-                </td>
-                <td className="num">{number(calls)}</td>
-                <td className="num">{accesses}</td>
-                <td className="num">
-                  <Count n={denied} is="denied" />
-                </td>
-                <td className="num">
-                  <Count n={wouldDeny} is="would-deny" />
-                </td>
-                <td className="num">
-                  <Count n={plaintext} is="plaintext" />
-                </td>
-                <td className="num">
-                  <When at={lastSeen} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
+      <DataTable
+        name={title.toLowerCase()}
+        title={heading}
+        rows={neighbours}
+        columns={columns(head)}
+        keyOf={({ principal }) => principal}
+        order={{ key: 'calls', isDown: true }}
+        mostPx={320}
+        empty={
+          <>
+            <h2 style={{ marginBottom: 6 }}>{heading}</h2>
+            <div className="dim">Nobody that is known.</div>
+          </>
+        }
+      />
     </section>
   );
 }

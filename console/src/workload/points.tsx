@@ -1,5 +1,5 @@
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Id, Mark, When } from '../parts/marks.tsx';
+import { Id, Mark } from '../parts/marks.tsx';
 import { Empty } from '../parts/states.tsx';
 import type { WorkloadDetail } from './index.tsx';
 
@@ -38,15 +38,13 @@ const COLUMNS: readonly Column<Point>[] = [
     key: 'appliedAt',
     head: 'Confirmed',
     value: ({ appliedAt }) => appliedAt,
-    cell: ({ appliedAt }) => <When at={appliedAt} />,
-    isNumber: true,
+    isTime: true,
   },
   {
     key: 'since',
     head: 'Since',
     value: ({ since }) => since,
-    cell: ({ since }) => <When at={since} />,
-    isNumber: true,
+    isTime: true,
   },
 ];
 

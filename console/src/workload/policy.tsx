@@ -2,17 +2,14 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { Received } from '../../../src/api/index.ts';
 import { policiesOf, read } from '../api/query.ts';
-import type { Rule } from '../../../src/policy/types.ts';
+import { Ends } from '../parts/ends.tsx';
 import { HeatStrip } from '../parts/heat-strip.tsx';
 import { Mark, When } from '../parts/marks.tsx';
-import { useNow } from '../parts/now.ts';
 import { RuleText } from '../parts/rule.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
 import { counted, number } from '../parts/words.ts';
 
 type PolicyShown = Received<'policies.list'>['policies'][number];
-/** An exception that ends so soon is pointed out, milliseconds. */
-const SOON_MS = 7 * 86_400_000;
 
 export type RuleEvidence = Received<'proposals.get'>['rules'][number];
 
@@ -77,6 +74,7 @@ function Document({
           {counted(rules.length, 'rule')}
         </span>
       </div>
+      <OriginText origin={policy.origin} />
       {deny.map((rule) => (
         <div className="rule plain" key={`deny ${rule.name}`}>
           <div>
@@ -91,7 +89,7 @@ function Document({
           <div>
             <div className="row">
               <strong>{rule.name}</strong>
-              <Until rule={rule} />
+              {rule.until === undefined ? null : <Ends at={Date.parse(rule.until)} reason={rule.reason} />}
             </div>
             <RuleText rule={rule} />
           </div>
@@ -105,21 +103,33 @@ function Document({
   );
 }
 
-/** An exception ends by itself: when, or since when it is as if it were not there. */
-function Until({ rule: { until } }: { readonly rule: Rule }) {
-  const now = useNow();
-  if (until === undefined) return null;
-  const ends = Date.parse(until);
-  return ends > now ? (
-    <Mark is={ends - now < SOON_MS ? 'would-deny' : 'fresh'}>
-      exception, ends <When at={ends} />
-    </Mark>
-  ) : (
-    <Mark is="denied">
-      ended <When at={ends} />: it allows nothing any more
-    </Mark>
+/** Where a policy is kept, where that is not here. */
+function OriginText({ origin }: { readonly origin: PolicyShown['origin'] | undefined }) {
+  if (origin === undefined) return null;
+  const { source, file, commit, branch, by, at, authors, authorsCut, changedSince } = origin;
+  const people = `${authors.map(nameOfAuthor).join(', ')}${authorsCut === true ? ' and others' : ''}`;
+  return (
+    <div className="dim break">
+      From Git: {source}
+      {file === '' ? '' : `/${file}`}
+      {commit === undefined ? null : (
+        <>
+          {' '}
+          at commit <code title={commit}>{commit.slice(0, 10)}</code>
+        </>
+      )}
+      {branch === undefined ? '' : ` of ${branch}`}
+      {authors.length === 0 ? '' : `, written by ${people}`}; synced <When at={at} /> by {by}.{' '}
+      {changedSince === true ? (
+        <Mark is="would-deny">changed here since: the next sync takes it back</Mark>
+      ) : (
+        'Change it there.'
+      )}
+    </div>
   );
 }
+
+const nameOfAuthor = (author: string) => author.replace(/^git:/, '');
 
 /** What a rule rests on. */
 export function Evidence({ of }: { readonly of: RuleEvidence | undefined }) {

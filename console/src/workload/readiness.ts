@@ -9,7 +9,7 @@ type Readiness = Received<'readiness.get'>['readiness'];
 /** The checks that a promotion is refused for: those that a move is judged by, so nothing is judged here. */
 export function useGates(workload: string) {
   const { data, error } = useQuery(read('preflight.get', { params: { workload } }));
-  return { gates: data?.gates, error };
+  return { gates: data?.gates, tier: data?.tier, tierReason: data?.tierReason, error };
 }
 
 /** Those that are not passed, and what a promotion is to be called. */

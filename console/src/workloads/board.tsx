@@ -1,5 +1,6 @@
 import type { Received } from '../../../src/api/index.ts';
 import { IdLink, Mark, Stage } from '../parts/marks.tsx';
+import { counted } from '../parts/words.ts';
 
 export type Workload = Received<'workloads.list'>['workloads'][number];
 
@@ -11,7 +12,9 @@ const MOST = 100;
 export const columnOf = ({ released, stage }: Workload) =>
   released === undefined ? (stage ?? 'none') : 'released';
 
-const openIn = ({ flips, doubts = 0, behind }: Workload) => flips + doubts + behind;
+/** What is to be done about it first: somebody would be denied, then somebody is not authenticated, then the rest. */
+export const urgencyOf = ({ flips, plaintext, doubts = 0, behind }: Workload) =>
+  1e9 * flips + 1e6 * plaintext + doubts + behind;
 
 /** A column for each stage. */
 export function Board({
@@ -25,7 +28,7 @@ export function Board({
   return (
     <div className="board" role="region" aria-label="Board by stage" tabIndex={0}>
       {COLUMNS.map((column) => {
-        const own = (by.get(column) ?? []).toSorted((a, b) => openIn(b) - openIn(a));
+        const own = (by.get(column) ?? []).toSorted((a, b) => urgencyOf(b) - urgencyOf(a));
         return (
           <section
             key={column}
@@ -69,8 +72,8 @@ function Card({ id, tier, share, stage, flips, doubts = 0, plaintext }: Workload
       </div>
       <div className="row" style={{ fontSize: 12, columnGap: 10, rowGap: 0 }}>
         {tier === 'standard' ? null : <span>{tier}</span>}
-        {flips > 0 ? <Mark is="would-deny">{flips} flips</Mark> : null}
-        {doubts > 0 ? <span>{doubts} doubts</span> : null}
+        {flips > 0 ? <Mark is="would-deny">{counted(flips, 'flip')}</Mark> : null}
+        {doubts > 0 ? <span>{counted(doubts, 'doubt')}</span> : null}
         {plaintext > 0 ? <Mark is="plaintext">{plaintext} plain text</Mark> : null}
       </div>
     </>

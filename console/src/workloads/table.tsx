@@ -1,6 +1,6 @@
-import { Count, IdLink, Mark, Stage, When } from '../parts/marks.tsx';
+import { Count, IdLink, Mark, Stage } from '../parts/marks.tsx';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import type { Workload } from './board.tsx';
+import { urgencyOf, type Workload } from './board.tsx';
 
 const COLUMNS: readonly Column<Workload>[] = [
   { key: 'id', head: 'Workload', value: ({ id }) => id, cell: ({ id }) => <IdLink id={id} /> },
@@ -62,8 +62,7 @@ const COLUMNS: readonly Column<Workload>[] = [
     key: 'lastSeen',
     head: 'Last called',
     value: ({ lastSeen }) => lastSeen,
-    cell: ({ lastSeen }) => <When at={lastSeen} />,
-    isNumber: true,
+    isTime: true,
   },
 ];
 
@@ -72,7 +71,8 @@ export function WorkloadTable({ workloads }: { readonly workloads: readonly Work
   return (
     <DataTable
       name="workloads"
-      rows={workloads}
+      // Those alike stand in the order of what is to be done.
+      rows={workloads.toSorted((a, b) => urgencyOf(b) - urgencyOf(a))}
       columns={COLUMNS}
       keyOf={({ id }) => id}
       order={{ key: 'flips', isDown: true }}
