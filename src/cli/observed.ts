@@ -5,10 +5,12 @@ import {
   type InterlockError,
   type KnownBlindSpot,
   principalText,
+  type SpiffeId,
+  trustDomainOf,
 } from '../access/index.ts';
 import type { Recording } from '../store/index.ts';
 import { printable, type Terminal } from './terminal.ts';
-import { countText, nameOf, plural, spanText, timeText } from './words.ts';
+import { countText, idName, nameOf, plural, spanText, timeText } from './words.ts';
 
 /** What one `observe` did with its files. */
 export interface Taken {
@@ -145,12 +147,48 @@ function blindSpotJson({ kind, from, to, what, count, firstSeen, lastSeen }: Kno
   };
 }
 
+/** "15: 8 in trust domain example.org, 7 in others"; one number where there is one domain. */
+function identitiesText({ workloads, trustDomain }: AccessGraph): string {
+  const own = [...workloads.keys()].filter((id) => trustDomainOf(id) === trustDomain).length;
+  const others = workloads.size - own;
+  const all = countText(workloads.size);
+  return others === 0
+    ? `${all} in trust domain ${trustDomain}`
+    : `${all}: ${countText(own)} in trust domain ${trustDomain}, ${countText(others)} in others`;
+}
+
+/** Identities named in a line at most. */
+const NAMESAKES_SHOWN = 3;
+
+/**
+ * One name in two trust domains is most often one workload: a recording says its whole identity, and manifests are read as of
+ * the state's own trust domain. Nothing that was declared meets what was observed then.
+ */
+function printNamesakes(terminal: Terminal, { workloads, trustDomain }: AccessGraph): void {
+  const ids = [...workloads.keys()];
+  const pathOf = (id: SpiffeId) => id.slice(`spiffe://${trustDomainOf(id)}`.length);
+  const own = new Map(ids.filter((id) => trustDomainOf(id) === trustDomain).map((id) => [pathOf(id), id]));
+  const foreign = ids.filter((id) => trustDomainOf(id) !== trustDomain && own.has(pathOf(id)));
+  for (const [domain, all] of Map.groupBy(foreign, trustDomainOf)) {
+    const names = all.slice(0, NAMESAKES_SHOWN).map((id) => idName(own.get(pathOf(id)) ?? id, trustDomain));
+    const more = all.length > names.length ? ` and ${countText(all.length - names.length)} more` : '';
+    terminal.line();
+    terminal.line(terminal.paint('yellow', `ANOTHER TRUST DOMAIN: ${printable(domain)}`));
+    terminal.prose(
+      `${names.join(', ')}${more} ${all.length === 1 ? 'is' : 'are'} known in ${domain} and in ${trustDomain}, as different ` +
+        'workloads. If they are the same, this state has the wrong trust domain. Begin one with the right one: ' +
+        `--trust-domain ${domain} --state DIR`,
+      2,
+    );
+  }
+}
+
 function printEstate(terminal: Terminal, graph: AccessGraph): void {
-  const { workloads, accesses, coverage, sharedAccounts, trustDomain } = graph;
+  const { workloads, accesses, coverage, sharedAccounts } = graph;
   const seen = (view: 'observed' | 'declared') => accesses.filter(({ views }) => views.includes(view)).length;
   terminal.heading('THE STATE NOW');
   const rows = [
-    ['identities', `${countText(workloads.size)} in trust domain ${trustDomain}`],
+    ['identities', identitiesText(graph)],
     [
       'accesses',
       `${countText(accesses.length)}: ${countText(seen('observed'))} observed, ${countText(seen('declared'))} declared`,
@@ -172,6 +210,7 @@ function printEstate(terminal: Terminal, graph: AccessGraph): void {
     );
   }
   printBlindSpots(terminal, graph);
+  printNamesakes(terminal, graph);
   for (const { namespace, serviceAccount, workloads } of sharedAccounts) {
     terminal.line();
     const account = printable(`${namespace}/${serviceAccount}`);

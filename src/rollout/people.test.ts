@@ -11,10 +11,11 @@ const BEN = 'user:https://id.example#77aa';
 const CAT = 'user:https://id.example#90d1';
 const OTHER = 'user:https://other.example#4f2c';
 const { people } = readOwners(
-  `ann = ${ANN} local:ann git:ann@acme.example\nnobody = user:https://ci.example#repo:acme/policies user:https://ci.example#repo:acme/other\ndan = local:dan git:dan@acme.example`,
+  `ann = ${ANN} local:ann git:ann@acme.example\nnobody = user:https://ci.example#repo:acme/policies user:https://ci.example#repo:acme/other git:bot@acme.example\ndan = local:dan git:dan@acme.example\nwitness = user:https://ci.example#repo:acme/signed`,
   'OWNERS',
 );
 const CI = 'user:https://ci.example#repo:acme/policies';
+const WITNESS = 'user:https://ci.example#repo:acme/signed';
 const approvals = (...names: readonly string[]) => names.map((who, at) => ({ who, at }));
 const state = (names: readonly string[], involved: Partial<Parameters<typeof approvalState>[1]> = {}) =>
   approvalState(approvals(...names), { authors: [], ...involved }, { approvals: 2 });
@@ -90,7 +91,40 @@ describe('the approvals of two people', () => {
       true,
     ],
     ['two beside the control plane', [ANN, BEN], { mover: 'system' }, true],
-    ['two beside a job that is nobody', [ANN, BEN], { people, mover: CI, authors: [CI, CAT] }, true],
+    ['two beside a job that is believed', [ANN, BEN], { people, mover: CI, authors: [WITNESS, CAT] }, true],
+    ['two, one of whom a job that is believed names', [ANN, BEN], { people, authors: [WITNESS, ANN] }, false],
+    ['two beside a job that is believed and names nobody', [ANN, BEN], { people, authors: [WITNESS] }, false],
+    [
+      'two beside a job that may name others than who has written it',
+      [BEN, CAT],
+      { people, authors: [CI, 'git:ann@acme.example'] },
+      false,
+    ],
+    [
+      'three beside a job that may name others than who has written it',
+      [BEN, CAT, 'user:https://id.example#1'],
+      { people, authors: [CI, 'git:ann@acme.example'] },
+      true,
+    ],
+    [
+      'two beside one job that is believed and one that is not',
+      [ANN, BEN],
+      { people, authors: [WITNESS, CI, CAT] },
+      false,
+    ],
+    [
+      'two beside a person who brings what a bot has put together',
+      [ANN, BEN],
+      { people, authors: [CAT, 'git:bot@acme.example'] },
+      true,
+    ],
+    [
+      'two beside a job that is believed and names a bot alone',
+      [ANN, BEN],
+      { people, authors: [WITNESS, 'git:bot@acme.example'] },
+      false,
+    ],
+    ['two jobs, one of them believed', [CI, WITNESS], { people }, false],
     ['two beside a job that says no author', [ANN, BEN], { people, authors: [CI] }, false],
     ['three beside a job that says no author', [ANN, BEN, CAT], { people, authors: [CI] }, true],
     ['one beside a job that is nobody', [ANN, CI], { people }, false],

@@ -7,7 +7,7 @@
 
 /**
  * The person that each name is of, as the file of owners says (`ann = local:ann user:https://id.example#4f2c git:ann@acme.example`).
- * What {@link NOBODY} has is no person's, such as a job that does what others have written.
+ * What {@link NOBODY} has is no person's, such as a job that does what others have written; nor is what {@link WITNESS} has.
  */
 export type People = ReadonlyMap<string, string>;
 
@@ -16,8 +16,13 @@ const NO_PEOPLE: People = new Map();
 /** Somebody has written something, and nobody knows who. */
 export const UNKNOWN_AUTHOR = 'git:?';
 
+/** A name that somebody else has told; all others are of who has come here. */
+const IN_COMMITS = 'git:';
+
 /** Whose names are no person's. */
 const NOBODY = 'nobody';
+/** Whose names are no person's either, and who is believed when it says who has written what it brings. */
+const WITNESS = 'witness';
 /** What the control plane does by itself is nobody's as well. */
 const SYSTEM = 'system';
 
@@ -45,7 +50,19 @@ class Persons {
 
   /** Whether a name is known to be no person's. */
   isNobody(name: string): boolean {
-    return name === SYSTEM || this.#people.get(name) === NOBODY;
+    const person = this.#people.get(name);
+    return name === SYSTEM || person === NOBODY || person === WITNESS;
+  }
+
+  /**
+   * Who has written of something, with somebody unknown beside those who are named: where it was brought by what is no person's, and
+   * is not believed. Whom it names are authors all the same, but it could name others to hide the one who was.
+   */
+  writers(authors: readonly string[]): readonly string[] {
+    const isHidden =
+      authors.some((author) => this.#people.get(author) === NOBODY && !author.startsWith(IN_COMMITS)) ||
+      (authors.length > 0 && authors.every((author) => this.isNobody(author)));
+    return isHidden ? [...authors, UNKNOWN_AUTHOR] : authors;
   }
 
   /** Whether two names are known to be of one person. */

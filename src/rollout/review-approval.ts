@@ -1,5 +1,5 @@
 import { InterlockError, type SpiffeId } from '../access/index.ts';
-import { type People, personsOf, UNKNOWN_AUTHOR } from './people.ts';
+import { type People, personsOf } from './people.ts';
 import type { TierGates } from './tier-gates.ts';
 import type { Approval, Change } from './review-types.ts';
 
@@ -81,8 +81,7 @@ export function approvalState(
   const counting = by.map(({ who }) => who);
   const left = others.filter((one) => !by.includes(one));
   // What a job has brought somebody has written.
-  const isUnsaid = authors.length > 0 && authors.every((author) => persons.isNobody(author));
-  const involved = [...authors, ...(isUnsaid ? [UNKNOWN_AUTHOR] : []), ...movers];
+  const involved = [...persons.writers(authors), ...movers];
   const maybe = persons.maybeAmong(involved, counting);
   return {
     need: need + maybe.length,

@@ -251,7 +251,9 @@ export async function serveIdentity(options: ServeOptions): Promise<Serving> {
       onRefused: fewLines(timers, (more, address: string, reason: string) =>
         log.warn({ address, reason, ...more }, 'a connection was refused'),
       ),
-      onLeft: () => log.info({}, 'somebody looked at the certificates and left'),
+      onLeft: fewLines(timers, (more) =>
+        log.info({ ...more }, 'somebody looked at the certificates and left'),
+      ),
       // What ends HTTPS for many may pass TLS through for as many.
       isExempt: (address) => isLoopback(address) || proxies.isTrusted(address),
       onFault,

@@ -43,7 +43,12 @@ export const controlPlane = {
   },
   'openapi.get': { answer: z.looseObject({ openapi: z.string() }) },
   'me.get': {
-    answer: z.strictObject({ who: z.string(), roles: z.array(z.enum(ROLES)), isLocal: z.boolean() }),
+    answer: z.strictObject({
+      who: z.string(),
+      roles: z.array(z.enum(ROLES)),
+      isLocal: z.boolean(),
+      trustDomain: z.string().describe("The control plane's own."),
+    }),
   },
   'sessions.list': { answer: z.strictObject({ sessions: z.array(session) }) },
   'sessions.end': {

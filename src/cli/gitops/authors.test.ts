@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { deflateSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { GitHistory } from './authors.ts';
 import { checkoutAround } from './git.ts';
@@ -150,3 +152,50 @@ test('a repository that is damaged, or made to trap, has no objects', () => {
   for (const wrong of ['', '../../etc/passwd', 'f'.repeat(39)])
     expect(new GitObjects(join(root, '.git')).read(wrong)).toBeUndefined();
 });
+
+/** Writes an object as Git does, without Git: what it says is up to the test. */
+function write(type: string, data: string | Buffer): string {
+  const whole = Buffer.concat([Buffer.from(`${type} ${Buffer.byteLength(data)}\0`), Buffer.from(data)]);
+  const hash = createHash('sha1').update(whole).digest('hex');
+  const dir = join(root, '.git/objects', hash.slice(0, 2));
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, hash.slice(2)), deflateSync(whole));
+  return hash;
+}
+
+test('of objects that are small and say much, no more than so much is read', () => {
+  git('x', 'init', '-q', '-b', 'main');
+  const hashes = Array.from({ length: 8 }, (_, i) => write('blob', Buffer.alloc(1024 * 1024, i)));
+  const read = (most?: number) => {
+    const objects = new GitObjects(join(root, '.git'), most);
+    const found = hashes.filter((hash) => objects.read(hash) !== undefined).length;
+    objects.close();
+    return found;
+  };
+  expect([read(), read(3.5 * 1024 * 1024)]).toEqual([8, 3]);
+  // Of what is packed as deltas, what each is made of counts as well.
+  const noise = randomBytes(256 * 1024).toString('base64');
+  const deltas = Array.from({ length: 8 }, (_, i) => commit('ann', { 'policies/a.yaml': `${noise}${i}` }));
+  pack();
+  hashes.splice(0, Infinity, ...deltas.map((hash) => git('x', 'rev-parse', `${hash}:policies/a.yaml`)));
+  expect([read(), read(2 * 1024 * 1024) < 6]).toEqual([8, true]);
+});
+
+test('a history that is made to be long to look through is looked through all the same', () => {
+  git('x', 'init', '-q', '-b', 'main');
+  const since = commit('ann', { 'policies/a.yaml': '1' });
+  const blob = write('blob', '2');
+  const dir = write('tree', Buffer.concat([Buffer.from('100644 a.yaml\0'), Buffer.from(blob, 'hex')]));
+  const tree = write('tree', Buffer.concat([Buffer.from('40000 policies\0'), Buffer.from(dir, 'hex')]));
+  let head = since;
+  // Each has parents that nobody has, and all are waited for at once.
+  for (let i = 0; i < 1500; i++) {
+    const absent = Array.from({ length: 62 }, (_, n) => `parent ${sha(`${i} ${n}`)}\n`).join('');
+    const who = `bob <bob@example.com> ${1_800_000_000 + i} +0000`;
+    head = write('commit', `tree ${tree}\nparent ${head}\n${absent}author ${who}\ncommitter ${who}\n\nx\n`);
+  }
+  writeFileSync(join(root, '.git/refs/heads/main'), head);
+  expect(authors('a.yaml', since)).toEqual([['bob'], true]);
+});
+
+const sha = (text: string) => createHash('sha1').update(text).digest('hex');

@@ -7,6 +7,8 @@ const MOST_COMMITS = 5000;
 export const MOST_AUTHORS = 100;
 const MOST_CHARACTERS = 320;
 const MOST_PARENTS = 64;
+/** Entries of directories that are kept ready, of all together. */
+const MOST_ENTRIES = 500_000;
 
 /** Who has written of a file: `git:` and an address each. */
 export interface Authors {
@@ -37,6 +39,7 @@ export class GitHistory {
   readonly #objects: GitObjects;
   readonly #commits = new Map<string, Commit | undefined>();
   readonly #trees = new Map<string, ReadonlyMap<string, string>>();
+  #entriesKept = 0;
   readonly #old = new Map<string, ReadonlySet<string>>();
   #left = MOST_COMMITS;
 
@@ -93,17 +96,35 @@ export class GitHistory {
     const ready = this.#old.get(since);
     if (ready !== undefined) return (hash) => !ready.has(hash);
     const [old, seen] = [new Set([since]), new Set([since, this.#head])];
-    const queue = new Set(seen);
-    while ([...queue].some((hash) => !old.has(hash))) {
-      const [hash] = [...queue].toSorted((a, b) => this.#timeOf(b) - this.#timeOf(a));
+    // By their time, the newest at the end.
+    const queue: string[] = [];
+    const waiting = new Set<string>();
+    let undecided = 0;
+    const add = (hash: string) => {
+      const time = this.#timeOf(hash);
+      let [low, high] = [0, queue.length];
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (this.#timeOf(queue[middle] ?? '') <= time) low = middle + 1;
+        else high = middle;
+      }
+      queue.splice(low, 0, hash);
+      waiting.add(hash);
+      if (!old.has(hash)) undecided++;
+    };
+    for (const hash of seen) add(hash);
+    while (undecided > 0) {
+      const hash = queue.pop();
       if (hash === undefined) break;
-      queue.delete(hash);
+      waiting.delete(hash);
       const isOld = old.has(hash);
+      if (!isOld) undecided--;
       for (const parent of this.#commit(hash)?.parents ?? []) {
         if (seen.has(parent) && (!isOld || old.has(parent))) continue;
         seen.add(parent);
         if (isOld) old.add(parent);
-        queue.add(parent);
+        if (waiting.has(parent)) undecided--;
+        else if (this.#commit(parent) !== undefined) add(parent);
       }
     }
     this.#old.set(since, old);
@@ -133,6 +154,11 @@ export class GitHistory {
     if (entries === undefined) {
       const object = this.#objects.read(hash);
       entries = object?.type === 'tree' ? entriesOf(object.data, hash.length / 2) : NO_ENTRIES;
+      this.#entriesKept += entries.size + 1;
+      if (this.#entriesKept > MOST_ENTRIES) {
+        this.#trees.clear();
+        this.#entriesKept = entries.size + 1;
+      }
       this.#trees.set(hash, entries);
     }
     return entries;

@@ -8,7 +8,9 @@ import { readBelow } from './tree.ts';
 const MAX_OBJECT = 8 * 1024 * 1024;
 /** A delta is made of another one, at most so often (Git's own default is 50). */
 const MAX_CHAIN = 200;
-const MAX_PACKS = 1000;
+const MAX_PACKS = 200;
+/** Of all objects together, and what they are made of, in bytes: a small pack can hold as much as it likes. */
+const MAX_ALL = 1024 * 1024 * 1024;
 const MAX_ALTERNATES = 5;
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -31,10 +33,12 @@ export interface GitObject {
 export class GitObjects {
   readonly #dirs: readonly string[];
   #packs: Pack[] | undefined;
+  #left: number;
 
-  /** `common` is the directory of Git that worktrees share. */
-  constructor(common: string) {
+  /** `common` is the directory of Git that worktrees share; `most` bytes are read, and nothing beyond. */
+  constructor(common: string, most = MAX_ALL) {
     this.#dirs = objectDirs(join(common, 'objects'));
+    this.#left = most;
   }
 
   read(hash: string): GitObject | undefined {
@@ -54,8 +58,10 @@ export class GitObjects {
   #read(hash: string, depth: number): GitObject | undefined {
     if (!/^[0-9a-f]{40}([0-9a-f]{24})?$/.test(hash) || depth > MAX_CHAIN) return undefined;
     for (const dir of this.#dirs) {
-      const loose = looseObject(dir, hash);
-      if (loose !== undefined) return loose;
+      const loose = looseObject(dir, hash, Math.min(this.#left, MAX_OBJECT));
+      if (loose === undefined) continue;
+      this.#spend(loose.data.length);
+      return loose;
     }
     const hashBytes = hash.length / 2;
     this.#packs ??= this.#dirs.flatMap((dir) => packsOf(join(dir, 'pack'), hashBytes));
@@ -70,6 +76,8 @@ export class GitObjects {
     if (depth > MAX_CHAIN) return undefined;
     const entry = pack.entry(offset);
     if (entry === undefined) return undefined;
+    // Of a delta what it says itself, and what it makes.
+    this.#spend(entry.size);
     const type = TYPES[entry.type];
     if (type !== undefined) return { type, data: entry.data() };
     const { base } = entry;
@@ -79,7 +87,15 @@ export class GitObjects {
         : typeof base === 'number'
           ? this.#packed(pack, base, depth + 1)
           : this.#read(base, depth + 1);
-    return under && { type: under.type, data: patched(under.data, entry.data()) };
+    return (
+      under && { type: under.type, data: patched(under.data, entry.data(), (size) => this.#spend(size)) }
+    );
+  }
+
+  /** Before the bytes are made. */
+  #spend(bytes: number): void {
+    if (bytes > this.#left) throw new RangeError('more than is read of one repository');
+    this.#left -= bytes;
   }
 }
 
@@ -106,11 +122,13 @@ function textOf(dir: string, path: string): string | undefined {
   }
 }
 
-function looseObject(dir: string, hash: string): GitObject | undefined {
+function looseObject(dir: string, hash: string, most: number): GitObject | undefined {
   const file = tryOpen(join(dir, hash.slice(0, 2), hash.slice(2)));
   if (file === undefined) return undefined;
   try {
-    const whole = inflateSync(file.read(0, Math.min(file.size, MAX_OBJECT)), { maxOutputLength: MAX_OBJECT });
+    const whole = inflateSync(file.read(0, Math.min(file.size, MAX_OBJECT)), {
+      maxOutputLength: Math.max(1, most),
+    });
     const end = whole.indexOf(0);
     const [type = '', size = ''] = whole.toString('latin1', 0, Math.min(end, 32)).split(' ');
     const data = whole.subarray(end + 1);
@@ -164,6 +182,8 @@ function packsOf(dir: string, hashBytes: number): Pack[] {
 
 interface Entry {
   readonly type: number;
+  /** Of what `data` gives, in bytes. */
+  readonly size: number;
   /** Of a delta: what it is made of, by its place in the pack or by its hash. */
   readonly base?: number | string;
   readonly data: () => Buffer;
@@ -259,15 +279,15 @@ class Pack {
       if (bytes.length !== size) throw new RangeError('an object of another size than it says');
       return bytes;
     };
-    return { type, data, ...(base === undefined ? {} : { base }) };
+    return { type, size, data, ...(base === undefined ? {} : { base }) };
   }
 }
 
 /** Magic, version and the table of first bytes. */
 const HEAD_BYTES = 8 + 256 * 4;
 
-/** What a delta makes of its base. */
-function patched(base: Buffer, delta: Buffer): Buffer {
+/** What a delta makes of its base; `spend` is told how much that will be. */
+function patched(base: Buffer, delta: Buffer, spend: (bytes: number) => void): Buffer {
   let at = 0;
   const next = () => delta.readUInt8(at++);
   const size = () => {
@@ -281,6 +301,7 @@ function patched(base: Buffer, delta: Buffer): Buffer {
   if (size() !== base.length) throw new RangeError('a delta of another base');
   const wanted = size();
   if (wanted > MAX_OBJECT) throw new RangeError('too large');
+  spend(wanted);
   const out = Buffer.alloc(wanted);
   let filled = 0;
   while (at < delta.length) {

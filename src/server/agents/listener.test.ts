@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { Server } from '@grpc/grpc-js';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { InterlockError } from '../../access/index.ts';
 import { ManualTimers } from '../../node/manual-timers.test-helper.ts';
 import { newServerIdentity } from '../identity/server-identity.ts';
@@ -33,7 +33,9 @@ beforeAll(async () => {
       throw new InterlockError('untrusted', 'x', 'nobody here has a good certificate');
     },
     onRefused: (_, reason) => refused.push(reason),
-    maxStrangers: MOST,
+    maxStrangers: { all: MOST, each: MOST },
+    maxHandshakes: { all: MOST, each: MOST - 1 },
+    isExempt: (address) => address === '127.0.0.1',
   });
   port = await listener.listen();
 });
@@ -44,7 +46,7 @@ afterAll(async () => {
 });
 beforeEach(() => refused.splice(0));
 
-function open(options: ConnectionOptions = {}): TLSSocket {
+function open(options: ConnectionOptions & { localAddress?: string } = {}): TLSSocket {
   const socket = connect({
     port,
     host: '127.0.0.1',
@@ -138,4 +140,62 @@ test('no session is resumed: each connection is judged anew', async () => {
   const end = ended(again);
   again.destroy();
   await end;
+});
+
+describe('connections that have not finished their handshake', () => {
+  /** The beginning of a ClientHello, and no more. Resolves once the server has it, or has closed. */
+  const hold = async (localAddress: string, says = true) => {
+    const socket = connectTcp({ port, host: '127.0.0.1', localAddress })
+      .on('error', () => {})
+      .resume();
+    const over = ended(socket);
+    await once(socket, 'connect');
+    if (says) socket.write(Buffer.from([22, 3, 1, 0, 200, 1, 0]));
+    return { socket, over };
+  };
+  const under = (count: number) => vi.waitUntil(() => listener.crowds.handshakes.open === count, 30_000);
+
+  test('are bounded for one address, and in all: nobody who is quick is turned away for them, and those who dawdle go', async () => {
+    const { handshakes } = listener.crowds;
+    const before = handshakes.refused;
+    const held = [await hold('127.0.0.2'), await hold('127.0.0.2', false)];
+    await under(2);
+    await (await hold('127.0.0.2')).over;
+    expect(refused.filter((reason) => reason === 'too many handshakes at one time')).toHaveLength(1);
+    // Somebody else is let in, and makes room again when he is.
+    const other = open({ localAddress: '127.0.0.3' });
+    expect([await taken(other), handshakes.open]).toEqual([true, 2]);
+    held.push(await hold('127.0.0.1'));
+    await under(3);
+    // A load balancer too is bounded with all others.
+    await (await hold('127.0.0.1')).over;
+    await (await hold('127.0.0.3')).over;
+    expect(handshakes.refused - before).toBe(3);
+    await timers.advance(3000);
+    // The first one has had its time.
+    const late = open({ localAddress: '127.0.0.4' });
+    expect(await taken(late)).toBe(true);
+    await held[0]?.over;
+    expect([handshakes.open, handshakes.refused - before]).toEqual([2, 4]);
+    const own = open({ localAddress: '127.0.0.2' });
+    expect([await taken(own), handshakes.open]).toEqual([true, 2]);
+    for (const each of held) each.socket.destroy();
+    await under(0);
+    for (const each of [other, late, own]) each.destroy();
+  });
+
+  test('leave no trace, however they end', async () => {
+    const garbage = await hold('127.0.0.2', false);
+    garbage.socket.write('GET / HTTP/1.1\r\n\r\n');
+    await garbage.over;
+    (await hold('127.0.0.2')).socket.resetAndDestroy();
+    (await hold('127.0.0.2', false)).socket.end();
+    await under(0);
+    const done = open({ localAddress: '127.0.0.2' });
+    expect(await taken(done)).toBe(true);
+    const over = ended(done);
+    done.destroy();
+    await over;
+    await under(0);
+  });
 });

@@ -4,8 +4,10 @@ import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls
 import type { Server as GrpcServer } from '@grpc/grpc-js';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { type InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
+import { isLoopback } from '../http/names.ts';
 import { listenAt } from '../listening.ts';
 import type { Timers } from '../timers.ts';
+import { Crowd, type CrowdLimits } from './crowd.ts';
 import { peerChain } from './peer-chain.ts';
 
 /** What a TLS server shows of itself, PEM. */
@@ -48,15 +50,23 @@ export interface ListenerOptions {
   readonly onRefused: (address: string, reason: string) => void;
   /** Told of those who left before the handshake had ended: agents do, when they meet the server for the first time. */
   readonly onLeft?: (() => void) | undefined;
-  /** Connections without a certificate that is good, at one time; 4,096 where absent. */
-  readonly maxStrangers?: number;
+  /** Connections without a certificate that is good, at one time; 4,096, and 512 of one address, where absent. */
+  readonly maxStrangers?: CrowdLimits;
+  /** Handshakes under way at one time; as many where absent. */
+  readonly maxHandshakes?: CrowdLimits;
+  /** Addresses behind which many stand, such as that of a load balancer; this machine's own where absent. */
+  readonly isExempt?: ((address: string) => boolean) | undefined;
 }
 
 /** How long a TLS handshake may take, in milliseconds. */
 const HANDSHAKE_MS = 10_000;
-const MAX_STRANGERS = 4096;
+/** From when on a handshake makes room for another one, in milliseconds: it takes some, and a busy server does not take seconds. */
+const SLOW_HANDSHAKE_MS = 3000;
+const MOST: CrowdLimits = { all: 4096, each: 512 };
 /** How long a connection without a good certificate may last: an attestation takes less. Milliseconds. */
 const STRANGER_MS = 60_000;
+/** From when on such a one makes room: as long as an attestation may take. */
+const SLOW_STRANGER_MS = 30_000;
 
 /**
  * TLS for the agents' gRPC server. The chain of a caller is judged by our own verifier, never by Node's, on every
@@ -71,11 +81,17 @@ export class AgentListener {
   /** Connections that have said nothing yet. */
   readonly #silent = new Set<Socket>();
   readonly #peers = new Map<string, Peer>();
+  /** By address and port, what ends the handshake of a connection. */
+  readonly #unfinished = new Map<string, () => void>();
+  readonly #handshakes: Crowd;
+  readonly #strangers: Crowd;
   #next = 1;
-  #strangers = 0;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
+    const { timers, isExempt = isLoopback, maxHandshakes = MOST, maxStrangers = MOST } = options;
+    this.#handshakes = new Crowd({ timers, isExempt, most: maxHandshakes, slowMs: SLOW_HANDSHAKE_MS });
+    this.#strangers = new Crowd({ timers, isExempt, most: maxStrangers, slowMs: SLOW_STRANGER_MS });
     const injector = options.server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#tls = createServer({
       ...secureOptions(options.identity),
@@ -88,6 +104,7 @@ export class AgentListener {
       handshakeTimeout: HANDSHAKE_MS,
     });
     this.#tls.on('secureConnection', (socket) => {
+      this.#unfinished.get(addressOf(socket))?.();
       if (this.#accept(socket)) injector.injectConnection(socket);
     });
     this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
@@ -95,7 +112,32 @@ export class AgentListener {
       if (error.code === 'ECONNRESET') options.onLeft?.();
       else options.onRefused(socket.remoteAddress ?? 'unknown', error.message);
     });
-    this.#tcp = createTcpServer((socket) => this.#hear(socket));
+    this.#tcp = createTcpServer((socket) => {
+      if (this.#begin(socket)) this.#hear(socket);
+    });
+  }
+
+  /** Whether there is room for one more handshake. */
+  #begin(socket: Socket): boolean {
+    const { remoteAddress = '' } = socket;
+    const key = addressOf(socket);
+    const refuse = () => {
+      this.#options.onRefused(key, 'too many handshakes at one time');
+      socket.destroy();
+    };
+    const end = this.#handshakes.begin(bare(remoteAddress), refuse);
+    if (end === undefined) {
+      refuse();
+      return false;
+    }
+    const ended = () => {
+      end();
+      this.#unfinished.delete(key);
+      socket.off('close', ended);
+    };
+    this.#unfinished.set(key, ended);
+    socket.once('close', ended);
+    return true;
   }
 
   /**
@@ -140,6 +182,11 @@ export class AgentListener {
     return this.#peers.values();
   }
 
+  /** Those who have not shown who they are: how many are there, and how many were turned away since the start. */
+  get crowds() {
+    return { handshakes: this.#handshakes, strangers: this.#strangers } as const;
+  }
+
   /** Takes no more connections; the open ones stay. */
   stopListening(): void {
     this.#tcp.close();
@@ -153,7 +200,7 @@ export class AgentListener {
   }
 
   #accept(socket: TLSSocket): boolean {
-    const address = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+    const address = addressOf(socket);
     socket.on('error', () => socket.destroy());
     if (socket.alpnProtocol !== 'h2') {
       this.#options.onRefused(address, 'the client does not speak HTTP/2 (ALPN "h2")');
@@ -164,9 +211,13 @@ export class AgentListener {
     const judged = chain.length === 0 ? {} : this.#judge(address, chain);
     // Anybody can make a certificate: one that is refused is as good as none.
     const isStranger = judged.identity === undefined;
-    if (isStranger && this.#strangers >= (this.#options.maxStrangers ?? MAX_STRANGERS)) {
+    const turnAway = () => {
       this.#options.onRefused(address, 'too many connections without a certificate');
       socket.destroy();
+    };
+    const leaves = isStranger ? this.#strangers.begin(bare(socket.remoteAddress ?? ''), turnAway) : () => {};
+    if (leaves === undefined) {
+      turnAway();
       return false;
     }
     const key = `peer-${this.#next++}`;
@@ -179,12 +230,11 @@ export class AgentListener {
       fault: judged.fault,
       close: () => socket.destroy(),
     });
-    if (isStranger) this.#strangers++;
     const cancel = isStranger ? this.#options.timers.after(STRANGER_MS, () => socket.destroy()) : () => {};
     socket.once('close', () => {
       cancel();
       this.#peers.delete(key);
-      if (isStranger) this.#strangers--;
+      leaves();
     });
     return true;
   }
@@ -198,6 +248,15 @@ export class AgentListener {
       return { fault: error };
     }
   }
+}
+
+function addressOf({ remoteAddress = 'unknown', remotePort = 0 }: Socket): string {
+  return `${remoteAddress}:${remotePort}`;
+}
+
+/** An IPv4 address as it is written, also where it came in at a socket of IPv6. */
+function bare(address: string): string {
+  return address.replace(/^::ffff:/, '');
 }
 
 function secureOptions(identity: ServerIdentity) {

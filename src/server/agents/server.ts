@@ -25,6 +25,8 @@ export interface AgentServerOptions {
   readonly onEvent: (event: AgentEvent) => void;
   readonly onRefused: (address: string, reason: string) => void;
   readonly onLeft?: (() => void) | undefined;
+  /** Addresses behind which many stand; see `AgentListener`. */
+  readonly isExempt?: ((address: string) => boolean) | undefined;
   readonly onFault: (error: unknown) => void;
   /** An agent has come, gone or confirmed a state. */
   readonly onChange: () => void;
@@ -40,6 +42,7 @@ export interface AgentServerOptions {
 export interface AgentServer {
   readonly port: number;
   readonly service: AgentService;
+  readonly crowds: AgentListener['crowds'];
   /** Asks agents to leave, waits for them a little, and ends. */
   stop(): Promise<void>;
   /** Ends at once, as a crash would. */
@@ -68,6 +71,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
     verify: (chain) => verifiedPeer(plane, chain, timers.now()),
     onRefused: options.onRefused,
     onLeft: options.onLeft,
+    isExempt: options.isExempt,
   });
   const service = new AgentService({
     desk,
@@ -93,6 +97,7 @@ export async function startAgentServer(options: AgentServerOptions): Promise<Age
   return {
     port: bound,
     service,
+    crowds: listener.crowds,
     kill,
     async stop() {
       listener.stopListening();

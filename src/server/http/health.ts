@@ -76,6 +76,12 @@ export function healthChecks({ plane, enforcing }: Pick<ApiParts, 'plane' | 'enf
         if (fault !== undefined) throw fault;
       },
     },
-    { name: 'policies', run: async () => enforcing.rollouts.checkAllReadable() },
+    {
+      name: 'policies',
+      run: async () => {
+        enforcing.rollouts.checkAllReadable();
+        enforcing.documents.checkAllReadable();
+      },
+    },
   ];
 }

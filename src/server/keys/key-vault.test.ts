@@ -196,6 +196,24 @@ describe('the vault in a store', () => {
     await expect(vault.reseal()).rejects.toMatchObject({ code: 'usage' });
     expect(ring.ids).toHaveLength(1);
   });
+
+  test('reseals to no other key than the one that was asked for, where the file begins with another one by then', async () => {
+    const store = await newStore();
+    const ring = newRing();
+    const vault = await SealedVault.open(store, ring);
+    const id = await vault.put(generateKey('ec-p256'));
+    const [old = ''] = ring.ids;
+    const asked = addKey(ring.file);
+    const later = addKey(ring.file);
+    await expect(vault.reseal(asked)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringMatching(new RegExp(`${later} now.*nothing is resealed`)),
+    });
+    expect(await vault.sealed()).toEqual({ sealing: old, sealed: new Map([[old, 1]]) });
+    removeKey(ring.file, later);
+    expect([await vault.reseal(asked), (await vault.sealed()).sealing]).toEqual([1, asked]);
+    expect(keyIdOf(spkiOf(await vault.get(id)))).toBe(id);
+  });
 });
 
 const sealedIn = async (store: IdentityStore) =>

@@ -2,6 +2,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { InterlockError, isInterlockError } from '../../access/index.ts';
 import { keyIdOf, spkiOf } from '../../identity/index.ts';
 import type { Change, IdentityStore, StoredDocument } from '../../store/index.ts';
+import type { SealingKey } from './key-file.ts';
 import { KeyRing } from './key-ring.ts';
 import { KEY_ID, type KeyVault } from './key-vault.ts';
 
@@ -53,7 +54,7 @@ export class SealedVault implements KeyVault {
     let known = await find();
     if (known === undefined && keep && (await store.documents('key')).length === 0) {
       try {
-        await store.commit([checkOf(ring, 0)]);
+        await store.commit([checkOf(ring.keys[0], 0)]);
         return;
       } catch (error) {
         // Another replica was first: it has the same key, or one of the two is wrong.
@@ -142,13 +143,20 @@ export class SealedVault implements KeyVault {
 
   /**
    * Seals under the first key of the file: what is new from now on, then each key that another one has sealed, and gives
-   * how many these were. Whoever is stopped half-way begins again and goes on. Throws `untrusted` for keys that no key of
+   * how many these were. `wanted` is the one that all replicas are known to have: where the file begins with another one by now,
+   * nothing is changed. Whoever is stopped half-way begins again and goes on. Throws `untrusted` for keys that no key of
    * the file opens, `conflict` where others are faster again and again.
    */
-  async reseal(): Promise<number> {
+  async reseal(wanted?: string): Promise<number> {
     const [first] = this.ring.reread();
+    if (wanted !== undefined && first.id !== wanted)
+      throw new InterlockError(
+        'conflict',
+        first.id,
+        `${this.ring.file} begins with the key ${first.id} now, and did with ${wanted} a moment ago: nothing is resealed; say it again`,
+      );
     await this.#withSealing(async (sealing, _, version) => {
-      if (sealing.id !== first.id) await this.#store.commit([checkOf(this.ring, version)]);
+      if (sealing.id !== first.id) await this.#store.commit([checkOf(first, version)]);
     });
     let done = 0;
     for (const { name } of await this.#store.documents('key'))
@@ -196,9 +204,8 @@ export class SealedVault implements KeyVault {
   }
 }
 
-function checkOf(ring: KeyRing, expect: number): Change {
-  const [first] = ring.keys;
-  const data = KeyRing.seal(first, CHECK_SETTING, Buffer.from(CHECK_TEXT));
+function checkOf(key: SealingKey, expect: number): Change {
+  const data = KeyRing.seal(key, CHECK_SETTING, Buffer.from(CHECK_TEXT));
   return { change: 'put', kind: 'setting', name: CHECK_SETTING, data, expect };
 }
 

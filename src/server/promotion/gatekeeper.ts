@@ -193,7 +193,7 @@ export class Gatekeeper {
     if (!mayGoOn) throw forbidden('it needs the role approver as well');
     if (this.tierOf(workload) !== 'critical') return;
     const persons = personsOf(this.#options.reviews.people);
-    const author = authors.find((each) => !persons.areTwo(each, who));
+    const author = persons.writers(authors).find((each) => !persons.areTwo(each, who));
     if (author === undefined) return;
     throw forbidden(
       persons.areOne(author, who)

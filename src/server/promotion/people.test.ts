@@ -82,25 +82,47 @@ describe('a critical target', () => {
   });
 });
 
-test('of a target that is synced both are authors: who ran it, and who wrote what is synced', async () => {
-  const plane = await PromotionPlane.open({ owners: readOwners(OWNERS, 'OWNERS') });
-  undo.push(() => plane.api.close());
-  plane.drill();
-  const body = {
-    version: null,
-    yaml: policy('/a', 'critical'),
-    source: { name: 'acme/policies//' },
-    marks: { own: 'x' },
-    origins: { own: { file: 'own.yaml', authors: ['git:ann@acme.example'] } },
-  };
-  const path = pathOf('policies.sync', { workload: cart });
-  expect((await plane.api.ask(CI, 'PUT', path, { body: JSON.stringify(body) })).status).toBe(200);
-  expect(plane.rollouts.get(cart).authors).toEqual([CI.who, 'git:ann@acme.example']);
-  await plane.shadow();
-  const { target } = plane.reviews.approvalState(cart);
-  await expect(plane.call(ANN, 'reviews.approve', { target, changes: [] })).rejects.toMatchObject({
-    status: 403,
-  });
-  await plane.approve(BEN, CAT);
-  expect(await plane.missing(plane.move(CI, 'canary'))).toEqual(['moved']);
-});
+test.each([
+  // Whom it names it could name to hide who has written it: somebody unknown is an author as well.
+  ['nobody', true],
+  ['witness', false],
+])(
+  'of a target that a job has synced which is %s, it is an author, and who wrote what is synced',
+  async (whose, isHidden) => {
+    const plane = await PromotionPlane.open({
+      owners: readOwners(OWNERS.replace('nobody', whose), 'OWNERS'),
+    });
+    undo.push(() => plane.api.close());
+    plane.drill();
+    const body = {
+      version: null,
+      yaml: policy('/a', 'critical'),
+      source: { name: 'acme/policies//' },
+      marks: { own: 'x' },
+      origins: { own: { file: 'own.yaml', authors: ['git:ann@acme.example'] } },
+    };
+    const path = pathOf('policies.sync', { workload: cart });
+    expect((await plane.api.ask(CI, 'PUT', path, { body: JSON.stringify(body) })).status).toBe(200);
+    expect(plane.rollouts.get(cart).authors).toEqual([CI.who, 'git:ann@acme.example']);
+    await plane.shadow();
+    const { target } = plane.reviews.approvalState(cart);
+    await expect(plane.call(ANN, 'reviews.approve', { target, changes: [] })).rejects.toMatchObject({
+      status: 403,
+    });
+    await plane.approve(BEN);
+    const ben = named(BEN.who, 'operator', 'approver');
+    if (isHidden) {
+      await plane.approve(CAT);
+      expect(await plane.missing(plane.move(CI, 'canary'))).toEqual(['approvals']);
+      await expect(plane.move(ben, 'canary', { anyway: 'a fire' })).rejects.toMatchObject({
+        status: 403,
+        detail: expect.stringMatching(/git:\?.*may be the same person/),
+      });
+      await plane.approve(person('dora', 'approver'));
+    } else {
+      expect(await plane.missing(plane.move(CI, 'canary'))).toEqual(['approvals']);
+      await plane.approve(CAT);
+    }
+    expect(await plane.missing(plane.move(CI, 'canary'))).toEqual(['moved']);
+  },
+);

@@ -83,7 +83,12 @@ describe('the token of a CI job', () => {
   test('gives the roles of its subject', async () => {
     expect(await me(await ci.token({}))).toEqual({
       status: 200,
-      body: { who: `user:${ci.issuer}#${REPOSITORY}`, roles: ['viewer', 'operator'], isLocal: false },
+      body: {
+        who: `user:${ci.issuer}#${REPOSITORY}`,
+        roles: ['viewer', 'operator'],
+        isLocal: false,
+        trustDomain: 'example.org',
+      },
     });
   });
 

@@ -48,6 +48,7 @@ describe('a person signs in through the provider', () => {
       who: `user:${provider.issuer}#olga`,
       roles: ['viewer', 'operator', 'approver'],
       isLocal: false,
+      trustDomain: 'example.org',
     });
   });
 

@@ -38,7 +38,7 @@ export function controlPlaneHandlers(
     'openapi.get': () => openApi(),
     'me.get': ({ caller }) => {
       const { who, roles, isLocal } = known(caller);
-      return { who, roles: [...roles], isLocal };
+      return { who, roles: [...roles], isLocal, trustDomain: registry.domain.trustDomain };
     },
     'sessions.list': async ({ caller }) => {
       const { who, roles, isLocal, session } = known(caller);

@@ -48,7 +48,7 @@ export function keyHandlers({ plane }: Pick<ApiParts, 'plane'>): Handlers<'seali
       await recorder.within(replicas.follow());
       refuseLacking(id, replicas.keysOfOthers(), vault.ring.file);
       await recorder.commit([], recorder.entry(who, 'keys.reseal', id));
-      const resealed = await vault.reseal();
+      const resealed = await vault.reseal(id);
       await recorder.commit([], recorder.entry(who, 'keys.resealed', id, { keys: resealed }));
       return { ...(await shown()), resealed };
     },

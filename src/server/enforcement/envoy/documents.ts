@@ -1,33 +1,17 @@
-import { z } from 'zod';
-import { InterlockError, parseSpiffeId, type SpiffeId, spiffeIdOf } from '../../../access/index.ts';
+import { InterlockError, type SpiffeId, spiffeIdOf } from '../../../access/index.ts';
 import { checkEnvoyRoutes } from '../../../engines/envoy/resources/index.ts';
-import { type ProxyDocument, readProxyDocument } from '../../../proxy/document/index.ts';
-import type { IdentityStore, Json } from '../../../store/index.ts';
+import type { IdentityStore, StoredDocument } from '../../../store/index.ts';
 import { Following } from '../../identity/following.ts';
 import type { Actor, Recorder } from '../../identity/recorder.ts';
 import type { Timers } from '../../timers.ts';
-
-/** A Proxy document of a workload that an Envoy serves. */
-export interface EnvoyDocument {
-  readonly workload: SpiffeId;
-  readonly document: ProxyDocument;
-  /** As it was given, to be shown and kept. */
-  readonly text: string;
-  /** Where it was synced from; absent of one that was given by hand. */
-  readonly origin?: EnvoyOrigin;
-}
-
-const originSchema = z.strictObject({
-  source: z.string(),
-  file: z.string(),
-  commit: z.string().exactOptional(),
-  branch: z.string().exactOptional(),
-  by: z.string(),
-  at: z.number(),
-});
-/** Where a Proxy document was synced from; `at` is milliseconds since 1970 UTC. */
-export type EnvoyOrigin = Readonly<z.output<typeof originSchema>>;
-const keptSchema = z.strictObject({ text: z.string(), origin: originSchema });
+import {
+  checkAll,
+  type EnvoyDocument,
+  type EnvoyOrigin,
+  envoyDocumentOf,
+  notFollowed,
+  readEnvoyDocument,
+} from './stored.ts';
 
 /** What a sync gives beside the document. */
 export interface EnvoyOrder {
@@ -52,20 +36,24 @@ export class EnvoyDocuments {
   #last: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(workload: SpiffeId) => void>();
   readonly #all = new Map<SpiffeId, EnvoyDocument>();
-  readonly unreadable = new Map<string, string>();
+  /** Documents of other replicas that cannot be read: by name, the version that was reported, and why. */
+  readonly #unreadable = new Map<string, { readonly version: number; readonly fault: InterlockError }>();
+  readonly #onFault: (error: unknown) => void;
 
-  private constructor(store: Pick<IdentityStore, 'documents'>, recorder: Recorder, following: Following) {
+  private constructor({ store, recorder, timers, onFault }: EnvoyDocumentsOptions) {
     this.#store = store;
     this.#recorder = recorder;
-    this.#following = following;
+    this.#onFault = onFault;
+    this.#following = new Following(timers, onFault);
   }
 
-  static async open({ store, recorder, timers, onFault }: EnvoyDocumentsOptions): Promise<EnvoyDocuments> {
-    const following = new Following(timers, onFault);
-    const made = new EnvoyDocuments(store, recorder, following);
+  /** Throws `state` where a document cannot be read: Envoys would be told to listen nowhere. */
+  static async open(options: EnvoyDocumentsOptions): Promise<EnvoyDocuments> {
+    const made = new EnvoyDocuments(options);
+    checkAll(await options.store.documents('proxy'));
     await made.follow();
-    following.on(['proxy'], () => made.follow(), { alsoOwn: true });
-    await following.start(store);
+    made.#following.on(['proxy'], () => made.follow(), { alsoOwn: true });
+    await made.#following.start(options.store);
     return made;
   }
 
@@ -73,35 +61,53 @@ export class EnvoyDocuments {
     this.#following.stop();
   }
 
-  /** Takes over what other control planes have applied and removed. Throws what the store throws. */
+  /** Throws `unavailable` where the document of a workload cannot be read: where its Envoys are to listen is not known here. */
+  checkReadable(workload: SpiffeId): void {
+    const found = this.#unreadable.get(workload);
+    if (found !== undefined) throw found.fault;
+  }
+
+  /** Throws `unavailable` where some document cannot be read. */
+  checkAllReadable(): void {
+    for (const { fault } of this.#unreadable.values()) throw fault;
+  }
+
+  /**
+   * Takes over what other control planes have applied and removed. What cannot be read stays as it was. Throws what the store
+   * throws.
+   */
   follow(): Promise<void> {
     return this.#inTurn(async () => {
       const documents = await this.#store.documents('proxy');
       const names = new Set(documents.map(({ name }) => name));
-      for (const { name, version, data } of documents)
-        if (this.#versions.get(name) !== version) this.#take(name, version, data);
-      for (const name of this.#versions.keys()) {
+      for (const document of documents)
+        if (this.#versions.get(document.name) !== document.version) this.#take(document);
+      for (const name of [...this.#versions.keys(), ...this.#unreadable.keys()]) {
         if (names.has(name)) continue;
         this.#versions.delete(name);
-        this.unreadable.delete(name);
+        this.#unreadable.delete(name);
         const workload = spiffeIdOf(name);
         if (workload !== undefined && this.#all.delete(workload)) this.#changed(workload);
       }
     });
   }
 
-  #take(name: string, version: number, data: Json): void {
-    this.#versions.set(name, version);
+  #take(document: StoredDocument): void {
+    const { name, version } = document;
+    let found: EnvoyDocument;
     try {
-      const workload = parseSpiffeId(name);
-      // One that was given by hand is its text alone.
-      const kept = typeof data === 'string' ? { text: data } : keptSchema.parse(data);
-      this.#all.set(workload, { ...kept, ...read(kept.text, name) });
-      this.unreadable.delete(name);
-      this.#changed(workload);
+      found = envoyDocumentOf(document);
     } catch (error) {
-      this.unreadable.set(name, error instanceof Error ? error.message : String(error));
+      const fault = notFollowed(name, error);
+      if (this.#unreadable.get(name)?.version !== version) this.#onFault(fault);
+      this.#unreadable.set(name, { version, fault });
+      return;
     }
+    // Only now: what is given here must not write over what cannot be read.
+    this.#versions.set(name, version);
+    this.#unreadable.delete(name);
+    this.#all.set(found.workload, found);
+    this.#changed(found.workload);
   }
 
   get all(): ReadonlyMap<SpiffeId, EnvoyDocument> {
@@ -115,10 +121,11 @@ export class EnvoyDocuments {
     file: string,
     { origin, was }: EnvoyOrder = {},
   ): Promise<EnvoyDocument> {
-    const made = { ...read(text, file), ...(origin === undefined ? {} : { origin }) };
+    const made = { ...readEnvoyDocument(text, file), ...(origin === undefined ? {} : { origin }) };
     checkEnvoyRoutes(made.workload, made.document);
     const recorder = this.#recorder;
     await this.#inTurn(async () => {
+      this.checkReadable(made.workload);
       if (was !== undefined && (this.#all.get(made.workload)?.text ?? null) !== was)
         throw new InterlockError(
           'conflict',
@@ -149,6 +156,7 @@ export class EnvoyDocuments {
   async remove(who: Actor, workload: SpiffeId): Promise<void> {
     const recorder = this.#recorder;
     await this.#inTurn(async () => {
+      this.checkReadable(workload);
       if (!this.#all.has(workload))
         throw new InterlockError('not_found', workload, `there is no Proxy of ${workload}`);
       const expect = this.#versions.get(workload) ?? 0;
@@ -177,11 +185,4 @@ export class EnvoyDocuments {
   #changed(workload: SpiffeId): void {
     for (const listener of this.#listeners) listener(workload);
   }
-}
-
-function read(text: string, file: string): EnvoyDocument {
-  const document = readProxyDocument(text, file);
-  if (document.workload === undefined)
-    throw new InterlockError('invalid_document', file, `${file}: spec.workload says whose Envoy it is`);
-  return { workload: document.workload, document, text };
 }

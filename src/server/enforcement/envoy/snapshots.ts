@@ -64,6 +64,7 @@ export class EnvoySnapshots implements SnapshotSource {
         node.spiffeId,
         `${node.spiffeId} may not enforce for ${workload}`,
       );
+    this.#options.documents.checkReadable(workload);
     let previous: Snapshot | undefined;
     let point: Point | undefined;
     const link: PointLink = {
