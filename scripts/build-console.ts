@@ -12,6 +12,8 @@ const PACKED = new Set(['.js', '.css', '.html', '.svg']);
 
 const root = fileURLToPath(new URL('../console/', import.meta.url));
 const dist = resolve(process.argv[2] ?? join(root, 'dist'));
+// Vite takes the mode of the caller's environment over its own: the console is never built for development.
+process.env.NODE_ENV = 'production';
 await build({
   root,
   configFile: join(root, 'vite.config.ts'),

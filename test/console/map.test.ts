@@ -137,6 +137,15 @@ describe('the model', () => {
     expect(layoutOf(layoutInput(model)).points.size).toBe(2);
   });
 
+  test('a workload of another trust domain says which: its namesake here is another one', () => {
+    const cart = 'spiffe://shop.example/ns/shop/sa/cart';
+    const { places } = modelOf(graphOf([edge('shop/web', 'shop/cart'), { ...edge('a/a', 'b/b'), to: cart }]));
+    expect([places.get(id('shop/cart'))?.name, places.get(cart)?.name]).toEqual([
+      'cart',
+      'cart (shop.example)',
+    ]);
+  });
+
   test('an edge to a node that the answer has no room for is left out', () => {
     const graph = graphOf(SHOP);
     const model = modelOf({ ...graph, nodes: graph.nodes.slice(1), isCut: true });

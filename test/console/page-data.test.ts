@@ -1,8 +1,9 @@
-import { describe, expect, test } from 'vitest';
-import { type Entry, queryOf, withNewest, withOlder } from '../../console/src/audit/entries.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { detailRank, type Entry, queryOf, withNewest, withOlder } from '../../console/src/audit/entries.ts';
 import { abilityOf, coverageOf } from '../../console/src/identities/coverage.ts';
 import { hourName, levelOf, levelPaths } from '../../console/src/parts/hours.ts';
 import { type Column, csvOf, inOrder } from '../../console/src/parts/table-data.ts';
+import { setHome, shortId } from '../../console/src/parts/words.ts';
 import { faultText, pageToReturn } from '../../console/src/sign-in/faults.ts';
 import { actText, type HistoryEntry, restsOn, whyText } from '../../console/src/workload/history-words.ts';
 import { isForward, missingOf, toAcknowledge } from '../../console/src/workload/readiness.ts';
@@ -89,7 +90,38 @@ describe('the hours of a week', () => {
   });
 });
 
+describe('a name', () => {
+  const cart = 'spiffe://example.org/ns/shop/sa/cart';
+  afterEach(() => setHome(undefined));
+
+  test('goes without the trust domain where it is that of the control plane, and says which where it is another', () => {
+    setHome('example.org');
+    expect([shortId(cart), shortId('spiffe://example.org/interlock/server')]).toEqual([
+      'shop/cart',
+      'interlock/server',
+    ]);
+    expect(shortId('spiffe://shop.example/ns/shop/sa/cart')).toBe('shop/cart (shop.example)');
+    expect(shortId('spiffe://shop.example')).toBe('shop.example');
+    expect(shortId('unauthenticated:10.0.0.9')).toBe('unauthenticated:10.0.0.9');
+  });
+
+  test('goes without while the own trust domain is not known', () => {
+    expect(shortId(cart)).toBe('shop/cart');
+  });
+});
+
 describe('the audit log on a page', () => {
+  test('tells why, and what spoke against it, before what has no room', () => {
+    const keys = ['stage', 'checks', 'missing', 'target', 'anyway'];
+    expect(keys.toSorted((a, b) => detailRank(a) - detailRank(b))).toEqual([
+      'anyway',
+      'missing',
+      'stage',
+      'checks',
+      'target',
+    ]);
+  });
+
   const entry = (seq: number): Entry => ({
     seq,
     at: seq,
@@ -163,6 +195,13 @@ describe('a history', () => {
     expect([actText(approved), restsOn(approved)]).toEqual(['approved 1', 'added web (5 calls, 2 days)']);
     expect(actText(entry('review.approve', { changes: [] }))).toBe('approved the target as it is');
     expect(whyText(entry('review.reject', { reason: 'not ours' }))).toBe('not ours');
+  });
+
+  test('says in words which connections are taken, and counts one as one', () => {
+    expect(actText(entry('authentication.strict', {}))).toBe('made connections strict: mutual TLS alone');
+    const evidence = { count: 1, days: 1 };
+    const approved = entry('review.approve', { changes: [{ kind: 'added', rule: 'web', evidence }] });
+    expect(restsOn(approved)).toBe('added web (1 call, 1 day)');
   });
 
   test('shows an act and details that it does not know as they are', () => {

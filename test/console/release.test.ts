@@ -7,6 +7,9 @@ import type { Shop } from './shop.ts';
 const why = missing();
 if (why !== undefined) console.log(`The red button's browser tests are left out: ${why}.`);
 
+const inView = (box: { readonly y: number; readonly height: number } | null, height: number) =>
+  box !== null && box.y >= 0 && box.y + box.height <= height;
+
 describe.skipIf(why !== undefined)('the red button', () => {
   const at = atConsole();
   let shop: Shop;
@@ -46,6 +49,11 @@ describe.skipIf(why !== undefined)('the red button', () => {
     await page.getByText('Enforcement is off: everything').waitFor();
     expect(await seriousViolations(page)).toEqual([]);
     await page.screenshot({ path: `${SHOTS}released-phone.png`, fullPage: true });
+    // From wherever somebody has scrolled to, the banner leads to the way back.
+    await page.evaluate('scrollTo(0, document.body.scrollHeight)');
+    await page.getByRole('link', { name: 'See, or arm' }).click();
+    const arm = page.getByRole('button', { name: 'Arm', exact: true });
+    await expect.poll(async () => inView(await arm.boundingBox(), 844)).toBe(true);
     await page.setViewportSize({ width: 1280, height: 800 });
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme });
@@ -56,6 +64,36 @@ describe.skipIf(why !== undefined)('the red button', () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Arm' }).click();
     await page.getByText('None: every policy is enforced').waitFor();
     expect(await releases()).toEqual([]);
+  });
+
+  test('leaves no page that still shows as enforced what it has released', async () => {
+    const go = (name: string) => page.getByLabel('Pages').getByRole('link', { name }).click();
+    const board = page.getByRole('region', { name: 'Board by stage' });
+    await go('Workloads');
+    await board.waitFor();
+    await go('Release');
+    await page.getByText('Nothing is denied any more at').waitFor();
+    await shop.call('releases.press', { body: { scope: { kind: 'all' }, reason: 'outage' } });
+    await page.getByText('Enforcement is off: everything').waitFor();
+    // The answer is on its way: until it is there, nothing is said.
+    let letThrough = () => {};
+    const held = new Promise<void>((resolve) => {
+      letThrough = resolve;
+    });
+    await page.route('**/v1/workloads*', async (route) => {
+      await held;
+      await route.continue();
+    });
+    await go('Workloads');
+    await page.getByText('Reading...').waitFor();
+    expect(await board.count()).toBe(0);
+    letThrough();
+    await board.waitFor();
+    expect(await board.getByLabel('enforced', { exact: true }).getByRole('listitem').count()).toBe(0);
+    expect(await board.getByLabel('released', { exact: true }).getByRole('listitem').count()).toBeGreaterThan(
+      0,
+    );
+    await page.unrouteAll({ behavior: 'wait' });
   });
 
   test('does nothing by a click, and nothing without a reason', async () => {

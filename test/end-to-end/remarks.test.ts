@@ -52,6 +52,27 @@ describe('what is wrong', () => {
   });
 });
 
+describe('observe', () => {
+  const files = [example('manifests.yaml'), example('access.jsonl.gz')];
+
+  test('says where one workload is known in two trust domains, and how to have one', async () => {
+    const other = ['--trust-domain', 'example.org', '--state', join(dir, 'other')];
+    const { code, out } = await interlock('observe', ...files, ...other);
+    expect(code).toBe(0);
+    expect(out).toMatch(/identities +15: 8 in trust domain example\.org, 7 in others/);
+    expect(out.replaceAll(/\s+/g, ' ')).toMatch(
+      /ANOTHER TRUST DOMAIN: shop\.example shop\/\S+, .* and 4 more are known in shop\.example and in example\.org.*--trust-domain shop\.example --state DIR/,
+    );
+    fits(out);
+  });
+
+  test('says nothing of it where all are of one', async () => {
+    const { out } = await interlock('observe', ...files, ...state);
+    expect(out).toMatch(/identities +8 in trust domain shop\.example/);
+    expect(out).not.toMatch(/ANOTHER TRUST DOMAIN/);
+  });
+});
+
 describe('propose', () => {
   test('prints documents alone to its output, doubts and remarks beside it', async () => {
     const { out, err } = await interlock('propose', ...state);

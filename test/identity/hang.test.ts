@@ -72,10 +72,7 @@ describe('a store that hangs', () => {
     await timers.advance(30 * 60_000);
     await hanging.isAsked('"kind":"workload"');
     await timers.advance(STORE_WAIT_MS);
-    await node.log.line(
-      'no SVID was signed for a workload',
-      'the identity database did not answer within 5 s',
-    );
+    await node.log.line('no SVID was signed for a workload', 'the database did not answer within 5 s');
     expect([stream.messages.length, stream.errors.length]).toEqual(seen);
     expect(node.agent.status()).toMatchObject({ online: true, svids: { held: 1 } });
 
@@ -98,7 +95,7 @@ describe('a store that hangs', () => {
     await plane.timers.advance(STORE_WAIT_MS);
     expect(await refused).toMatchObject({
       code: status.UNAVAILABLE,
-      details: expect.stringContaining('the identity database did not answer within 5 s'),
+      details: expect.stringContaining('the database did not answer within 5 s'),
     });
     expect(plane.plane.agents.list()).toEqual([]);
     hanging.hangs = false;

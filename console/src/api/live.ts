@@ -53,6 +53,9 @@ const CONCERNS: Readonly<Record<EventType, readonly RouteName[]>> = {
   reset: Object.keys(ROUTES) as RouteName[], // Its keys are the names.
 };
 
+/** What says whether a workload is released, and is read as a whole. */
+const RELEASE_SHOWN: readonly RouteName[] = ['workloads.list', 'workloads.get'];
+
 /** Read before the first stream stands. */
 const READ_EARLY: readonly RouteName[] = ['graph.get', 'releases.list'];
 const EARLY_MS = 2000;
@@ -101,6 +104,10 @@ export function useLiveUpdates(): void {
       });
       for (const [type, routes] of Object.entries(CONCERNS)) {
         stream.addEventListener(type, () => {
+          // Kept from an earlier look, it would say for a moment that what was released is enforced.
+          if (type === 'release')
+            for (const name of RELEASE_SHOWN)
+              queryClient.removeQueries({ queryKey: [name], type: 'inactive' });
           for (const name of routes) again.isOld(name);
         });
       }

@@ -22,7 +22,9 @@ export function ReleasedBanner() {
       <span>
         since <When at={first.at} />, by {first.by}: {first.reason}
       </span>
-      <Link to="/release">See or arm</Link>
+      <Link to="/release" hash="releases">
+        See, or arm: enforce again
+      </Link>
     </div>
   );
 }

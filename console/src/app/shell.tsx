@@ -8,6 +8,7 @@ import { read } from '../api/query.ts';
 import { signOut } from '../api/sign-in.ts';
 import { Mark } from '../parts/marks.tsx';
 import { Boundary, Problem } from '../parts/states.tsx';
+import { setHome } from '../parts/words.ts';
 import { SignIn } from '../sign-in/sign-in.tsx';
 import { Help } from './help.tsx';
 import { PAGES, useKeys } from './keys.ts';
@@ -30,6 +31,8 @@ export function Shell() {
         )}
       </main>
     );
+  // Before any name is drawn.
+  setHome(me.data.trustDomain);
   return <SignedIn who={me.data.who} path={path} />;
 }
 

@@ -29,6 +29,14 @@ export function queryOf({ who, act, what }: AuditFilter): NonNullable<CallOf<'au
   };
 }
 
+const TELLING = ['anyway', 'missing', 'reason', 'why', 'text'];
+
+/** Why something was done, and what spoke against it, come before the other details: a row has no room for all. */
+export function detailRank(key: string): number {
+  const at = TELLING.indexOf(key);
+  return at === -1 ? TELLING.length : at;
+}
+
 /** What is on the page: entries, the newest first, and where older ones begin. */
 export interface Held {
   readonly entries: readonly Entry[];

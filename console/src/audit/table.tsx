@@ -1,7 +1,7 @@
 import { type Column, DataTable } from '../parts/data-table.tsx';
 import { Id } from '../parts/marks.tsx';
 import { exactTime, shortId } from '../parts/words.ts';
-import type { Entry } from './entries.ts';
+import { detailRank, type Entry } from './entries.ts';
 
 /** Details as one line of text: without what stands in the other columns. */
 function detailsText({ details, what }: Entry): string {
@@ -9,6 +9,7 @@ function detailsText({ details, what }: Entry): string {
   if (typeof details !== 'object' || Array.isArray(details)) return JSON.stringify(details);
   return Object.entries(details)
     .filter(([, value]) => value !== what)
+    .sort(([a], [b]) => detailRank(a) - detailRank(b))
     .map(([key, value]) => `${key} ${valueText(value)}`)
     .join(', ');
 }

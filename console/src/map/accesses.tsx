@@ -54,22 +54,30 @@ function OneAccess({ access, isOpen }: { readonly access: Access; readonly isOpe
       </summary>
       <dl className="facts">
         <Fact name="Calls">
-          {number(count)} ({number(ok)} answered, {number(error)} errors, {number(failed)} failed,{' '}
-          {number(denied)} denied)
+          {number(count)} let through ({number(ok)} answered, {number(error)} errors, {number(failed)}{' '}
+          failed), {number(denied)} denied
         </Fact>
         <Fact name="Seen">
-          <When at={firstSeen} /> to <When at={lastSeen} />, {counted(days, 'day')},{' '}
-          {number(hoursOfWeek.length)} of 168 hours of the week
+          {firstSeen === lastSeen ? null : (
+            <>
+              <When at={firstSeen} /> to{' '}
+            </>
+          )}
+          <When at={lastSeen} />
+          {/* Days and hours are those of calls that were let through. */}
+          {days === 0
+            ? null
+            : `, on ${counted(days, 'day')}, in ${number(hoursOfWeek.length)} of 168 hours of the week`}
         </Fact>
         <Fact name="Identity">
-          {number(access.mutual)} calls with mutual TLS, {number(access.plaintext)} in plain text
+          {number(access.mutual)} with mutual TLS, {number(access.plaintext)} in plain text
         </Fact>
         <Fact name="Views">{views.join(', ')}</Fact>
         <Fact name="From">
           {counted(instances.length, 'instance')}, recorded by {sources.join(', ') || 'nobody'}
         </Fact>
         {access.declared === undefined ? null : <Fact name="Declared">{access.declared.join('; ')}</Fact>}
-        <Fact name="In force">{verdictText(access.today)}</Fact>
+        <Fact name="In force">{verdictText(access.today, 'no policy is in force for the callee')}</Fact>
         <Fact name="Target">
           {verdictText(access.target)}{' '}
           {exception === undefined ? null : <Ends at={exception.ends} reason={exception.reason} />}
@@ -91,8 +99,8 @@ function Fact({ name, children }: { readonly name: string; readonly children: Re
   );
 }
 
-function verdictText(verdict: Verdict | undefined): string {
-  if (verdict === undefined) return 'no policy protects the callee';
+function verdictText(verdict: Verdict | undefined, none = 'no policy protects the callee'): string {
+  if (verdict === undefined) return none;
   const { allowed, decidedBy, rule, policy } = verdict;
   const of = policy === undefined ? '' : ` of ${policy}`;
   if (rule !== undefined) return `${allowed ? 'allowed' : 'denied'} by rule ${rule}${of}`;

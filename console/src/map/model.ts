@@ -64,7 +64,7 @@ export function modelOf(graph: GraphAnswer): MapModel {
     const place: Place = {
       id: node.id,
       kind: isWorkload ? 'workload' : 'unauthenticated',
-      name: nameOf(node.id, node.name, node.namespace),
+      name: nameOf(node.id, node.name, node.namespace) + foreignText(node.id, graph.trustDomain),
       group,
       stage: Object.keys(node.stages)[0] ?? 'none',
       isReleased: node.released > 0,
@@ -96,6 +96,12 @@ function nameOf(id: string, name: string, namespace: string | undefined): string
   return namespace !== undefined && bare.startsWith(`${namespace}/`)
     ? bare.slice(namespace.length + 1)
     : bare || 'unknown';
+}
+
+/** A workload of another trust domain says which: its namesake here is another one. */
+function foreignText(id: string, trustDomain: string): string {
+  if (!id.startsWith('spiffe://') || id.startsWith(`spiffe://${trustDomain}/`)) return '';
+  return ` (${id.slice('spiffe://'.length).split('/')[0]})`;
 }
 
 /** The lines, in the order of their places. */

@@ -8,12 +8,24 @@ const UNITS = [
   ['s', 1000],
 ] as const;
 
-/** What tells a SPIFFE ID apart: "shop/cart", without the trust domain and Kubernetes' own words. Other texts as they are. */
+/** The control plane's own trust domain, once it is known: names of others are told apart by theirs. */
+let home: string | undefined;
+/** Says which trust domain goes without saying. */
+export const setHome = (trustDomain: string | undefined): void => {
+  home = trustDomain;
+};
+
+/**
+ * What tells a SPIFFE ID apart: "shop/cart", without Kubernetes' own words. One of another trust domain says which: two
+ * workloads of one name would look like one. Other texts as they are.
+ */
 export function shortId(text: string): string {
   if (!text.startsWith(SCHEME)) return text;
-  const [, ...path] = text.slice(SCHEME.length).split('/');
-  if (path.length === 4 && path[0] === 'ns' && path[2] === 'sa') return `${path[1]}/${path[3]}`;
-  return path.length === 0 ? text.slice(SCHEME.length) : path.join('/');
+  const [domain = '', ...path] = text.slice(SCHEME.length).split('/');
+  if (path.length === 0) return domain;
+  const isAccount = path.length === 4 && path[0] === 'ns' && path[2] === 'sa';
+  const name = isAccount ? `${path[1]}/${path[3]}` : path.join('/');
+  return home === undefined || domain === home ? name : `${name} (${domain})`;
 }
 
 /** A duration in its largest unit, or two: "12s", "3h 20m". */

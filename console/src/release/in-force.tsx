@@ -24,9 +24,9 @@ export function InForce({ releases, onArmed }: Props) {
     ({ change }) => onArmed({ change, what: 'Armed' }),
   );
   return (
-    <section className="panel">
+    <section className="panel" id="releases">
       <div className="row spread">
-        <h2>In force</h2>
+        <h2>Releases in force</h2>
         {releases.length > 1 ? (
           <Button size="compact-xs" variant="default" disabled={!may} onClick={() => setAsked('all')}>
             Arm all
@@ -49,7 +49,13 @@ export function InForce({ releases, onArmed }: Props) {
                 {release.until === undefined ? 'when it is armed' : <When at={release.until} />}
               </div>
             </div>
-            <Button size="compact-sm" variant="default" disabled={!may} onClick={() => setAsked(release)}>
+            <Button
+              size="compact-sm"
+              variant="default"
+              title="Enforce again"
+              disabled={!may}
+              onClick={() => setAsked(release)}
+            >
               Arm
             </Button>
           </div>

@@ -35,15 +35,14 @@ export default function ReleasePage() {
       <div className="grid2">
         <Press onPressed={follow} />
         <div className="stack">
-          {followed === undefined ? null : <Confirmations change={followed.change} what={followed.what} />}
+          {/* The way back first: below a long list of proxies nobody finds it on a phone. */}
           <Loaded of={releases}>
-            {({ releases: all, drills }) => (
-              <>
-                <InForce releases={all.filter(({ drill }) => drill !== true)} onArmed={follow} />
-                <Drill drills={drills} />
-              </>
+            {({ releases: all }) => (
+              <InForce releases={all.filter(({ drill }) => drill !== true)} onArmed={follow} />
             )}
           </Loaded>
+          {followed === undefined ? null : <Confirmations change={followed.change} what={followed.what} />}
+          {releases.data === undefined ? null : <Drill drills={releases.data.drills} />}
         </div>
       </div>
     </>

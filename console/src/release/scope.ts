@@ -59,5 +59,5 @@ export function effectText(scope: Scope, rollouts: readonly Rollout[], points: r
     return 'Nothing is enforced there now: it would only keep what is promoted meanwhile from denying.';
   const away = own.filter(({ connected }) => !connected).length;
   const late = away === 0 ? '' : `; ${away} of them away, which get it when they come back`;
-  return `Nothing is denied any more at ${counted(inForce.length, 'workload')}, on ${counted(own.length, 'proxy', 'proxies')}${late}. Mutual authentication stays, and policies go on in shadow.`;
+  return `While it lasts, nothing is denied any more at ${counted(inForce.length, 'workload')}, on ${counted(own.length, 'proxy', 'proxies')}${late}. Mutual authentication stays, and policies go on in shadow.`;
 }

@@ -47,7 +47,7 @@ function send(review: Review, deed: Deed): Promise<Review> {
 }
 
 function doneText(deed: Deed, { policies, stage }: Review): string | undefined {
-  const rules = policies.reduce((sum, { spec }) => sum + spec.rules.length, 0);
+  const rules = policies.reduce((sum, { spec }) => sum + spec.rules.length + spec.deny.length, 0);
   const target = `The target has ${counted(rules, 'rule')}, in ${stage ?? 'draft'}.`;
   switch (deed.does) {
     case 'approve':

@@ -2,7 +2,7 @@ import { Button, Checkbox } from '@mantine/core';
 import { memo } from 'react';
 import type { AccessPolicy } from '../../../src/policy/types.ts';
 import { Id, Mark, When } from '../parts/marks.tsx';
-import { number } from '../parts/words.ts';
+import { counted } from '../parts/words.ts';
 import { type Line, linesOf } from './diff.ts';
 import { Evidence } from './evidence.tsx';
 import type { Item, ReviewChange, ReviewQuestion } from './items.ts';
@@ -119,7 +119,7 @@ function Seen({ of: { count, firstSeen, lastSeen } }: { readonly of: ReviewQuest
   return (
     <div className="heat evidence">
       <div className="row figures">
-        <strong>{number(count)} requests</strong>
+        <strong>{counted(count, 'request')}</strong>
         <span className="dim">
           first <When at={firstSeen} />
         </span>

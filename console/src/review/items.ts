@@ -21,7 +21,7 @@ export const SECTION_TITLES: Readonly<Record<SectionName, string>> = {
   widened: 'Rules that would allow more',
   doubts: 'Doubts: only a person can allow these',
   removed: 'Tightenings: rules that nobody has used',
-  questions: 'Questions: allowed today, denied by the target',
+  questions: 'Questions: let through, though the target denies it',
 };
 
 /** Neither a doubt nor a tightening: what may be approved together with others without a second look. */

@@ -3,6 +3,7 @@ import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { TIERS } from '../../../src/policy/types.ts';
 import { Id, Mark, Stage, When } from '../parts/marks.tsx';
+import { counted } from '../parts/words.ts';
 import { NOBODY, ownersIn, type QueueFilter, type Waiting, WAITS, waitsFor } from './queue.ts';
 
 /** Entries that the list shows at first, and more at a time. */
@@ -62,7 +63,9 @@ export function QueueList({ queue, all, filter, onFilter, chosen }: Props) {
         />
       </div>
       <div className="dim" role="status" style={{ padding: '0 8px 4px' }}>
-        {queue.length === all.length ? `${all.length} wait` : `${queue.length} of ${all.length}`}
+        {queue.length === all.length
+          ? counted(all.length, 'waits', 'wait')
+          : `${queue.length} of ${all.length}`}
       </div>
       <ul className="list">
         {queue.slice(0, limit).map((each) => (
@@ -103,7 +106,7 @@ function Entry({ of, isChosen }: { readonly of: Waiting; readonly isChosen: bool
           </Mark>
         ) : null}
         {waits.includes('proposal') ? <span>{counts.added + counts.widened} new</span> : null}
-        {counts.doubts > 0 ? <span>{counts.doubts} doubts</span> : null}
+        {counts.doubts > 0 ? <span>{counted(counts.doubts, 'doubt')}</span> : null}
         {counts.removed > 0 ? <Mark is="unused">{counts.removed} unused</Mark> : null}
         {waits.includes('approval') ? (
           <span className="dim">

@@ -91,7 +91,8 @@ export function Sections({ shown, review, chosen, mayChoose, onTurn, onChoose, o
         </div>
         {name === 'questions' ? (
           <div className="dim">
-            Approve: it stays allowed. Deny: a rule says so. Reject: it stays denied and is not asked again.
+            Approve: a rule allows it. Deny: a rule denies it on purpose. Reject: no rule, so the target
+            denies it; it is not asked again.
           </div>
         ) : null}
         {items.slice(0, limit).map((item) => (

@@ -10,7 +10,7 @@ import { Empty, Loaded, PageHead } from '../parts/states.tsx';
 import { Channels } from './channels.tsx';
 import { Replicas } from './replicas.tsx';
 import { Syncs } from './syncs.tsx';
-import { durationText, exactTime, percent } from '../parts/words.ts';
+import { counted, durationText, exactTime, percent } from '../parts/words.ts';
 
 /** Who one is, who else is signed in, what promotions need, what runs here. */
 export default function SettingsPage() {
@@ -103,7 +103,10 @@ function Status() {
 const TIERS = ['experimental', 'standard', 'critical'] as const;
 type TierGates = Received<'gates.get'>['gates']['standard'];
 const GATES: readonly (readonly [string, (gates: TierGates) => string | number])[] = [
-  ['first-week surprises, 95 % bound', ({ surprises }) => `≤ ${surprises}`],
+  [
+    'first-week surprises, 95 % bound',
+    ({ surprises }) => (surprises >= Number.MAX_SAFE_INTEGER ? '-' : `≤ ${surprises}`),
+  ],
   ['days recorded', ({ days }) => days],
   ['hours of the week', ({ hoursOfWeek }) => (hoursOfWeek === 0 ? '-' : hoursOfWeek)],
   ["month's end", ({ monthEnd }) => (monthEnd ? 'yes' : '-')],
@@ -112,7 +115,7 @@ const GATES: readonly (readonly [string, (gates: TierGates) => string | number])
   ['events lost', ({ lostShare }) => `≤ ${percent(lostShare)}`],
   ['shadow without a flip', ({ shadowHours }) => durationText(shadowHours * 3_600_000)],
   ['approvals', ({ approvals }) => (approvals === 0 ? '-' : approvals)],
-  ['drill within', ({ drillDays }) => (drillDays === 0 ? '-' : `${drillDays} days`)],
+  ['drill within', ({ drillDays }) => (drillDays === 0 ? '-' : counted(drillDays, 'day'))],
 ];
 
 function Gates() {

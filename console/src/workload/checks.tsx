@@ -31,7 +31,10 @@ function Gates({ gates, of, tier, why }: GatesProps) {
   return (
     <section className="panel">
       <div className="row spread">
-        <h2>To deny for real: checks of tier {tier}</h2>
+        <h2>
+          {of.stage === 'enforced' ? 'Enforced; to deny for real again' : 'To deny for real'}: checks of tier{' '}
+          {tier}
+        </h2>
         <span>
           {missing.length === 0 ? (
             <Mark is="allowed">ready</Mark>

@@ -31,7 +31,7 @@ const COLUMNS: readonly Column<Flip>[] = [
       </Mark>
     ),
   },
-  { key: 'before', head: 'Today', value: ({ before }) => verdictText(before) },
+  { key: 'before', head: 'In force then', value: ({ before }) => verdictText(before) },
   { key: 'after', head: 'Target', value: ({ after }) => verdictText(after) },
   { key: 'count', head: 'Requests', value: ({ count }) => count, isNumber: true },
   {
@@ -54,21 +54,29 @@ export function Flips({ workload }: { readonly workload: string }) {
   return (
     <Loaded of={flips}>
       {(data) => (
-        <DataTable
-          name="flips"
-          rows={data.flips}
-          columns={COLUMNS}
-          keyOf={(flip) =>
-            `${fromOf(flip)} ${actionText(flip.action)} ${flip.refused} ${flip.after.allowed} ${flip.after.rule ?? ''} ${flip.targetVersion ?? ''}`
-          }
-          order={{ key: 'lastSeen', isDown: true }}
-          empty={
-            <Empty
-              what="No flip: proxies saw no request whose verdict the target would change."
-              todo="In shadow, each request is judged by today's set and by the target. Where they differ, it stands here."
-            />
-          }
-        />
+        <>
+          {data.flips.length === 0 ? null : (
+            <div className="dim" style={{ marginBottom: 8 }}>
+              Requests that proxies have denied, or that the target judges otherwise than what was in force
+              then.
+            </div>
+          )}
+          <DataTable
+            name="flips"
+            rows={data.flips}
+            columns={COLUMNS}
+            keyOf={(flip) =>
+              `${fromOf(flip)} ${actionText(flip.action)} ${flip.refused} ${flip.after.allowed} ${flip.after.rule ?? ''} ${flip.targetVersion ?? ''}`
+            }
+            order={{ key: 'lastSeen', isDown: true }}
+            empty={
+              <Empty
+                what="No flip: proxies saw no request whose verdict the target would change."
+                todo="In shadow, each request is judged by today's set and by the target. Where they differ, it stands here."
+              />
+            }
+          />
+        </>
       )}
     </Loaded>
   );

@@ -1,5 +1,5 @@
 import type { Received } from '../../../src/api/index.ts';
-import { percent } from '../parts/words.ts';
+import { counted, percent } from '../parts/words.ts';
 
 export type HistoryEntry = Received<'history.get'>['entries'][number];
 
@@ -14,6 +14,8 @@ const ACTS: Readonly<Record<string, string>> = {
   'rollout.hold': 'held it where it is',
   'rollout.go-on': 'let it move by itself again',
   'rollout.tier': 'noted the tier that it is marked with',
+  'authentication.strict': 'made connections strict: mutual TLS alone',
+  'authentication.permissive': 'made connections permissive: plain text too',
   'review.open': 'found something to decide',
   'review.approve': 'approved',
   'review.reject': 'rejected',
@@ -66,7 +68,7 @@ export function restsOn({ details }: HistoryEntry): string {
   const decided = listOf(changes).map((change) => {
     const { kind, rule, evidence } = fieldsOf(change);
     const { count, days } = fieldsOf(evidence);
-    return `${textOf(kind)} ${textOf(rule)} (${Number(count)} calls, ${Number(days)} days)`;
+    return `${textOf(kind)} ${textOf(rule)} (${counted(Number(count), 'call')}, ${counted(Number(days), 'day')})`;
   });
   return [...found, ...decided].join('; ');
 }

@@ -8,6 +8,10 @@ import { actText, type HistoryEntry, restsOn, whyText } from './history-words.ts
 
 const PAGE = 200;
 
+/** So much of the evidence stands in a row; the whole stands on hover. */
+const MOST = 240;
+const cut = (text: string) => (text.length > MOST ? `${text.slice(0, MOST)}…` : text);
+
 const COLUMNS: readonly Column<HistoryEntry>[] = [
   {
     key: 'at',
@@ -24,7 +28,7 @@ const COLUMNS: readonly Column<HistoryEntry>[] = [
     value: restsOn,
     cell: (entry) => (
       <span className="dim" title={restsOn(entry)}>
-        {restsOn(entry).slice(0, 240)}
+        {cut(restsOn(entry))}
       </span>
     ),
     isWide: true,

@@ -6,6 +6,7 @@ import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { Copy, Id, Mark, Stage, When } from '../parts/marks.tsx';
 import { Loaded, PageHead } from '../parts/states.tsx';
+import { counted, number } from '../parts/words.ts';
 import { Accesses } from './accesses.tsx';
 import { Checks } from './checks.tsx';
 import { Flips } from './flips.tsx';
@@ -43,7 +44,7 @@ function Shown({ of }: { readonly of: WorkloadDetail }) {
         <Tabs.List mb={10}>
           <Tabs.Tab value="overview">Overview</Tabs.Tab>
           <Tabs.Tab value="policy">Policy</Tabs.Tab>
-          <Tabs.Tab value="accesses">Accesses {accesses}</Tabs.Tab>
+          <Tabs.Tab value="accesses">Accesses {number(accesses)}</Tabs.Tab>
           <Tabs.Tab value="flips">Flips {flips}</Tabs.Tab>
           <Tabs.Tab value="proxies">
             Proxies {connected}/{points}
@@ -86,7 +87,7 @@ function Facts({ of }: { readonly of: WorkloadDetail }) {
     <div className="row" style={{ columnGap: 22, marginBottom: 10 }}>
       <Stage stage={stage} share={share} />
       {released === undefined ? null : <Mark is="denied">released: nothing is denied</Mark>}
-      {of.hasOlderSet ? <span>an older set is in force</span> : null}
+      {of.hasOlderSet ? <span>older policies are still enforced</span> : null}
       <span>
         <span className="dim">tier</span> {tier}
       </span>
@@ -108,7 +109,9 @@ function Facts({ of }: { readonly of: WorkloadDetail }) {
           <span className="dim">deployed</span> <When at={deployedAt} />
         </span>
       )}
-      {plaintext > 0 ? <Mark is="plaintext">{plaintext} accesses in plain text</Mark> : null}
+      {plaintext > 0 ? (
+        <Mark is="plaintext">{counted(plaintext, 'access', 'accesses')} in plain text</Mark>
+      ) : null}
     </div>
   );
 }
@@ -121,7 +124,8 @@ function Unseen({ of: { blindSpots, plaintextCallers } }: { readonly of: Workloa
       <h2>Not authenticated, not fully seen</h2>
       {plaintextCallers.map(({ from, port, connections, lastSeen, workload }) => (
         <div key={`${from}:${port}`}>
-          <Mark is="plaintext">{from}</Mark> to port {port}: {connections} connections, <When at={lastSeen} />
+          <Mark is="plaintext">{from}</Mark> to port {port}: {counted(connections, 'connection')},{' '}
+          <When at={lastSeen} />
           {workload === undefined ? '' : `; its address is ${workload}'s`}
         </div>
       ))}

@@ -71,7 +71,7 @@ function Document({
         <h2>{name}</h2>
         <span className="dim">
           {sets.map((set) => (set === 'enforced' ? 'in force' : 'target')).join(', ')}; tier {tier};{' '}
-          {counted(rules.length, 'rule')}
+          {counted(rules.length + deny.length, 'rule')}
         </span>
       </div>
       <OriginText origin={policy.origin} />

@@ -63,7 +63,7 @@ export function Board({
   );
 }
 
-function Card({ id, tier, share, stage, flips, doubts = 0, plaintext }: Workload) {
+function Card({ id, tier, share, stage, flips, doubts = 0, plaintext, hasOlderSet }: Workload) {
   return (
     <>
       <div className="row spread" style={{ flexWrap: 'nowrap' }}>
@@ -71,6 +71,7 @@ function Card({ id, tier, share, stage, flips, doubts = 0, plaintext }: Workload
         <span className="dim">{stage === 'canary' ? `${Math.round((share ?? 0) * 100)} %` : ''}</span>
       </div>
       <div className="row" style={{ fontSize: 12, columnGap: 10, rowGap: 0 }}>
+        {hasOlderSet ? <span>older policies still enforced</span> : null}
         {tier === 'standard' ? null : <span>{tier}</span>}
         {flips > 0 ? <Mark is="would-deny">{counted(flips, 'flip')}</Mark> : null}
         {doubts > 0 ? <span>{counted(doubts, 'doubt')}</span> : null}

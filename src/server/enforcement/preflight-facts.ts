@@ -65,13 +65,18 @@ export function preflightFacts(
         ...(clockOffset === undefined ? {} : { clockOffset }),
         ...(fault === undefined ? {} : { fault: fault.message }),
       })),
-    plaintextCallers: evidence
-      .plaintextCallers(workload, now - DAY_MS)
-      .map(({ from, workload: behind, connections, lastSeen }) => ({
-        from: behind === undefined ? from : `${behind} at ${from}`,
-        connections,
-        lastSeen,
-      })),
+    // Where mutual TLS alone is taken they are refused already: a promotion takes nothing from them, and nobody holds one
+    // up by knocking in plain text.
+    plaintextCallers:
+      rollout?.authentication === 'strict'
+        ? []
+        : evidence
+            .plaintextCallers(workload, now - DAY_MS)
+            .map(({ from, workload: behind, connections, lastSeen }) => ({
+              from: behind === undefined ? from : `${behind} at ${from}`,
+              connections,
+              lastSeen,
+            })),
     wouldDeny: flips.map(({ from, action, count }) => ({
       what: `${principalText(from)} ${actionText(action)}`,
       count,

@@ -79,6 +79,8 @@ export class Replicas {
   #isBeating = false;
   #isChanged = false;
   #isAway = false;
+  /** When this one last reached the database. */
+  #reachedAt = 0;
   #cancelBeat = () => {};
   #beating: Promise<void> = Promise.resolve();
   #about: ReplicaAbout | undefined;
@@ -207,6 +209,7 @@ export class Replicas {
       try {
         await this.#parts.store.commit([{ change: 'put', kind: 'replica', name: this.id, data }]);
         this.#isAway = false;
+        this.#reachedAt = this.#parts.timers.now();
         return true;
       } catch (error) {
         // Once for each time that the database is away.
@@ -241,11 +244,13 @@ export class Replicas {
 
   #rows(): ReplicaRow[] {
     const own = this.#own();
+    // A database that does not answer at all is known to be away only later: what others said grows old meanwhile.
+    const isDeaf = this.#isAway || this.#parts.timers.now() - this.#reachedAt > SILENT_BEATS * BEAT_MS;
     const others = [...this.#others].map(([id, { said, missed, heardAt }]) => ({
       id,
       said,
       at: said.at ?? heardAt,
-      isSilent: this.#isAway || missed >= SILENT_BEATS,
+      isSilent: isDeaf || missed >= SILENT_BEATS,
     }));
     const all = [{ id: this.id, said: own, at: this.#parts.timers.now(), isSilent: false }, ...others];
     // Of one that died as the leader the word stays for a while: who has come to lead last does.

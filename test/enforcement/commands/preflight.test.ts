@@ -66,6 +66,9 @@ describe('preflight', () => {
       failed: ['plaintext'],
     });
     expect((await run('preflight', 'strict', CART)).out.replaceAll(/\s+/g, ' ')).toContain('192.0.2.7 (4)');
+    // Refused from now on: nobody holds a promotion up by knocking in plain text.
+    await run('authentication', CART, 'strict');
+    expect((await results(CART)).failed).toEqual(['flips', 'surprises', 'calendar', 'shadow']);
 
     const document = `
 apiVersion: interlock.dev/v1alpha1
