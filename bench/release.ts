@@ -151,7 +151,7 @@ async function releases(plane: Plane, child: ChildProcess, proxies: number, repo
   }
   const rounds = 2 * (ROUNDS + 2);
   report(
-    `release of everything and arm, ${proxies} proxies, ${2 * ROUNDS} times, from the call to the last confirmation:  ${percentiles(last)}  (goal: p99 under ${RELEASE_GOAL_MS} ms with 1,000)${verdict(percentile(last, 0.99) < RELEASE_GOAL_MS)}`,
+    `release of everything and arm, ${proxies} proxies, ${2 * ROUNDS} times, from the call to the last confirmation:  ${percentiles(last)}  ${proxies === SERVICES ? `(goal: p99 under ${RELEASE_GOAL_MS} ms)${verdict(percentile(last, 0.99) < RELEASE_GOAL_MS)}` : '(the goal is for 1,000)'}`,
   );
   report(`  each proxy, as the control plane says it:  ${percentiles(each)}`);
   report(

@@ -34,7 +34,7 @@ test('memory is given back after the start and when the process has grown, and a
   expect(await look()).toEqual([]);
   // A thread that is busy stops only for much.
   process.resident = 340 * MB;
-  process.busy = 0.1;
+  process.busy = 0.2;
   process.freed = 255 * MB;
   expect(await look()).toEqual([]);
   process.resident = 360 * MB;
@@ -42,6 +42,14 @@ test('memory is given back after the start and when the process has grown, and a
   process.busy = 0;
   expect(await look()).toEqual(['collect', 'give back']);
   expect(await look()).toEqual([]);
+  // One that always has a little to do makes itself a moment for much, once a minute.
+  const times: number[] = [];
+  process.busy = 0.1;
+  for (let i = 0; i < 25; i++) {
+    process.resident = 400 * MB;
+    if ((await look()).includes('collect')) times.push(i);
+  }
+  expect(times).toEqual([0, 12, 24]);
   stop();
   process.resident = 900 * MB;
   expect(await look()).toEqual([]);

@@ -12,6 +12,12 @@ const MUCH_BYTES = 128 * 2 ** 20;
  * what 2,000 accesses a second take: a collection of 300 MB in their midst is a third of a second in which nobody is answered.
  */
 const IDLE = 0.04;
+/**
+ * A thread that works off what has come, a little all the time, has no such moment for long: where there is much to be had, it
+ * makes one, once in this many looks.
+ */
+const CALM = 0.15;
+const CALM_LOOKS = 12;
 
 export interface MemoryOptions {
   readonly timers: Timers;
@@ -37,21 +43,26 @@ export function returnMemory({
 }: MemoryOptions): () => void {
   // A start leaves much behind: the first moment to spare is for that.
   let least = 0;
+  let looks = CALM_LOOKS;
   let cancel = () => {};
   const look = () => {
     cancel = timers.after(LOOK_MS, look);
     const share = busy();
     const now = resident();
+    looks++;
     if (now < least + GROWN_BYTES) {
       least = Math.min(least, now);
       return;
     }
     const isIdle = share < IDLE;
     if (!isIdle && now < least + MUCH_BYTES) return;
-    if (isIdle) collect();
+    const collects = isIdle || (share < CALM && looks >= CALM_LOOKS);
+    if (collects) collect();
     giveBack();
     // Without a collection there is more to be had: at the next moment to spare.
-    if (isIdle) least = resident();
+    if (!collects) return;
+    least = resident();
+    if (!isIdle) looks = 0;
   };
   cancel = timers.after(LOOK_MS, look);
   return () => cancel();
