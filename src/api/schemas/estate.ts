@@ -3,7 +3,8 @@ import { VIEWS } from '../../access/index.ts';
 import type { Rule, RuleEvidence } from '../../policy/index.ts';
 import { GATES } from '../../rollout/index.ts';
 import { ACCESS_AUTHENTICATION, ACCESS_STATES } from '../words.ts';
-import { authentication, canaryNext, gateChecks, point, rollout, verdict } from './enforcement.ts';
+import { authentication, canaryNext, gateChecks, rollout } from './enforcement.ts';
+import { point, verdict } from './points.ts';
 import {
   action,
   id,

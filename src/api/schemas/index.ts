@@ -9,6 +9,7 @@ import { estate } from './estate.ts';
 import { exceptions } from './exceptions.ts';
 import { sealingKeys } from './keys.ts';
 import { notifications } from './notifications.ts';
+import { points } from './points.ts';
 import { handshakes } from './handshakes.ts';
 import { replicas } from './replicas.ts';
 import { reviews } from './review.ts';
@@ -21,6 +22,7 @@ export const SCHEMAS = {
   ...estate,
   ...reviews,
   ...enforcement,
+  ...points,
   ...syncs,
   ...exceptions,
   ...identities,
