@@ -1,8 +1,9 @@
 // The map in a browser over an estate of 1,000 workloads and 10,000 accesses: time until it can be used and script that the
 // first view loads, both as a control plane sends them; the time between frames, and of the processor for each, while it
 // is panned and zoomed, with namespaces closed and with all open; and the time from a proxy's report of an access that
-// nobody has seen before to its place on the map, while nobody else reports and while 2,000 accesses a second come in. The peer is an empty page of the same browser doing nothing but asking
-// for frames. Where there is no GPU, SwiftShader draws, and the figures say so.
+// nobody has seen before to its place on the map, while nobody else reports and while 2,000 accesses a second come in.
+// The peer is an empty page of the same browser doing nothing but asking for frames. Where there is no GPU, SwiftShader
+// draws, and the figures say so.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CDPSession, chromium, type Page } from 'playwright-core';
 import { accessAt, reporterOf, reportOf } from '../src/server/enforcement/evidence/evidence.test-helper.ts';
-import { callsOf, SIZES, workloadsOf } from '../test/console/map-estate.ts';
+import { callsOf, type MapCall, SIZES, workloadsOf } from '../test/console/map-estate.ts';
 import { MapPlane } from '../test/console/map-plane.ts';
 
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
@@ -182,23 +183,25 @@ const EVERY_MS = 100;
 
 /** Has proxies report until the function given back is called. */
 function report(): () => void {
-  const byCallee = [...Map.groupBy(callsOf(SIZES[1000]), ({ to }) => to.id)];
+  const byCallee = [...Map.groupBy(callsOf(SIZES[1000]), ({ to }) => to.id)].map(([to, calls]) => ({
+    to,
+    // No group is empty.
+    calls: Array.from({ length: 10 }, (_, k) => calls[k % calls.length] as MapCall),
+  }));
   let next = 0;
   const timer = setInterval(() => {
     const now = Date.now();
     for (let i = 0; i < PROXIES; i++) {
-      const [to, calls] = byCallee[next++ % byCallee.length] ?? [];
-      if (to === undefined || calls === undefined) continue;
-      const accesses = Array.from({ length: 10 }, (_, k) => {
-        const { from, action } = calls[k % calls.length] ??
-          calls[0] ?? { from: { ip: '' }, action: undefined };
-        const caller = 'ip' in from ? { address: from.ip } : { spiffeId: from.id };
-        return accessAt(now, {
-          from: caller,
+      const callee = byCallee[next++ % byCallee.length];
+      if (callee === undefined) continue;
+      const { to, calls } = callee;
+      const accesses = calls.map(({ from, action: { method, path } }) =>
+        accessAt(now, {
+          from: 'ip' in from ? { address: from.ip } : { spiffeId: from.id },
           to,
-          action: { kind: 'http', port: 8080, name: action?.method ?? 'GET', text: action?.path ?? '/' },
-        });
-      });
+          action: { kind: 'http', port: 8080, name: method, text: path },
+        }),
+      );
       const reporter = reporterOf('load', { key: `${to}#load`, identity: to, workloads: [to] });
       void plane.serving.enforcing.evidence.take(reporter, reportOf(next, { accesses }));
     }

@@ -73,7 +73,8 @@ test('one command sets a trust domain up and serves it; its link signs in; SIGTE
   const status = await fetch(`${origin}/v1/status`, { headers: { cookie } });
   expect(await status.json()).toMatchObject({ trustDomain: 'example.org' });
 
-  const link = run(['sign-in-link', '--state', state]);
+  const [, another = ''] = await until(up, /Another link: interlock (.+)\n/);
+  const link = run(another.split(' '));
   expect(await link.ended).toBe(0);
   expect(link.out).toMatch(SECRET);
 

@@ -21,6 +21,7 @@ export * from './inventory/facts.ts';
 export { collapseHard, collapsePath, isCollapsed, MAX_PATHS } from './path-limit.ts';
 export * from './principal.ts';
 export * from './spiffe-id.ts';
+export { drained } from './steps.ts';
 export * from './tally.ts';
 export { Counter, MAX_STRANGER_ACCESSES, Pair, type RecordedAccess, type Side } from './tally-access.ts';
 export * from './tally-data.ts';

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { ERROR_CODES, type InterlockError, isInterlockError } from '../access/index.ts';
+import { ERROR_CODES, isInterlockError } from '../access/index.ts';
 import type { CommandSpec, Context } from './command.ts';
 import { commandsFor } from './commands.ts';
 import { EXIT } from './exit.ts';
@@ -8,6 +8,7 @@ import { DEFAULT_STATE } from './default-state.ts';
 import { cannotListen } from './listening.ts';
 import { printable, WIDTH } from './terminal.ts';
 import { VERSION } from './version.ts';
+import { faultText } from './words.ts';
 import { wrap } from './wrap.ts';
 
 /** Runs the command line and returns the exit code. Never throws. */
@@ -74,7 +75,7 @@ function report(thrown: unknown, { terminal }: Context, json: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done.code : EXIT.misused.code;
   if (isInterlockError(error)) {
     const { code, subject, place, details } = error;
-    const message = describe(error);
+    const message = faultText(error);
     if (json)
       terminal.err.write(
         `${printable(JSON.stringify({ error: { code, subject, message, ...place, ...details } }))}\n`,
@@ -96,12 +97,6 @@ function wrapLines(text: string): string {
     .split('\n')
     .map((line) => wrap(printable(line), WIDTH).join('\n'))
     .join('\n');
-}
-
-function describe(error: InterlockError): string {
-  const { place, message } = error;
-  if (place?.file === undefined || message.startsWith(place.file)) return message;
-  return place.line === undefined ? `${place.file}: ${message}` : `${place.file}:${place.line}: ${message}`;
 }
 
 /** What stands under a command's options. */

@@ -8,6 +8,7 @@ import {
   HOUR_MS,
   hourOfWeek,
   hoursOf,
+  type InterlockError,
   kubernetesNameOf,
   outcomesOf,
   type Principal,
@@ -25,6 +26,13 @@ export function nameOf(principal: Principal, trustDomain: string): string {
 export function idName(id: SpiffeId, trustDomain: string): string {
   const name = trustDomainOf(id) === trustDomain ? kubernetesNameOf(id) : undefined;
   return name === undefined ? id : `${name.namespace}/${name.serviceAccount}`;
+}
+
+/** What is wrong, with the file and line where it is. */
+export function faultText({ message, place }: InterlockError): string {
+  const { file, line } = place ?? {};
+  if (file === undefined || message.startsWith(file)) return message;
+  return `${file}${line === undefined ? '' : `:${line}`}: ${message}`;
 }
 
 /** Day and minute in UTC, or "-" where there is no time. */

@@ -1,18 +1,13 @@
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Scalar,
-  visit,
-  type YAMLMap,
-} from 'yaml';
+import { type Document, isScalar, LineCounter } from 'yaml';
 import { InterlockError, type Place } from '../access/index.ts';
-import { MOST_FAULTS, type YamlDocument, yamlDocuments, YamlTooMuch } from '../yaml/index.ts';
+import {
+  MOST_FAULTS,
+  oddityOf,
+  offsetAt,
+  type YamlDocument,
+  yamlDocuments,
+  YamlTooMuch,
+} from '../yaml/index.ts';
 import { checkPolicy } from './check.ts';
 import type { AccessPolicy } from './types.ts';
 
@@ -106,7 +101,7 @@ function readDocument(
     throw refuse(`not valid YAML: ${first.what}`, first.offset, faults);
   }
   if (document === undefined) return undefined;
-  const odd = oddity(document);
+  const odd = oddityOf(document, { depth: MAX_POLICY_DEPTH, list: MAX_LIST });
   if (odd !== undefined) throw refuse(odd.reason, odd.offset);
   const { contents } = document;
   if (contents === null || (isScalar(contents) && contents.value === null)) return undefined;
@@ -116,10 +111,10 @@ function readDocument(
   const others = more.length === 0 ? '' : ` (and ${more.length} more)`;
   throw refuse(
     `${problem?.reason ?? 'it is not an AccessPolicy'}${others}`,
-    offsetOf(document, problem?.path ?? [], problem?.key),
+    offsetAt(document, problem?.path ?? [], problem?.key),
     checked.problems.slice(0, MOST_FAULTS).map(({ reason, path, key }) => ({
       what: reason.slice(0, MAX_REASON),
-      line: lineAt(offsetOf(document, path, key)),
+      line: lineAt(offsetAt(document, path, key)),
     })),
   );
 }
@@ -137,73 +132,12 @@ function checkedPolicy(
   }
 }
 
-/** What YAML can say and a policy must not: anchors, aliases, tags, merge keys, and keys that bend objects. */
-function oddity(document: Document.Parsed): { reason: string; offset: number | undefined } | undefined {
-  let found: { reason: string; offset: number | undefined } | undefined;
-  const report = (reason: string, node: unknown) => {
-    found = { reason, offset: isNode(node) ? (node.range?.[0] ?? undefined) : undefined };
-    return visit.BREAK;
-  };
-  visit(document, (_key, node, path) => {
-    if (path.length > MAX_POLICY_DEPTH * 2)
-      return report(`nested deeper than ${MAX_POLICY_DEPTH} levels`, node);
-    if (isSeq(node) && node.items.length > MAX_LIST)
-      return report(`a list has more than ${MAX_LIST} entries`, node);
-    if (isMap(node)) {
-      const twice = repeatedKey(node);
-      if (twice !== undefined) return report(`key "${String(twice.value)}" is given twice`, twice);
-    }
-    if (isAlias(node)) return report('an alias (*name) is not allowed: write it out', node);
-    if (isPair(node)) {
-      const key = isScalar(node.key) ? String(node.key.value) : '';
-      if (key === '<<') return report('a merge key (<<) is not allowed: write it out', node.key);
-      if (key === '__proto__') return report('unknown key "__proto__"', node.key);
-      return undefined;
-    }
-    if (isNode(node) && node.tag !== undefined) return report(`a tag (${node.tag}) is not allowed`, node);
-    if ((isScalar(node) || isMap(node)) && node.anchor !== undefined) {
-      return report('an anchor (&name) is not allowed', node);
-    }
-    return undefined;
-  });
-  return found;
-}
-
-function repeatedKey(map: YAMLMap): Scalar | undefined {
-  const seen = new Set<string>();
-  for (const { key } of map.items) {
-    if (!isScalar(key)) continue;
-    const text = String(key.value);
-    if (seen.has(text)) return key;
-    seen.add(text);
-  }
-  return undefined;
-}
-
 function nameOf(document: Document.Parsed): string {
   const name: unknown = document.getIn(['metadata', 'name']);
   return typeof name === 'string' ? name.slice(0, 80) : 'policy';
 }
 
 function lineOf(document: Document.Parsed, lines: LineCounter, path: readonly (string | number)[]) {
-  const offset = offsetOf(document, path, undefined);
+  const offset = offsetAt(document, path);
   return offset === undefined ? undefined : lines.linePos(offset).line;
-}
-
-/** Where a problem stands: its key or value, or the nearest thing above it that is there. */
-function offsetOf(
-  document: Document.Parsed,
-  path: readonly (string | number)[],
-  key: string | undefined,
-): number | undefined {
-  for (let length = path.length; length >= 0; length--) {
-    const node: unknown = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
-    if (!isNode(node)) continue;
-    if (key !== undefined && isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && item.key.value === key);
-      if (isScalar(pair?.key)) return pair.key.range?.[0];
-    }
-    return node.range?.[0];
-  }
-  return undefined;
 }

@@ -94,8 +94,9 @@ export function ownersOf(
 }
 
 /**
- * Whether a caller is one of the owners: as the person that the file says they are, by the whole name that the audit log has of them, by their user name on this machine
- * (`local:alice` is alice), by their subject at an issuer (`user:https://id.example#alice` is alice), or by a team.
+ * Whether a caller is one of the owners: as the person that the file says they are, by the whole name that the audit log has of
+ * them, by their user name on this machine (`local:alice` is alice), by their subject at an issuer
+ * (`user:https://id.example#alice` is alice), or by a team.
  */
 export function isOwner(who: string, owners: readonly string[], { teams, people }: OwnersFile): boolean {
   const all = owners.flatMap((owner) => (owner.startsWith('@') ? (teams.get(owner) ?? []) : [owner]));

@@ -4,7 +4,7 @@ import type { WorkloadRollout } from './enforcement.ts';
 type Said = Tier | undefined;
 
 /** The strictest of what is said; undefined where nothing is. */
-export function strictestOf(...said: readonly Said[]): Said {
+function strictestOf(...said: readonly Said[]): Said {
   return TIERS.find((tier) => said.includes(tier));
 }
 

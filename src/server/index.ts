@@ -11,14 +11,8 @@ export { domainOf, initialise } from './identity/initialise.ts';
 export { httpNames, type HttpOptions } from './http/serve.ts';
 export { type SignInConfig, signInConfigFrom } from './sign-in/config.ts';
 export { providerFault } from './sign-in/provider.ts';
-export {
-  type AttestorParts,
-  type ListenAddress,
-  type ServeOptions,
-  serveIdentity,
-  type ServerLog,
-  type Serving,
-} from './serve.ts';
+export { serveIdentity } from './serve.ts';
+export type { AttestorParts, ListenAddress, ServeOptions, ServerLog, Serving } from './serve-options.ts';
 export { realTimers, type Timers } from './timers.ts';
 export { attestorsFrom } from './attestors/config.ts';
 export { signOffline } from './identity/offline-root.ts';

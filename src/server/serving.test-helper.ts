@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_AUTHORITY_TTL } from './identity/domain.ts';
 import { initialise } from './identity/initialise.ts';
-import { type ServeOptions, serveIdentity, type Serving } from './serve.ts';
+import { serveIdentity } from './serve.ts';
+import type { ServeOptions, Serving } from './serve-options.ts';
 import { realTimers } from './timers.ts';
 
 /** A control plane of example.org on a state directory of its own. */

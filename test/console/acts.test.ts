@@ -157,10 +157,11 @@ describe.skipIf(why !== undefined)('with the console alone', () => {
     await page.keyboard.press('Enter');
     await dialog.waitFor({ state: 'detached' });
     await expect.poll(() => targetOf('shipping'), { timeout: 120_000 }).not.toContain('Quote');
-    const { enforced } = (await shop.call('rollouts.get', { params: { workload: shopId('shipping') } })) as {
-      readonly enforced?: unknown;
-    };
-    expect(enforced).toBeDefined();
+    // What is in force still allows it.
+    const { enforcedPolicies } = await shop.call('rollouts.get', {
+      params: { workload: shopId('shipping') },
+    });
+    expect(JSON.stringify(enforcedPolicies)).toContain('Quote');
   });
 
   test('what the evidence cannot show is acknowledged, with a reason', async () => {
@@ -268,28 +269,6 @@ describe.skipIf(why !== undefined)('with the console alone', () => {
     await tryTables(page, '/settings with replicas');
     await lookAt('settings-replicas');
     await page.unroute('**/v1/replicas');
-  });
-
-  test('SVIDs come page by page in the order in which they end', async () => {
-    const { identities } = await shop.call('identities.list', { query: { order: 'ends' } });
-    // Of the answer only what is compared here.
-    const all = identities as readonly { readonly serial: string; readonly notAfter: number }[];
-    expect(all.map(({ notAfter }) => notAfter)).toEqual(
-      all.map(({ notAfter }) => notAfter).toSorted((a, b) => a - b),
-    );
-    const paged: string[] = [];
-    let after: string | undefined;
-    do {
-      const page = await shop.call('identities.list', {
-        query: { order: 'ends', limit: 5, ...(after === undefined ? {} : { after }) },
-      });
-      paged.push(...(page['identities'] as typeof all).map(({ serial }) => serial));
-      after = page['next'] as string | undefined;
-    } while (after !== undefined);
-    expect(paged).toEqual(all.map(({ serial }) => serial));
-    await expect(shop.call('identities.list', { query: { order: 'ends', after: 'abc' } })).rejects.toThrow(
-      'usage',
-    );
   });
 
   test('channels show whether they arrive, and a test says what came of it', async () => {

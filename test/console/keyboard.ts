@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core';
 const ACTS = `[...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
   .filter((each) => !each.disabled && each.tabIndex >= 0 && each.checkVisibility({ visibilityProperty: true }))
   .filter((each) => each.getClientRects().length > 0)
-  .filter((each) => !(each.type === 'radio' && !each.checked && each.form?.elements !== null
+  .filter((each) => !(each.type === 'radio' && !each.checked
     && document.querySelector('input[type=radio]:checked[name="' + CSS.escape(each.name) + '"]') !== null))`;
 
 const NAME = `(each) => [each.tagName.toLowerCase(), each.getAttribute('aria-label') ?? (each.textContent.trim().slice(0, 60) || each.name || each.type || '')].join(' ')`;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { createRequest, generateKey, keyIdOf, parseCertificate } from '../../src/identity/index.ts';
+import { keyIdOf, parseCertificate } from '../../src/identity/index.ts';
 import { chainOf } from '../../src/server/identity/certified-chain.ts';
 import { childRule } from '../../src/server/identity/child-planes.test-helper.ts';
 import { signOffline } from '../../src/server/identity/offline-root.ts';
@@ -10,6 +10,7 @@ import { makeRequest } from '../../src/server/identity/requests.ts';
 import { HOUR, UID_RULE, WHO } from '../../src/server/testing.test-helper.ts';
 import { hasPostgres, newPostgresUrl } from '../../src/store/postgres/server.test-helper.ts';
 import { MovedTimers, newKeyFile, SharedPlane, until } from './planes.test-helper.ts';
+import { identityAt } from './proxies.test-helper.ts';
 
 const MINUTE = 60_000;
 const undo: (() => unknown)[] = [];
@@ -34,14 +35,9 @@ const activeOf = (plane: SharedPlane, name: string) =>
 const audited = async ({ plane }: SharedPlane, act: string) =>
   (await plane.store.audit(1, 10_000)).filter((entry) => entry.act === act).length;
 
-let agents = 0;
 /** The authority that signs what an agent asks of a control plane, by the key ID in the certificate itself. */
 async function signedAt(plane: SharedPlane): Promise<string | undefined> {
-  const connection = (await plane.agent(`n${++agents}`)).connect();
-  const { rules, bundles, revocations } = await connection.states();
-  connection.confirm({ rules: rules.version, bundles: bundles.version, revocations: revocations.version });
-  const { chain } = await connection.sign(7, { csr: createRequest(generateKey('ec-p256')) });
-  connection.close();
+  const { chain } = await identityAt(plane, 7);
   const [leaf] = chain.map((der) => parseCertificate(der));
   const [issued] = await plane.plane.store.issued({ serial: leaf?.serial ?? '', limit: 1 });
   return issued?.authority;

@@ -1,8 +1,7 @@
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openPostgresStores, type PostgresStores } from '../../src/store/index.ts';
 import { hasPostgres, type OwnServer, startServer } from '../../src/store/postgres/server.test-helper.ts';
-import { newKeyFile, SharedPlane, until } from './planes.test-helper.ts';
+import { newKeyFile, SharedPlane, whenTold } from './planes.test-helper.ts';
 import { Wire } from './wire.test-helper.ts';
 
 /** One that stands for leader, and when it led, by the clock of this process. */
@@ -48,16 +47,11 @@ describe.skipIf(!hasPostgres)('a leader whose connection swallows what is sent',
   afterAll(() => server?.stop(), 30_000);
 
   /** The same schema, each over a wire of its own. */
-  async function wires(count: number): Promise<readonly { readonly wire: Wire; readonly url: string }[]> {
-    const schema = new URL(server.url()).searchParams.get('schema');
-    return Promise.all(
-      Array.from({ length: count }, async () => {
-        const wire = await Wire.to(join(server.dir, '.s.PGSQL.5432'));
-        undo.push(() => wire.close());
-        const url = `postgres://postgres@127.0.0.1:${wire.port}/postgres?sslmode=disable&schema=${schema}`;
-        return { wire, url };
-      }),
-    );
+  async function wires(count: number): Promise<readonly Wire[]> {
+    const direct = server.url();
+    const all = await Promise.all(Array.from({ length: count }, () => Wire.to(direct)));
+    undo.push(() => all.forEach((wire) => wire.close()));
+    return all;
   }
 
   async function standing(url: string): Promise<Standing> {
@@ -75,13 +69,13 @@ describe.skipIf(!hasPostgres)('a leader whose connection swallows what is sent',
       const at = all.findIndex(({ leads }) => leads);
       const [leader, end] = [all[at] as Standing, ends[at]];
       const others = all.filter((each) => each !== leader);
-      end?.wire.cut();
+      end?.cut();
       await leader.until(false);
       // Nobody has taken its place while it led.
       expect(others.filter(({ leads }) => leads)).toEqual([]);
       await Promise.any(others.map((each) => each.until(true)));
       // What was held up comes late, or never.
-      end?.wire.mend(i % 2 === 0);
+      end?.mend(i % 2 === 0);
     }
     const spans = all.flatMap((each) => each.spans).toSorted((a, b) => a.from - b.from);
     expect(spans.length).toBeGreaterThanOrEqual(4);
@@ -117,30 +111,34 @@ describe.skipIf(!hasPostgres)('a leader whose connection swallows what is sent',
     b.plane.leadership.onChange((isLeader) => {
       if (isLeader && a.isLeader) atOnce++;
     });
-    cut?.wire.cut();
+    cut?.cut();
     await b.leads();
     expect([atOnce, a.isLeader]).toEqual([0, false]);
     const listed = (plane: SharedPlane) => plane.plane.replicas.list();
     const rowAt = async (at: SharedPlane, of: SharedPlane) =>
       (await listed(at)).find(({ id }) => id === of.plane.replicas.id);
-    let rows: readonly (Awaited<ReturnType<typeof rowAt>> | undefined)[] = [];
+    const look = () => Promise.all([rowAt(b, b), rowAt(b, a), rowAt(a, a), rowAt(a, b)]);
+    type Rows = Awaited<ReturnType<typeof look>>;
+    const rowsUntil = (fits: (rows: Rows) => boolean) =>
+      whenTold(
+        [a, b].map(
+          ({ plane }) =>
+            (heard) =>
+              plane.replicas.subscribe(heard),
+        ),
+        look,
+        fits,
+      );
     // Each sees the other as silent, in time, and itself as it is.
-    const look = async () => {
-      rows = await Promise.all([rowAt(b, b), rowAt(b, a), rowAt(a, a), rowAt(a, b)]);
-    };
-    const looking = setInterval(() => void look(), 200);
-    await until(() => rows[1]?.isSilent === true && rows[3]?.isSilent === true);
-    clearInterval(looking);
+    const rows = await rowsUntil(([, aAtB, , bAtA]) => aAtB?.isSilent === true && bAtA?.isSilent === true);
     expect(rows.map((row) => [row?.leads, row?.isReady, row?.isSilent])).toEqual([
       [true, true, false],
       [false, false, true],
       [false, false, false],
       [false, false, true],
     ]);
-    cut?.wire.mend(true);
-    const again = setInterval(() => void look(), 200);
-    await until(() => rows.every((row) => row?.isReady === true && !row.isSilent));
-    clearInterval(again);
+    cut?.mend(true);
+    await rowsUntil((all) => all.every((row) => row?.isReady === true && !row.isSilent));
     expect([a.isLeader, b.isLeader]).toEqual([false, true]);
   }, 120_000);
 });

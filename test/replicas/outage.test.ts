@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pathOf } from '../../src/api/index.ts';
@@ -56,15 +55,11 @@ async function cutCase(): Promise<Case> {
   const server = await startServer(['fsync=off']);
   opened.later(() => server.stop());
   const direct = server.url();
-  const wire = await Wire.to(join(server.dir, '.s.PGSQL.5432'));
+  const wire = await Wire.to(direct);
   opened.later(() => wire.close());
-  const schema = new URL(direct).searchParams.get('schema') ?? '';
   return {
     name: 'cut off',
-    estate: await OutageEstate.start(
-      opened,
-      `postgres://postgres@127.0.0.1:${wire.port}/postgres?sslmode=disable&schema=${schema}`,
-    ),
+    estate: await OutageEstate.start(opened, wire.url),
     direct,
     away: async () => wire.cut(),
     // What was held up on the way comes late: of nobody who still waits for it.

@@ -9,7 +9,8 @@ import { setUp } from '../../src/server/identity/set-up.ts';
 import { makeJoinToken } from '../../src/server/identity/tokens.ts';
 import { makeKeyFile } from '../../src/server/keys/key-file.ts';
 import { openDatabasePlace, type SharedPlace } from '../../src/server/place.ts';
-import { type ServeOptions, serveIdentity, type Serving } from '../../src/server/serve.ts';
+import { serveIdentity } from '../../src/server/serve.ts';
+import type { ServeOptions, Serving } from '../../src/server/serve-options.ts';
 import { HOUR, rulesOf, TestAgent, WHO } from '../../src/server/testing.test-helper.ts';
 import { realTimers, type Timers } from '../../src/server/timers.ts';
 
@@ -169,6 +170,26 @@ export class SharedPlane {
     await this.serving.close();
     await this.place.close();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** What there is once it is as wanted: it is looked at again whenever somebody tells of a change. */
+export async function whenTold<T>(
+  tellers: readonly ((heard: () => void) => () => void)[],
+  look: () => Promise<T>,
+  fits: (found: T) => boolean,
+): Promise<T> {
+  for (;;) {
+    // What is told while it is being looked at counts.
+    const heard = Promise.withResolvers<void>();
+    const stops = tellers.map((tell) => tell(heard.resolve));
+    try {
+      const found = await look();
+      if (fits(found)) return found;
+      await heard.promise;
+    } finally {
+      for (const stop of stops) stop();
+    }
   }
 }
 

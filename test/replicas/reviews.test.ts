@@ -6,7 +6,7 @@ import type { TestIdentity } from '../../src/server/enforcement/enforcement.test
 import { accessAt, reportOf } from '../../src/server/enforcement/evidence/evidence.test-helper.ts';
 import { UID_RULE } from '../../src/server/testing.test-helper.ts';
 import { hasPostgres, newPostgresUrl } from '../../src/store/postgres/server.test-helper.ts';
-import { newKeyFile, SharedPlane } from './planes.test-helper.ts';
+import { newKeyFile, SharedPlane, whenTold } from './planes.test-helper.ts';
 import { type ConnectedProxy, identityAt, Proxies, uid } from './proxies.test-helper.ts';
 
 const person = (name: string): Caller => ({
@@ -95,21 +95,13 @@ describe.skipIf(!hasPostgres)('a proposal at two control planes of one database'
 
   /** The review at one of them, once it is as wanted: what the evidence says comes to it by itself. */
   async function reviewAt(plane: SharedPlane, fits: (review: Whole) => boolean): Promise<Whole> {
-    for (;;) {
-      const heard = Promise.withResolvers<void>();
-      const stops = [
-        plane.serving.api.estate.onChange(heard.resolve),
-        plane.serving.api.reviews.onChange(() => heard.resolve()),
-        plane.serving.enforcing.onChange(() => heard.resolve()),
-      ];
-      const answer = await call(plane, ANN, 'reviews.get', cart.id);
-      if (answer.status === 200 && fits(answer.body)) {
-        for (const stop of stops) stop();
-        return answer.body;
-      }
-      await heard.promise;
-      for (const stop of stops) stop();
-    }
+    const { estate, reviews } = plane.serving.api;
+    const { body } = await whenTold(
+      [estate, reviews, plane.serving.enforcing].map((each) => (heard) => each.onChange(heard)),
+      () => call(plane, ANN, 'reviews.get', cart.id),
+      (answer) => answer.status === 200 && fits(answer.body),
+    );
+    return body;
   }
 
   const has =

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPostgresStores, type PostgresStores } from '../../src/store/index.ts';
 import { parseAddress } from '../../src/store/postgres/address.ts';
@@ -9,15 +8,12 @@ import { Wire } from './wire.test-helper.ts';
 describe.skipIf(!hasPostgres)('connections on which nothing is answered any more', () => {
   let server: OwnServer;
   let wire: Wire;
-  let url: string;
   let stores: PostgresStores;
 
   beforeAll(async () => {
     server = await startServer(['fsync=off']);
-    wire = await Wire.to(join(server.dir, '.s.PGSQL.5432'));
-    const schema = new URL(server.url()).searchParams.get('schema');
-    url = `postgres://postgres@127.0.0.1:${wire.port}/postgres?sslmode=disable&schema=${schema}`;
-    stores = await openPostgresStores(url);
+    wire = await Wire.to(server.url());
+    stores = await openPostgresStores(wire.url);
   }, 60_000);
   afterAll(async () => {
     await stores?.close();
@@ -48,7 +44,7 @@ describe.skipIf(!hasPostgres)('connections on which nothing is answered any more
   }, 120_000);
 
   test('are not those whose statement only takes its time', async () => {
-    const database = new Database(parseAddress(url), { patience: 100 });
+    const database = new Database(parseAddress(wire.url), { patience: 100 });
     // Each of the looks in between finds the server at work.
     const slow = database.read((session) => session.row('select 7 from pg_sleep(8)'));
     // And another one waits for a lock.

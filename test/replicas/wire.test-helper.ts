@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 
 /** Both ends of one connection, and what was said on it while the wire was cut. */
 interface Line {
@@ -14,31 +15,33 @@ interface Line {
  */
 export class Wire {
   readonly #server: Server;
-  readonly #to: string;
+  readonly #direct: URL;
   readonly #lines = new Set<Line>();
   /** Taken while it was cut. */
   readonly #waiting: Socket[] = [];
   readonly #opened: Socket[] = [];
   #isCut = false;
 
-  private constructor(to: string, server: Server) {
-    this.#to = to;
+  private constructor(direct: URL, server: Server) {
+    this.#direct = direct;
     this.#server = server;
   }
 
-  /** To the Unix socket of a server. */
-  static async to(path: string): Promise<Wire> {
+  /** To the server and the schema of a URL that names the directory of its socket as the host. */
+  static async to(direct: string): Promise<Wire> {
     const server = createServer();
-    const wire = new Wire(path, server);
+    const wire = new Wire(new URL(direct), server);
     server.on('connection', (socket) => wire.#take(socket));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return wire;
   }
 
-  get port(): number {
-    // It listens on a port.
-    return (this.#server.address() as AddressInfo).port;
+  /** The way to the same schema over this wire. */
+  get url(): string {
+    const { port } = this.#server.address() as AddressInfo; // It listens on a port.
+    const schema = this.#direct.searchParams.get('schema');
+    return `postgres://postgres@127.0.0.1:${port}/postgres?sslmode=disable&schema=${schema}`;
   }
 
   /** Nothing comes through from now on. */
@@ -78,7 +81,8 @@ export class Wire {
   }
 
   #join(here: Socket): void {
-    const line = { here, there: connect({ path: this.#to }), held: [] };
+    const path = join(this.#direct.searchParams.get('host') ?? '', '.s.PGSQL.5432');
+    const line = { here, there: connect({ path }), held: [] };
     this.#opened.push(line.there);
     this.#lines.add(line);
     this.#pass(line, here, line.there);

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Mark } from '../parts/marks.tsx';
+import { LongId, Mark } from '../parts/marks.tsx';
 import { Loaded } from '../parts/states.tsx';
 import { number } from '../parts/words.ts';
 
@@ -68,7 +68,7 @@ const COLUMNS: readonly Column<Authority>[] = [
     key: 'id',
     head: 'ID',
     value: ({ id }) => id,
-    cell: ({ id }) => <code title={id}>{id.slice(0, 10)}</code>,
+    cell: ({ id }) => <LongId id={id} />,
   },
 ];
 

@@ -4,9 +4,9 @@ import { useMemo } from 'react';
 import type { Received } from '../../../src/api/index.ts';
 import { call } from '../api/client.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Id, IdLink } from '../parts/marks.tsx';
+import { Id, IdLink, LongId } from '../parts/marks.tsx';
 import { useNow } from '../parts/now.ts';
-import { Empty, Problem } from '../parts/states.tsx';
+import { Empty, Loaded } from '../parts/states.tsx';
 import { number, percent } from '../parts/words.ts';
 
 type Svid = Received<'identities.list'>['identities'][number];
@@ -56,7 +56,7 @@ const LIVE: readonly Column<Svid>[] = [
     key: 'serial',
     head: 'Serial',
     value: ({ serial }) => serial,
-    cell: ({ serial }) => <code title={serial}>{serial.slice(0, 10)}</code>,
+    cell: ({ serial }) => <LongId id={serial} />,
   },
 ];
 
@@ -77,44 +77,41 @@ export function Svids() {
     getNextPageParam: ({ next }) => next,
   });
   const all = useMemo(() => data?.pages.flatMap(({ identities }) => identities), [data]);
-  if (all === undefined)
-    return error === null ? (
-      <div className="dim">Reading...</div>
-    ) : (
-      <Problem error={error} again={() => void refetch()} />
-    );
   return (
-    <>
-      {error === null ? null : <Problem error={error} again={() => void refetch()} />}
-      <DataTable
-        name="svids"
-        rows={all}
-        columns={LIVE}
-        keyOf={({ serial, kind }) => `${kind} ${serial}`}
-        order={{ key: 'notAfter', isDown: false }}
-        empty={
-          <Empty
-            what="No SVID is live."
-            todo="Join a node, and give a rule that names its workloads."
-            command={
-              'interlock authority token node-1\ninterlock agent --server HOST:8443 --join-token TOKEN\ninterlock identity rules apply rules.yaml'
+    <Loaded of={{ data: all, error, refetch }}>
+      {(svids) => (
+        <>
+          <DataTable
+            name="svids"
+            rows={svids}
+            columns={LIVE}
+            keyOf={({ serial, kind }) => `${kind} ${serial}`}
+            order={{ key: 'notAfter', isDown: false }}
+            empty={
+              <Empty
+                what="No SVID is live."
+                todo="Join a node, and give a rule that names its workloads."
+                command={
+                  'interlock authority token node-1\ninterlock agent --server HOST:8443 --join-token TOKEN\ninterlock identity rules apply rules.yaml'
+                }
+              />
             }
           />
-        }
-      />
-      {hasNextPage ? (
-        <div className="row dim" style={{ marginTop: 6 }}>
-          The {number(all.length)} that end first: order and filter are of these.
-          <Button
-            size="compact-xs"
-            variant="default"
-            loading={isFetchingNextPage}
-            onClick={() => void fetchNextPage()}
-          >
-            Read those after them
-          </Button>
-        </div>
-      ) : null}
-    </>
+          {hasNextPage ? (
+            <div className="row dim" style={{ marginTop: 6 }}>
+              The {number(svids.length)} that end first: order and filter are of these.
+              <Button
+                size="compact-xs"
+                variant="default"
+                loading={isFetchingNextPage}
+                onClick={() => void fetchNextPage()}
+              >
+                Read those after them
+              </Button>
+            </div>
+          ) : null}
+        </>
+      )}
+    </Loaded>
   );
 }

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { read } from '../api/query.ts';
 import type { Answer } from '../../../src/api/index.ts';
-import { Ends, useEnds } from '../parts/ends.tsx';
+import { Ends, type EndsOf, useEnds } from '../parts/ends.tsx';
 import { AccessState, Mark, When } from '../parts/marks.tsx';
 import { Loaded } from '../parts/states.tsx';
 import { counted, number } from '../parts/words.ts';
@@ -13,6 +13,7 @@ type Verdict = NonNullable<Access['target']>;
 export function Accesses({ from, to }: { readonly from: string; readonly to: string }) {
   // A trailing "*" would be read as "all that begin so".
   const accesses = useQuery(read('accesses.list', { query: { from, to, limit: 500 } }));
+  const endsOf = useEnds();
   return (
     <section>
       <h2>Accesses</h2>
@@ -20,7 +21,7 @@ export function Accesses({ from, to }: { readonly from: string; readonly to: str
         {({ accesses: list, total }) => (
           <>
             {list.map((access) => (
-              <OneAccess key={access.id} access={access} isOpen={list.length <= 3} />
+              <OneAccess key={access.id} access={access} endsOf={endsOf} isOpen={list.length <= 3} />
             ))}
             {total > list.length ? <div className="dim">{number(total - list.length)} more.</div> : null}
           </>
@@ -30,7 +31,13 @@ export function Accesses({ from, to }: { readonly from: string; readonly to: str
   );
 }
 
-function OneAccess({ access, isOpen }: { readonly access: Access; readonly isOpen: boolean }) {
+interface OneProps {
+  readonly access: Access;
+  readonly endsOf: EndsOf;
+  readonly isOpen: boolean;
+}
+
+function OneAccess({ access, endsOf, isOpen }: OneProps) {
   const {
     text,
     state,
@@ -45,7 +52,7 @@ function OneAccess({ access, isOpen }: { readonly access: Access; readonly isOpe
     sources,
   } = access;
   const { ok, error, failed, denied } = access.outcomes;
-  const exception = useEnds()(access.to, access.target);
+  const exception = endsOf(access.to, access.target);
   return (
     <details className="map-access" open={isOpen}>
       <summary>

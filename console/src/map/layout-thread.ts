@@ -1,14 +1,12 @@
 let thread: Worker | undefined;
 let fault: string | undefined;
 
-export const faultOf = ({ message }: ErrorEvent): string => message || 'the layout worker did not start';
-
 /** The thread that lays out the map: one for as long as the page lives, begun when it is first asked for. */
 export function layoutThread(): Worker {
   if (thread === undefined) {
     thread = new Worker(new URL('./layout-worker.ts', import.meta.url), { type: 'module' });
-    thread.addEventListener('error', (event) => {
-      fault = faultOf(event);
+    thread.addEventListener('error', ({ message }) => {
+      fault = message || 'the layout worker did not start';
     });
   }
   return thread;

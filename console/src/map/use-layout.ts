@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useState } from 'react';
 import { type Layout, layoutInput } from './layout.ts';
-import { faultOf, layoutFault, layoutThread } from './layout-thread.ts';
+import { layoutFault, layoutThread } from './layout-thread.ts';
 import type { LayoutQuestion } from './layout-worker.ts';
 import type { MapModel } from './model.ts';
 
@@ -39,7 +39,8 @@ export function useLayout(model: MapModel): {
     [model],
   );
   useEffect(() => {
-    const onError = (event: ErrorEvent) => setFault(faultOf(event));
+    // The thread has noted by then why it failed: its own listener was there first.
+    const onError = () => setFault(layoutFault());
     worker.addEventListener('error', onError);
     return () => worker.removeEventListener('error', onError);
   }, []);

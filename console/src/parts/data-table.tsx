@@ -3,6 +3,7 @@ import { useMemo, useRef, useState } from 'react';
 import { download } from './download.ts';
 import { When } from './marks.tsx';
 import { type Column, csvOf, inOrder, isRight, type Order } from './table-data.ts';
+import { number } from './words.ts';
 
 export type { Column } from './table-data.ts';
 
@@ -58,9 +59,9 @@ export function DataTable<Row>(props: Props<Row>) {
           <span className="dim" role="status" aria-label={`Rows of ${name}`}>
             {shown.length === rows.length
               ? title === undefined || mostPx === undefined
-                ? rows.length.toLocaleString('en')
+                ? number(rows.length)
                 : ''
-              : `${shown.length.toLocaleString('en')} of ${rows.length.toLocaleString('en')}`}
+              : `${number(shown.length)} of ${number(rows.length)}`}
           </span>
           <Button
             size="compact-xs"
@@ -92,23 +93,24 @@ function Rows<Row>({
   isFiltered,
   order,
   onOrder,
-  mostPx = VIEW_PX,
+  mostPx,
   rowPx = ROW_PX,
 }: RowsProps<Row>) {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const isLong = rows.length > ALL_AT_ONCE;
+  const viewPx = mostPx ?? VIEW_PX;
   const from = isLong ? Math.max(0, Math.min(rows.length, Math.floor(top / rowPx)) - AROUND) : 0;
-  const to = isLong ? Math.min(rows.length, from + Math.ceil(mostPx / rowPx) + 2 * AROUND) : rows.length;
+  const to = isLong ? Math.min(rows.length, from + Math.ceil(viewPx / rowPx) + 2 * AROUND) : rows.length;
   return (
     <div
-      className={mostPx === VIEW_PX ? 'scroll' : 'scroll narrow'}
+      className={mostPx === undefined ? 'scroll' : 'scroll narrow'}
       ref={box}
       // A region that scrolls is reached by keyboard.
       tabIndex={0}
       role="region"
       aria-label={name}
-      style={isLong || mostPx !== VIEW_PX ? { maxHeight: mostPx } : {}}
+      style={isLong || mostPx !== undefined ? { maxHeight: viewPx } : {}}
       onScroll={isLong ? (event) => setTop(event.currentTarget.scrollTop) : undefined}
     >
       <table className="data" aria-rowcount={rows.length}>

@@ -15,8 +15,11 @@ interface Verdict {
 
 const keyOf = (workload: string, policy = '', rule = '') => `${workload}\n${policy}\n${rule}`;
 
-/** When the rule ends that allows an access, where it ends by itself: asked by callee and verdict. */
-export function useEnds(): (callee: string, verdict: Verdict | undefined) => Exception | undefined {
+/** The exception that allows an access, where one does: by its callee and verdict. */
+export type EndsOf = (callee: string, verdict: Verdict | undefined) => Exception | undefined;
+
+/** Which accesses are allowed by a rule that ends by itself. */
+export function useEnds(): EndsOf {
   const { data } = useQuery(read('exceptions.list', { query: { limit: 10_000 } }));
   const byRule = useMemo(
     () =>

@@ -1,7 +1,7 @@
 import { CopyButton, UnstyledButton } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import type { ClipboardEvent } from 'react';
-import { durationText, exactTime, shortId } from './words.ts';
+import { durationText, exactTime, number, shortId } from './words.ts';
 import { useNow } from './now.ts';
 
 /** How far a time is from now; the exact one on hover. */
@@ -42,6 +42,11 @@ export function IdLink({ id }: { readonly id: string }) {
       <Id id={id} />
     </Link>
   );
+}
+
+/** What is told apart by its first digits, as a serial number or a commit is; whole on hover. */
+export function LongId({ id }: { readonly id: string }) {
+  return <code title={id}>{id.slice(0, 10)}</code>;
 }
 
 /** A small button that copies. */
@@ -106,7 +111,7 @@ export function AccessState({ state }: { readonly state: keyof typeof STATES }) 
 /** A number that says nothing where it is zero. */
 export function Count({ n, is }: { readonly n: number; readonly is?: Meaning }) {
   if (n === 0) return <span className="dim">0</span>;
-  return is === undefined ? n.toLocaleString('en') : <Mark is={is}>{n.toLocaleString('en')}</Mark>;
+  return is === undefined ? number(n) : <Mark is={is}>{number(n)}</Mark>;
 }
 
 /** A sentence of the control plane: the IDs in it are shortened, the whole stands on hover. */

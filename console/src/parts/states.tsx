@@ -1,5 +1,4 @@
 import { Button } from '@mantine/core';
-import type { UseQueryResult } from '@tanstack/react-query';
 import { Component } from 'react';
 import { Refusal } from '../api/client.ts';
 
@@ -49,12 +48,19 @@ export function Empty({
   );
 }
 
+/** What reading has come to: an answer of one page, or of as many as were asked for. */
+interface Reading<T> {
+  readonly data: T | undefined;
+  readonly error: Error | null;
+  readonly refetch: () => unknown;
+}
+
 /** What was read, or why it was not. What was read before stays while it is read again. */
 export function Loaded<T>({
   of,
   children,
 }: {
-  readonly of: UseQueryResult<T>;
+  readonly of: Reading<T>;
   readonly children: (data: T) => React.ReactNode;
 }) {
   const { data, error, refetch } = of;

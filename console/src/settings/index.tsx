@@ -7,10 +7,10 @@ import { useAct } from '../parts/act.tsx';
 import { type Column, DataTable } from '../parts/data-table.tsx';
 import { When } from '../parts/marks.tsx';
 import { Empty, Loaded, PageHead } from '../parts/states.tsx';
+import { counted, durationText, exactTime, percent } from '../parts/words.ts';
 import { Channels } from './channels.tsx';
 import { Replicas } from './replicas.tsx';
 import { Syncs } from './syncs.tsx';
-import { counted, durationText, exactTime, percent } from '../parts/words.ts';
 
 /** Who one is, who else is signed in, what promotions need, what runs here. */
 export default function SettingsPage() {

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Id, Mark } from '../parts/marks.tsx';
+import { Id, LongId, Mark } from '../parts/marks.tsx';
 import { useNow } from '../parts/now.ts';
 import { Loaded } from '../parts/states.tsx';
 
@@ -25,7 +25,7 @@ const columns = (now: number): readonly Column<Sync>[] => {
       value: ({ commit }) => commit ?? '',
       cell: ({ commit, branch }) => (
         <>
-          <code title={commit}>{commit?.slice(0, 10) ?? '-'}</code>{' '}
+          {commit === undefined ? <code>-</code> : <LongId id={commit} />}{' '}
           <span className="dim">{branch ?? ''}</span>
         </>
       ),

@@ -4,14 +4,14 @@ import { useState } from 'react';
 import type { Received } from '../../../src/api/index.ts';
 import { read } from '../api/query.ts';
 import { type Column, DataTable } from '../parts/data-table.tsx';
-import { Ends, useEnds } from '../parts/ends.tsx';
+import { Ends, type EndsOf, useEnds } from '../parts/ends.tsx';
 import { AccessState, IdLink, Mark } from '../parts/marks.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
-import { exactTime, verdictText } from '../parts/words.ts';
+import { exactTime, number, verdictText } from '../parts/words.ts';
 
 type Access = Received<'accesses.list'>['accesses'][number];
 
-const columns = (end: 'from' | 'to', endsOf: ReturnType<typeof useEnds>): readonly Column<Access>[] => [
+const columns = (end: 'from' | 'to', endsOf: EndsOf): readonly Column<Access>[] => [
   {
     key: 'other',
     head: end === 'from' ? 'Caller' : 'Callee',
@@ -76,7 +76,7 @@ const columns = (end: 'from' | 'to', endsOf: ReturnType<typeof useEnds>): readon
     key: 'count',
     head: 'Calls',
     value: ({ count }) => count,
-    cell: ({ count }) => count.toLocaleString('en'),
+    cell: ({ count }) => number(count),
     isNumber: true,
   },
   { key: 'days', head: 'Days', value: ({ days }) => days, isNumber: true },

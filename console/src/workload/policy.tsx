@@ -4,7 +4,7 @@ import type { Received } from '../../../src/api/index.ts';
 import { policiesOf, read } from '../api/query.ts';
 import { Ends } from '../parts/ends.tsx';
 import { HeatStrip } from '../parts/heat-strip.tsx';
-import { Mark, When } from '../parts/marks.tsx';
+import { LongId, Mark, When } from '../parts/marks.tsx';
 import { RuleText } from '../parts/rule.tsx';
 import { Empty, Loaded } from '../parts/states.tsx';
 import { counted, number } from '../parts/words.ts';
@@ -115,7 +115,7 @@ function OriginText({ origin }: { readonly origin: PolicyShown['origin'] | undef
       {commit === undefined ? null : (
         <>
           {' '}
-          at commit <code title={commit}>{commit.slice(0, 10)}</code>
+          at commit <LongId id={commit} />
         </>
       )}
       {branch === undefined ? '' : ` of ${branch}`}

@@ -3,30 +3,13 @@ import type { Action } from '../action.ts';
 import { buildGraph } from './build-graph.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { callsThatReached, HOUR_MS } from '../evidence.ts';
-import type { Fact, ServiceFact, WorkloadFact } from '../inventory/facts.ts';
+import { workload } from '../inventory/facts.test-helper.ts';
+import type { Fact, ServiceFact } from '../inventory/facts.ts';
 import { principalText } from '../principal.ts';
 import { Tally } from '../tally.ts';
 import type { Side } from '../tally-access.ts';
 
 const T0 = Date.UTC(2026, 9, 19);
-
-function workload(name: string, more: Partial<WorkloadFact> = {}): WorkloadFact {
-  return {
-    fact: 'workload',
-    kind: 'Deployment',
-    namespace: 'shop',
-    name,
-    serviceAccount: name,
-    labels: { app: name },
-    ports: [{ port: 8080 }],
-    images: [`${name}:1`],
-    hostNetwork: false,
-    marks: {},
-    declares: [],
-    configMaps: [],
-    ...more,
-  };
-}
 
 function service(name: string, port = 80, targetPort = 8080): ServiceFact {
   const selector = { app: name };

@@ -1,6 +1,7 @@
 import type { AccessGraph } from './graph.ts';
 import { GrowingGraph } from './growing-graph.ts';
 import type { Recorded } from './recorded.ts';
+import { drained } from '../steps.ts';
 
 /**
  * The estate's graph from what was recorded: identities are decided (a SPIFFE ID in the data wins, then the
@@ -8,11 +9,7 @@ import type { Recorded } from './recorded.ts';
  * laid over observed ones. The result does not depend on the order of its input.
  */
 export function buildGraph(recorded: Recorded): AccessGraph {
-  const steps = graphSteps(recorded);
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
+  return drained(graphSteps(recorded));
 }
 
 /** The same in steps of a fraction of a millisecond: between two of them other work may be done. */

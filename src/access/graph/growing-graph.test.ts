@@ -2,9 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Action } from '../action.ts';
 import { type Endpoint, endpointKey } from '../endpoint.ts';
-import { type Evidence, emptyEvidence, HOUR_MS, mergeEvidence } from '../evidence.ts';
-import type { Fact, PodFact, ServiceFact, WorkloadFact } from '../inventory/facts.ts';
+import { copyOfEvidence, type Evidence, emptyEvidence, HOUR_MS, mergeEvidence } from '../evidence.ts';
+import { workload } from '../inventory/facts.test-helper.ts';
+import type { Fact, PodFact, ServiceFact } from '../inventory/facts.ts';
 import { actionKey } from '../action.ts';
+import { drained } from '../steps.ts';
 import { type BlindSpot, Tally } from '../tally.ts';
 import type { RecordedAccess, Side } from '../tally-access.ts';
 import { buildGraph } from './build-graph.ts';
@@ -13,13 +15,6 @@ import { GrowingGraph, type GrownRecord } from './growing-graph.ts';
 
 const T0 = Date.UTC(2026, 9, 19);
 const id = (name: string) => ({ spiffeId: `spiffe://example.org/ns/shop/sa/${name}` });
-
-function drained<T>(steps: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
-}
 
 /** Records as the control plane holds them: one that is added to is replaced. */
 class Book {
@@ -38,7 +33,7 @@ class Book {
       const key = `${endpointKey(from)}\n${endpointKey(to)}\n${side}\n${actionKey(action)}`;
       const known = this.records.get(key);
       if (!before.has(key)) before.set(key, known);
-      const sum = mergeEvidence(mergeEvidence(emptyEvidence(), known?.evidence ?? emptyEvidence()), evidence);
+      const sum = mergeEvidence(copyOfEvidence(known?.evidence ?? emptyEvidence()), evidence);
       this.records.set(key, { ...(known ?? { from, to, action, side }), evidence: sum });
     }
     return [...before].map(([key, each]) => ({ before: each, now: this.#get(key) }));
@@ -74,21 +69,6 @@ const shown = ({ accesses, workloads, ...rest }: AccessGraph) => ({
   accesses: accesses.map(({ evidence, ...access }) => ({ ...access, evidence: evidenceShown(evidence) })),
 });
 
-const workload = (name: string, more: Partial<WorkloadFact> = {}): WorkloadFact => ({
-  fact: 'workload',
-  kind: 'Deployment',
-  namespace: 'shop',
-  name,
-  serviceAccount: name,
-  labels: { app: name },
-  ports: [{ port: 8080 }],
-  images: [`${name}:1`],
-  hostNetwork: false,
-  marks: {},
-  declares: [],
-  configMaps: [],
-  ...more,
-});
 const service: ServiceFact = {
   fact: 'service',
   namespace: 'shop',

@@ -1,6 +1,7 @@
 import { type Action, actionKey } from '../action.ts';
 import { Directory, type Resolved } from '../inventory/directory.ts';
 import { Identities } from '../inventory/identify.ts';
+import { order } from '../order.ts';
 import { type Principal, principalText } from '../principal.ts';
 import type { SpiffeId } from '../spiffe-id.ts';
 import type { BlindSpotKind } from '../tally.ts';
@@ -314,8 +315,6 @@ function noteDoubts(
   if (from.doubt !== undefined) note('unattributed-address', from.doubt);
   if (to.doubt !== undefined) note('ambiguous-callee', to.doubt);
 }
-
-const order = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 /** By caller and action; all are of one callee. */
 function inOrder(accesses: readonly Access[]): readonly Access[] {

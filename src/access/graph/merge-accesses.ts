@@ -1,15 +1,14 @@
 import { type Action, actionKey } from '../action.ts';
-import { type Evidence, emptyEvidence, mergeEvidence } from '../evidence.ts';
+import { copyOfEvidence, type Evidence, emptyEvidence, mergeEvidence } from '../evidence.ts';
 import type { Access, KnownBlindSpot } from './graph.ts';
 import { HourCounts } from '../hour-counts.ts';
+import { byName } from '../order.ts';
 import { collapsePath, isCollapsed, MAX_PATHS } from '../path-limit.ts';
 import { type Principal, principalText } from '../principal.ts';
 import type { Side } from '../tally-access.ts';
 
 const OBSERVED = ['observed'] as const;
 const NOWHERE: readonly string[] = [];
-
-const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => (a < b ? -1 : 1);
 
 /** Evidence of one access by who saw it: a source on one side of the call. */
 interface Sightings {
@@ -86,7 +85,7 @@ export class AccessMerger {
 }
 
 function sumOf(a: Evidence, b: Evidence): Evidence {
-  return mergeEvidence(mergeEvidence(emptyEvidence(), a), b);
+  return mergeEvidence(copyOfEvidence(a), b);
 }
 
 function accessesOf({ from, to, byAction }: Pair): Access[] {

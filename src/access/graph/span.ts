@@ -1,9 +1,9 @@
 import type { Evidence } from '../evidence.ts';
+import { byName } from '../order.ts';
 import type { Coverage } from './graph.ts';
 
 type Span = Pick<Coverage, 'firstSeen' | 'lastSeen' | 'hours' | 'bySource'>;
 
-const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => (a < b ? -1 : 1);
 const sorted = (hours: Iterable<number>) => [...hours].toSorted((a, b) => a - b);
 
 /** The time that records cover, in all and by source. */

@@ -1,4 +1,5 @@
 import { actionKey } from '../action.ts';
+import { order } from '../order.ts';
 import { type Principal, principalText } from '../principal.ts';
 import type { Access, KnownBlindSpot } from './graph.ts';
 
@@ -48,5 +49,3 @@ export class SpotMerger {
 }
 
 const spotText = (s: KnownBlindSpot) => `${s.kind} ${principalText(s.from)} ${principalText(s.to)} ${s.what}`;
-
-const order = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

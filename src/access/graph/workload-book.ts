@@ -2,6 +2,7 @@ import type { Directory, Resolved } from '../inventory/directory.ts';
 import type { Workload } from './graph.ts';
 import type { Identities } from '../inventory/identify.ts';
 import type { WorkloadFact } from '../inventory/facts.ts';
+import { byName } from '../order.ts';
 import type { Principal } from '../principal.ts';
 import { kubernetesNameOf, type SpiffeId, shortNameOf } from '../spiffe-id.ts';
 import type { RecordedAccess } from '../tally-access.ts';
@@ -72,7 +73,7 @@ export class WorkloadBook {
   }
 
   workloads(): ReadonlyMap<SpiffeId, Workload> {
-    return (this.#workloads ??= new Map([...this.#known].toSorted(([a], [b]) => (a < b ? -1 : 1))));
+    return (this.#workloads ??= new Map([...this.#known].toSorted(byName)));
   }
 
   #put(workload: Workload): void {

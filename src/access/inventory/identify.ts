@@ -1,6 +1,7 @@
 import type { Directory } from './directory.ts';
 import type { SharedAccount } from '../graph/graph.ts';
 import type { WorkloadKind } from './facts.ts';
+import { order } from '../order.ts';
 import { kubernetesNameOf, parseSpiffeId, parseTrustDomain, type SpiffeId } from '../spiffe-id.ts';
 
 /** A workload as it is named; at least one of the two names is there. */
@@ -90,7 +91,7 @@ export class Identities {
       }
     }
     return shared.sort(
-      (a, b) => compare(a.namespace, b.namespace) || compare(a.serviceAccount, b.serviceAccount),
+      (a, b) => order(a.namespace, b.namespace) || order(a.serviceAccount, b.serviceAccount),
     );
   }
 
@@ -256,5 +257,3 @@ function shortHash(text: string): string {
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
-
-const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

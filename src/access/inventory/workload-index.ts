@@ -1,4 +1,5 @@
 import { type PodFact, type ServiceFact, WORKLOAD_KINDS, type WorkloadFact } from './facts.ts';
+import { byName, order } from '../order.ts';
 
 /** The time for questions about what is configured: pods that are known to have ended do not count. */
 export const NOW = Number.POSITIVE_INFINITY;
@@ -32,7 +33,7 @@ export class WorkloadIndex {
       this.#entry(pod.namespace, pod.workload).pods.push(pod);
       pushInto(inner(this.#pods, pod.namespace), pod.name, pod);
     }
-    for (const [namespace, names] of [...this.#namespaces].toSorted(byKey)) {
+    for (const [namespace, names] of [...this.#namespaces].toSorted(byName)) {
       for (const [name, { facts, pods }] of names) {
         pushInto(this.#namespacesByName, name, namespace);
         names.set(name, { facts: strongest(facts, pods), pods: pods.toSorted(byStart) });
@@ -154,10 +155,7 @@ function strongest(facts: readonly WorkloadFact[], pods: readonly PodFact[]): Wo
   return facts.map((fact) => ({ ...fact, kind: owner?.workloadKind ?? fact.kind }));
 }
 
-const byKey = ([a]: [string, unknown], [b]: [string, unknown]) => (a < b ? -1 : 1);
-
-const byStart = (a: PodFact, b: PodFact) =>
-  (a.start ?? 0) - (b.start ?? 0) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+const byStart = (a: PodFact, b: PodFact) => (a.start ?? 0) - (b.start ?? 0) || order(a.name, b.name);
 
 function matches(selector: Labels, labels: Labels): boolean {
   const wanted = Object.entries(selector);

@@ -6,7 +6,16 @@ import { EXIT } from '../exit.ts';
 import type { Consent, Drift } from '../gitops/drift.ts';
 import { compareSides, type Done, type PassInput, readHere, runPass, type Sides } from '../gitops/pass.ts';
 import { writeProposals } from '../gitops/proposals.ts';
-import { driftJson, sourceText, tellApplied, tellDrift, tellLeftOut, tellNotDone } from '../gitops/shown.ts';
+import {
+  driftJson,
+  leftOutJson,
+  sourceJson,
+  sourceText,
+  tellApplied,
+  tellDrift,
+  tellLeftOut,
+  tellNotDone,
+} from '../gitops/shown.ts';
 import { Turn } from '../gitops/turn.ts';
 import { watchTeller } from '../gitops/watch-teller.ts';
 import type { Terminal } from '../terminal.ts';
@@ -172,16 +181,11 @@ function consentsOf({ overwrite, prune, pruneAll }: Options): ReadonlySet<Consen
 }
 
 function sidesJson({ source, here, drift }: Sides): object {
-  const { name, commit, branch } = source;
   return {
-    source: name,
-    ...(commit === undefined ? {} : { commit }),
-    ...(branch === undefined ? {} : { branch }),
+    ...sourceJson(source),
     drift: [...drift.policies, ...drift.rules, ...drift.proxies].map(driftJson),
     elsewhere: drift.elsewhere,
-    leftOut: here.leftOut,
-    others: Object.fromEntries(here.others),
-    configuration: here.configuration,
+    ...leftOutJson(here),
   };
 }
 

@@ -6,6 +6,7 @@ import { readSettings } from '../config/read.ts';
 import { httpOptionsOf, serveOptionsOf } from '../config/serve-options.ts';
 import { flagOf, SETTING_NAMES, type Settings } from '../config/settings.ts';
 import { timeText } from '../words.ts';
+import { DEFAULT_STATE } from '../default-state.ts';
 import { EXIT } from '../exit.ts';
 import { openLog } from '../log.ts';
 import { untilStopped } from '../until-stopped.ts';
@@ -71,7 +72,7 @@ export const upCommand: CommandSpec<Options> = {
 };
 
 /** Where everything is, and the link. */
-async function greet({ terminal }: Context, { json }: Options, serving: Serving): Promise<void> {
+async function greet({ terminal }: Context, { json, state }: Options, serving: Serving): Promise<void> {
   const { http, plane, port, makeLink } = serving;
   const { trustDomain } = plane.registry.domain;
   const signIn = await makeLink?.();
@@ -93,7 +94,8 @@ async function greet({ terminal }: Context, { json }: Options, serving: Serving)
   terminal.line();
   terminal.line(`Sign in, once, until ${timeText(signIn.until)}:`);
   terminal.line(`  ${signIn.url}`);
-  terminal.line('Another link: interlock sign-in-link');
+  const there = state === DEFAULT_STATE ? '' : ` --state ${state}`;
+  terminal.line(`Another link: interlock sign-in-link${there}`);
 }
 
 /** Sets the trust domain up where the state holds none. Throws `usage` where its name is needed, `conflict` for another one. */

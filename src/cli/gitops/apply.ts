@@ -231,27 +231,26 @@ function removersOf(
 /** Gives an Envoy its document: whoever was faster there is not gone over. `isNews`: it says something else than before. */
 async function applyProxy(
   { api, here, there, source }: ApplyInput,
-  name: string,
+  workload: SpiffeId,
   isNews: boolean,
 ): Promise<Applied | undefined> {
-  const located = [...here.proxies].find(([workload]) => workload === name)?.[1];
+  const located = here.proxies.get(workload);
   if (located === undefined) return undefined;
   const { document, file } = located;
-  const { workload, text: yaml } = document;
+  const { text: yaml } = document;
   const known = there.proxies.get(workload);
   const { change } = await api.call('envoy-proxies.apply', {
     body: { yaml, file, source, was: known?.text ?? null },
   });
   if (!isNews) return undefined;
-  const lists = known === undefined ? { created: [name], changed: [] } : { created: [], changed: [name] };
+  const lists =
+    known === undefined ? { created: [workload], changed: [] } : { created: [], changed: [workload] };
   return { kind: 'Proxy', ...lists, removed: [], change };
 }
 
-async function removeProxy({ api, there }: ApplyInput, name: string): Promise<Applied | undefined> {
-  const workload = [...there.proxies.keys()].find((each) => each === name);
-  if (workload === undefined) return undefined;
+async function removeProxy({ api }: ApplyInput, workload: SpiffeId): Promise<Applied> {
   await api.call('envoy-proxies.remove', { params: { workload } });
-  return { kind: 'Proxy', created: [], changed: [], removed: [name] };
+  return { kind: 'Proxy', created: [], changed: [], removed: [workload] };
 }
 
 async function applyRules({

@@ -54,8 +54,8 @@ export class GitHistory {
   }
 
   /**
-   * Who has changed a file, or taken it away, in the commits up to the one that is checked out which are not among those up to `since`: all of
-   * its history without one, or where that is not known here, as after a forced push.
+   * Who has changed a file, or taken it away, in the commits up to the one that is checked out which are not among those up to
+   * `since`: all of its history without one, or where that is not known here, as after a forced push.
    */
   authorsOf(file: string, since: string | undefined): Authors {
     if (this.#head === undefined) return NO_AUTHORS;

@@ -63,8 +63,12 @@ export function isDocumentFile(name: string): boolean {
 /** Of documents that name none. */
 export const NO_KIND = 'no kind';
 
-/** Our own kinds that are no business of a sync: each has a command of its own. */
-const OTHER_KINDS = new Set(['PolicyTest', 'Proxy', 'NodeProxy']);
+/** Our own kinds that are no business of a sync, and what takes each. */
+export const OTHER_KINDS: ReadonlyMap<string, string> = new Map([
+  ['PolicyTest', 'for "interlock test"'],
+  ['NodeProxy', 'for "interlock proxy --node"'],
+  ['Proxy', 'for "interlock proxy"; --envoy syncs those that name a workload, for its Envoys'],
+]);
 
 export interface ReadOptions {
   /** Proxy documents that name their workload are those of Envoys: else they are files of proxies, and none of a sync's. */
@@ -90,6 +94,7 @@ export async function readDirectory(dir: string, { withProxies }: ReadOptions = 
     what: 'owners',
     option: '--owners',
   }));
+  const count = (kind: string) => others.set(kind, (others.get(kind) ?? 0) + 1);
   for (const { file, part } of parts) {
     const kind = kindOf(file, part);
     const at = { file: file.path, part };
@@ -104,11 +109,13 @@ export async function readDirectory(dir: string, { withProxies }: ReadOptions = 
         add(rules, document.metadata.name, { document, ...at });
     else if (kind === 'Proxy' && readProxy !== undefined) {
       const [document] = readPart(part, (text) => readProxy(text, file.path));
-      if (document === undefined) others.set(kind, (others.get(kind) ?? 0) + 1);
+      if (document === undefined) count(kind);
       else add(proxies, document.workload, { document, ...at });
-    } else if (kind === NO_KIND && configurationOf(file.path, part.text) !== undefined)
-      configuration.push(...[configurationOf(file.path, part.text)].flatMap((each) => each ?? []));
-    else if (kind !== undefined) others.set(kind, (others.get(kind) ?? 0) + 1);
+    } else {
+      const known = kind === NO_KIND ? configurationOf(file.path, part.text) : undefined;
+      if (known === undefined) count(kind);
+      else configuration.push(known);
+    }
   }
   const files = new Map(tree.files.map(({ path, text }) => [path, text]));
   return { root: tree.root, files, policies, rules, proxies, others, configuration, leftOut: tree.leftOut };
@@ -223,8 +230,8 @@ function nestsTooDeep(text: string): boolean {
   return false;
 }
 
-/** Undefined for what is no document of a kind at all. Throws for a kind of ours that does not exist. */
-function kindOf(file: TreeFile, part: Part): string | undefined {
+/** `NO_KIND` for what names none. Throws for a kind of ours that does not exist. */
+function kindOf(file: TreeFile, part: Part): string {
   const { kind, apiVersion } = headOf(part);
   const isOurs =
     apiVersion?.startsWith(OURS) === true || (apiVersion === undefined && kind === 'AccessPolicy');

@@ -52,6 +52,7 @@ export interface RuleDrift extends Differs {
 /** A Proxy document of an Envoy that is not the same on both sides; its name is its workload. */
 export interface ProxyDrift extends Differs {
   readonly kind: 'Proxy';
+  readonly name: SpiffeId;
   readonly here?: EnvoyProxy;
   readonly there?: EnvoyProxy;
 }
@@ -68,7 +69,7 @@ export interface Drift {
   readonly toAdopt: {
     readonly policies: readonly string[];
     readonly rules: readonly string[];
-    readonly proxies: readonly string[];
+    readonly proxies: readonly SpiffeId[];
   };
   /** Documents there that are kept in other places, and no business of this directory. */
   readonly elsewhere: number;
@@ -99,9 +100,9 @@ export function driftOf(input: DriftInput): Drift {
   };
 }
 
-interface Compared<T> {
+interface Compared<T, Name extends string = string> {
   drift: T[];
-  readonly adopt: string[];
+  readonly adopt: Name[];
   elsewhere: number;
   owned: number;
 }
@@ -185,7 +186,7 @@ function ruleDrift({ here, there, source }: DriftInput): Compared<RuleDrift> {
   return { ...rest, drift: drift.map((each) => ({ kind: 'IdentityRule', ...each })) };
 }
 
-function proxyDrift({ here, there, source }: DriftInput): Compared<ProxyDrift> {
+function proxyDrift({ here, there, source }: DriftInput): Compared<ProxyDrift, SpiffeId> {
   const theirs = new Map(
     [...there.proxies].map(([name, { document, source: mark }]) => [name, { document, mark }] as const),
   );
@@ -195,19 +196,23 @@ function proxyDrift({ here, there, source }: DriftInput): Compared<ProxyDrift> {
   return { ...rest, drift: drift.map((each) => ({ kind: 'Proxy', ...each })) };
 }
 
-type Marked<T> = Differs & { readonly here?: T; readonly there?: NonNullable<T> };
+type Marked<T, Name> = Differs & {
+  readonly name: Name;
+  readonly here?: T;
+  readonly there?: NonNullable<T>;
+};
 
 /**
  * A document that says where it is kept is as the last sync left it: whatever else changes it replaces all of it, and the
  * note with it.
  */
-function markedDrift<T extends object, There extends T | undefined>(
+function markedDrift<T extends object, There extends T | undefined, Name extends string>(
   source: string,
-  here: ReadonlyMap<string, { readonly document: T; readonly file: string }>,
-  there: ReadonlyMap<string, { readonly document: There; readonly mark: string | undefined }>,
+  here: ReadonlyMap<Name, { readonly document: T; readonly file: string }>,
+  there: ReadonlyMap<Name, { readonly document: There; readonly mark: string | undefined }>,
   isSame: (a: T, b: There) => boolean,
-): Compared<Marked<T>> {
-  const result: Compared<Marked<T>> = { drift: [], adopt: [], elsewhere: 0, owned: 0 };
+): Compared<Marked<T, Name>, Name> {
+  const result: Compared<Marked<T, Name>, Name> = { drift: [], adopt: [], elsewhere: 0, owned: 0 };
   const left = new Map(there);
   for (const [name, { document, file }] of here) {
     const other = left.get(name);

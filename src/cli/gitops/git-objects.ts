@@ -1,8 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { inflateSync } from 'node:zlib';
-import { isInterlockError } from '../../access/index.ts';
-import { readBelow } from './tree.ts';
+import { READ, tryReadBelow } from './tree.ts';
 
 /** Largest object that is read, in bytes: commits and directories are far smaller. */
 const MAX_OBJECT = 8 * 1024 * 1024;
@@ -12,11 +11,14 @@ const MAX_PACKS = 200;
 /** Of all objects together, and what they are made of, in bytes: a small pack can hold as much as it likes. */
 const MAX_ALL = 1024 * 1024 * 1024;
 const MAX_ALTERNATES = 5;
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** Largest list of directories that are borrowed from, in bytes. */
+const MAX_ALTERNATES_FILE = 64 * 1024;
 
 export type ObjectType = 'commit' | 'tree' | 'blob' | 'tag';
 /** Numbers of types in a pack (gitformat-pack). */
 const TYPES: Readonly<Record<number, ObjectType>> = { 1: 'commit', 2: 'tree', 3: 'blob', 4: 'tag' };
+/** Of an index: magic, version and the table of first bytes. */
+const HEAD_BYTES = 8 + 256 * 4;
 const OFS_DELTA = 6;
 const REF_DELTA = 7;
 
@@ -104,22 +106,13 @@ function objectDirs(first: string): string[] {
   const dirs = [first];
   for (let i = 0; i < dirs.length && dirs.length <= MAX_ALTERNATES; i++) {
     const dir = dirs[i] ?? first;
-    for (const line of (textOf(dir, 'info/alternates') ?? '').split('\n')) {
+    for (const line of (tryReadBelow(dir, 'info/alternates', MAX_ALTERNATES_FILE) ?? '').split('\n')) {
       const path =
         line === '' || line.startsWith('#') ? undefined : isAbsolute(line) ? line : join(dir, line);
       if (path !== undefined && !dirs.includes(path) && dirs.length <= MAX_ALTERNATES) dirs.push(path);
     }
   }
   return dirs;
-}
-
-function textOf(dir: string, path: string): string | undefined {
-  try {
-    return readBelow(dir, path, 64 * 1024);
-  } catch (error) {
-    if (isInterlockError(error)) return undefined;
-    throw error;
-  }
 }
 
 function looseObject(dir: string, hash: string, most: number): GitObject | undefined {
@@ -282,9 +275,6 @@ class Pack {
     return { type, size, data, ...(base === undefined ? {} : { base }) };
   }
 }
-
-/** Magic, version and the table of first bytes. */
-const HEAD_BYTES = 8 + 256 * 4;
 
 /** What a delta makes of its base; `spend` is told how much that will be. */
 function patched(base: Buffer, delta: Buffer, spend: (bytes: number) => void): Buffer {

@@ -1,8 +1,7 @@
 import { lstatSync, realpathSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { isInterlockError } from '../../access/index.ts';
 import { ioError } from '../files.ts';
-import { readBelow } from './tree.ts';
+import { tryReadBelow } from './tree.ts';
 
 /** Largest file of Git that is read here, in bytes; `packed-refs` has a line for each branch and tag. */
 const MAX_SMALL = 64 * 1024;
@@ -152,11 +151,5 @@ export function sourceNameOf(dir: string, checkout: Checkout | undefined, given?
 }
 
 function textOf(dir: string, path: string, most = MAX_SMALL): string | undefined {
-  try {
-    return readBelow(dir, path, most);
-  } catch (error) {
-    // A ref that is not there, or a checkout that is made to trap: there is no commit to name then.
-    if (isInterlockError(error)) return undefined;
-    throw error;
-  }
+  return tryReadBelow(dir, path, most);
 }

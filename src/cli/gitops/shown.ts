@@ -5,7 +5,7 @@ import { printable, type Terminal } from '../terminal.ts';
 import { plural } from '../words.ts';
 import { wrap } from '../wrap.ts';
 import type { Applied, Plan, Source } from './apply.ts';
-import { type Documents, NO_KIND } from './documents.ts';
+import { type Documents, NO_KIND, OTHER_KINDS } from './documents.ts';
 import { type DiffLine, fieldsDiff, policyDiff } from './rule-diff.ts';
 
 /** Lines of one document that are printed; --json has all. */
@@ -15,10 +15,8 @@ const LINE_WIDTH = 76;
 /** Documents that are printed in full. */
 const MOST_SHOWN = 100;
 
-type Differing = AnyDrift;
-
 /** The differences of one document, line by line. */
-export function linesOf(each: Differing): DiffLine[] {
+export function linesOf(each: AnyDrift): DiffLine[] {
   const lines =
     each.kind === 'AccessPolicy'
       ? policyDiff(each.there, each.here)
@@ -44,7 +42,7 @@ export function sourceText({ name, commit, branch }: Source): string {
 
 /** Drift for people: what a sync would make of what is there. */
 export function tellDrift(terminal: Terminal, drift: Drift, now: number): void {
-  const all: readonly Differing[] = [...drift.policies, ...drift.rules, ...drift.proxies];
+  const all: readonly AnyDrift[] = [...drift.policies, ...drift.rules, ...drift.proxies];
   if (drift.elsewhere > 0)
     terminal.prose(
       `${plural(drift.elsewhere, 'document')} there ${drift.elsewhere === 1 ? 'is' : 'are'} kept elsewhere and not looked at.`,
@@ -61,7 +59,7 @@ export function tellDrift(terminal: Terminal, drift: Drift, now: number): void {
   terminal.line();
 }
 
-function tellOne(terminal: Terminal, each: Differing, now: number): void {
+function tellOne(terminal: Terminal, each: AnyDrift, now: number): void {
   const { name, file, state, last, of } = each;
   const what =
     each.kind === 'AccessPolicy'
@@ -83,18 +81,10 @@ function tellOne(terminal: Terminal, each: Differing, now: number): void {
     terminal.line(`  and ${plural(lines.length - MOST_LINES, 'line')} more (--json lists all)`);
 }
 
-/** What takes a kind of ours that a sync does not. */
-const TAKEN_BY: Readonly<Record<string, string>> = {
-  PolicyTest: 'for "interlock test"',
-  NodeProxy: 'for "interlock proxy --node"',
-  Proxy: 'for "interlock proxy"; --envoy syncs those that name a workload, for its Envoys',
-};
+type Unread = Pick<Documents, 'others' | 'configuration' | 'leftOut'>;
 
 /** What was not read, so that nobody takes it for read. */
-export function tellLeftOut(
-  terminal: Terminal,
-  { others, configuration, leftOut }: Pick<Documents, 'others' | 'configuration' | 'leftOut'>,
-): void {
+export function tellLeftOut(terminal: Terminal, { others, configuration, leftOut }: Unread): void {
   for (const { path, why } of leftOut) terminal.remark(`Left out: ${path}, ${why}.`);
   for (const { path, what, option } of configuration)
     terminal.remark(
@@ -103,8 +93,8 @@ export function tellLeftOut(
   if (others.size === 0) return;
   const kinds = [...others].map(([kind, n]) => {
     const of = kind === NO_KIND ? 'without a kind' : `of kind ${kind}`;
-    const by = Object.hasOwn(TAKEN_BY, kind) ? ` (${TAKEN_BY[kind]})` : '';
-    return `${n} ${of}${by}`;
+    const by = OTHER_KINDS.get(kind);
+    return `${n} ${of}${by === undefined ? '' : ` (${by})`}`;
   });
   terminal.remark(`Not synced: ${kinds.join(', ')}.`);
 }
@@ -132,7 +122,7 @@ export function tellApplied(terminal: Terminal, applied: readonly Applied[]): vo
 
 /** What a plan does not do, and the word that makes it. */
 export function tellNotDone(terminal: Terminal, { refused, left }: Plan): void {
-  const names = (list: readonly Differing[]) =>
+  const names = (list: readonly AnyDrift[]) =>
     `${list
       .slice(0, 5)
       .map(({ name }) => name)
@@ -150,8 +140,22 @@ export function tellNotDone(terminal: Terminal, { refused, left }: Plan): void {
   }
 }
 
+/** The same for machines. */
+export function sourceJson({ name, commit, branch }: Source): object {
+  return {
+    source: name,
+    ...(commit === undefined ? {} : { commit }),
+    ...(branch === undefined ? {} : { branch }),
+  };
+}
+
+/** What was not read, for machines. */
+export function leftOutJson({ leftOut, others, configuration }: Unread): object {
+  return { leftOut, others: Object.fromEntries(others), configuration };
+}
+
 /** One document that differs, for machines. */
-export function driftJson(each: Differing): unknown {
+export function driftJson(each: AnyDrift): unknown {
   const { kind, name, state, file, last, of } = each;
   return {
     kind,

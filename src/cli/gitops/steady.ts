@@ -4,15 +4,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { InterlockError, isInterlockError } from '../../access/index.ts';
 import { type Documents, isDocumentFile, readDirectory } from './documents.ts';
 import { type Checkout, checkoutAround } from './git.ts';
+import { isPassedOver, MAX_DEPTH, MAX_ENTRIES } from './tree.ts';
 
 /** What was written less than this ago may be the first of several writes; milliseconds. */
 const SETTLE_MS = 100;
 /** How long what is being changed is waited for, and how often it is looked at; milliseconds. */
 const PATIENCE_MS = 10_000;
 const LOOK_MS = 50;
-/** As in `readTree`, which refuses what is deeper or has more names. */
-const MAX_DEPTH = 16;
-const MAX_ENTRIES = 200_000;
 
 /** A directory as it was at one moment: no half of one commit and half of another. */
 export interface Steady {
@@ -82,11 +80,12 @@ function look(dir: string): Look {
     if (stat.ctimeNs > youngest) youngest = stat.ctimeNs;
     return stat.isDirectory();
   };
+  // No deeper and no further than `readTree` goes before it refuses.
   const visit = (path: string, depth: number) => {
     if (!note(path) || depth > MAX_DEPTH) return;
     for (const entry of namesOf(path)) {
       if (++entries > MAX_ENTRIES) return;
-      if (entry.name.startsWith('.') || entry.name === 'node_modules') continue;
+      if (isPassedOver(entry.name)) continue;
       if (entry.isDirectory()) visit(join(path, entry.name), depth + 1);
       else if (isDocumentFile(entry.name)) note(join(path, entry.name));
     }

@@ -358,6 +358,26 @@ spec:
 });
 
 describe('proposals', () => {
+  // Before anything is observed: what was once seen is proposed anew as soon as its policy is gone.
+  test('what was decided there comes into the file of its policy, and other documents of the file stay as they are', async () => {
+    const pay = policy('pay').replace('  rules:', '  rules:   # odd   spacing');
+    file('all.yaml', `# head\n---\n${pay}---\n${policy('mail')}`);
+    await sync();
+    await applyThere('mail', ['/a', '/theirs']);
+    expect((await sync('--write-proposals')).value.written).toMatchObject([
+      { file: 'all.yaml', rules: ['web'] },
+    ]);
+    const all = read('all.yaml');
+    expect(all).toContain(`# head\n---\n${pay}---\n`);
+    expect(all).toContain('# why the web may');
+    expect(all).toContain('/theirs');
+    expect(await states()).toEqual({});
+    // And from now on it is known as synced.
+    await sync();
+    file('all.yaml', all.replace('/theirs', '/mine'));
+    expect(await states()).toEqual({ mail: 'changed-here' });
+  });
+
   /** Has the proxy of the cart report calls, and waits until they are proposed. */
   async function observe(report: number, calls: Readonly<Record<string, bigint>>): Promise<void> {
     const { estate, reviews } = api.serving.api;
@@ -415,25 +435,6 @@ describe('proposals', () => {
     expect(await states()).toEqual({});
     await api.serving.api.reviews.refresh(cart);
     expect((await sync('--write-proposals', '--doubts')).value.written).toEqual([]);
-  });
-
-  test('what was decided there comes into the file of its policy, and other documents of the file stay as they are', async () => {
-    const pay = policy('pay').replace('  rules:', '  rules:   # odd   spacing');
-    file('all.yaml', `# head\n---\n${pay}---\n${policy('mail')}`);
-    await sync();
-    await applyThere('mail', ['/a', '/theirs']);
-    expect((await sync('--write-proposals')).value.written).toMatchObject([
-      { file: 'all.yaml', rules: ['web'] },
-    ]);
-    const all = read('all.yaml');
-    expect(all).toContain(`# head\n---\n${pay}---\n`);
-    expect(all).toContain('# why the web may');
-    expect(all).toContain('/theirs');
-    expect(await states()).toEqual({});
-    // And from now on it is known as synced.
-    await sync();
-    file('all.yaml', all.replace('/theirs', '/mine'));
-    expect(await states()).toEqual({ mail: 'changed-here' });
   });
 });
 

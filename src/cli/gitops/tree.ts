@@ -10,7 +10,7 @@ import {
   realpathSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { InterlockError } from '../../access/index.ts';
+import { InterlockError, isInterlockError } from '../../access/index.ts';
 import { ioError } from '../files.ts';
 import { plural } from '../words.ts';
 
@@ -18,11 +18,11 @@ import { plural } from '../words.ts';
 const MAX_FILE = 4 * 1024 * 1024;
 const MAX_ALL = 64 * 1024 * 1024;
 const MAX_FILES = 20_000;
-const MAX_ENTRIES = 200_000;
-const MAX_DEPTH = 16;
+export const MAX_ENTRIES = 200_000;
+export const MAX_DEPTH = 16;
 
 /** Never waits for the other end of a FIFO, and never follows a link. */
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+export const READ: number = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** Bytes that are no UTF-8 are refused; a mark of order is kept, so that a text is written as it was. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -69,7 +69,7 @@ export function readTree(
     for (const entry of entriesOf(join(root, below))) {
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
       if (++seen.entries > MAX_ENTRIES) throw beyond(dir, `has more than ${plural(MAX_ENTRIES, 'name')}`);
-      if (entry.name.startsWith('.') || entry.name === 'node_modules') continue;
+      if (isPassedOver(entry.name)) continue;
       if (entry.isDirectory()) visit(path, depth + 1);
       else if (!entry.isFile()) leftOut.push(...notRead(path, entry, fits));
       else if (fits(entry.name)) {
@@ -83,6 +83,9 @@ export function readTree(
   visit('', 0);
   return { root, files, named, leftOut };
 }
+
+/** Whether a name is one under which nobody keeps documents. */
+export const isPassedOver = (name: string): boolean => name.startsWith('.') || name === 'node_modules';
 
 /** The text of one regular file of at most 4 MiB below a directory that is real. Throws `limit`, `io`, `not_found`. */
 export function readBelow(root: string, path: string, most: number = MAX_FILE): string {
@@ -110,6 +113,16 @@ export function readBelow(root: string, path: string, most: number = MAX_FILE): 
     throw cause instanceof InterlockError ? cause : ioError(file, cause);
   } finally {
     closeSync(handle);
+  }
+}
+
+/** The same; undefined for what is not there, too large, or made to trap. */
+export function tryReadBelow(root: string, path: string, most: number): string | undefined {
+  try {
+    return readBelow(root, path, most);
+  } catch (error) {
+    if (isInterlockError(error)) return undefined;
+    throw error;
   }
 }
 

@@ -1,6 +1,15 @@
 import type { Terminal } from '../terminal.ts';
-import { driftJson, sourceText, tellApplied, tellLeftOut, tellNotDone } from './shown.ts';
-import { faultText, type WatchNews } from './watching.ts';
+import {
+  driftJson,
+  leftOutJson,
+  sourceJson,
+  sourceText,
+  tellApplied,
+  tellLeftOut,
+  tellNotDone,
+} from './shown.ts';
+import { faultText } from '../words.ts';
+import type { WatchNews } from './watching.ts';
 
 /** Prints what is new of a watch, each with its time: for people, or one JSON value on a line. */
 export function watchTeller(
@@ -41,19 +50,14 @@ function jsonOf(news: WatchNews): object {
   switch (news.kind) {
     case 'looked': {
       const { sides, plan, applied, conflicts } = news.done;
-      const { name: source, commit, branch } = sides.source;
       return {
         kind: 'looked',
-        source,
-        ...(commit === undefined ? {} : { commit }),
-        ...(branch === undefined ? {} : { branch }),
+        ...sourceJson(sides.source),
         applied,
         conflicts,
         refused: plan.refused.map(driftJson),
         left: plan.left.map(driftJson),
-        leftOut: sides.here.leftOut,
-        others: Object.fromEntries(sides.here.others),
-        configuration: sides.here.configuration,
+        ...leftOutJson(sides.here),
       };
     }
     case 'fault': {

@@ -1,10 +1,11 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { InterlockError, isInterlockError } from '../../access/index.ts';
 import { Changes } from './changes.ts';
 import type { Consent } from './drift.ts';
 import { type Done, type PassInput, runPass } from './pass.ts';
 import type { Pasts } from './there.ts';
 import { Turn } from './turn.ts';
-import { plural } from '../words.ts';
+import { faultText, plural } from '../words.ts';
 
 /** How long a control plane that is away is left alone: at first and at most; milliseconds. */
 const AWAY_MS = 1000;
@@ -92,13 +93,6 @@ async function look(options: WatchOptions, turn: Turn): Promise<Done | Interlock
 const isHopeless = ({ code }: InterlockError) => HOPELESS.has(code);
 const HOPELESS: ReadonlySet<string> = new Set(['usage', 'not_found', 'untrusted', 'forbidden']);
 
-/** What is wrong, with the file and line where it is. */
-export function faultText({ message, place }: InterlockError): string {
-  const { file, line } = place ?? {};
-  if (file === undefined || message.startsWith(file)) return message;
-  return `${file}${line === undefined ? '' : `:${line}`}: ${message}`;
-}
-
 /** What others are told of a look that has not applied all. */
 function faultOf(outcome: Done | InterlockError): string | undefined {
   if (outcome instanceof InterlockError) return faultText(outcome);
@@ -163,15 +157,7 @@ function foundText({ sides, plan, conflicts }: Done): string {
   ]);
 }
 
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-    if (signal.aborted) done();
-  });
+/** Ends early, and without an error, once `signal` is aborted: that is all that it rejects for. */
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await wait(ms, undefined, { signal }).catch(() => {});
 }

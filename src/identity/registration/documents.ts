@@ -1,16 +1,6 @@
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  LineCounter,
-  visit,
-  type YAMLMap,
-} from 'yaml';
+import { type Document, isScalar, LineCounter } from 'yaml';
 import { InterlockError, type Place } from '../../access/index.ts';
-import { type YamlDocument, yamlDocuments, YamlTooMuch } from '../../yaml/index.ts';
+import { oddityOf, offsetAt, type YamlDocument, yamlDocuments, YamlTooMuch } from '../../yaml/index.ts';
 
 /** Largest text of rules, in UTF-16 units (10,000 plain entries fit), and its deepest nesting. */
 export const MAX_RULES_TEXT = 16 * 1024 * 1024;
@@ -67,79 +57,18 @@ function plain(
   const [fault] = faults;
   if (fault !== undefined) throw refuse(`not valid YAML: ${fault.what}`, fault.offset);
   if (document === undefined) return undefined;
-  const odd = oddity(document);
+  const odd = oddityOf(document, { depth: MAX_RULES_DEPTH });
   if (odd !== undefined) throw refuse(odd.reason, odd.offset);
   const { contents } = document;
   if (contents === null || (isScalar(contents) && contents.value === null)) return undefined;
   return {
     data: document.toJS({ maxAliasCount: 0 }),
     name,
-    refusal: (reason, path, key) => refuse(reason, offsetOf(document, path, key)),
+    refusal: (reason, path, key) => refuse(reason, offsetAt(document, path, key)),
   };
-}
-
-interface Oddity {
-  readonly reason: string;
-  readonly offset: number | undefined;
-}
-
-/** What YAML can say and a rule must not. */
-function oddity(document: Document.Parsed): Oddity | undefined {
-  let found: Oddity | undefined;
-  const report = (reason: string, node: unknown) => {
-    found = { reason, offset: isNode(node) ? (node.range?.[0] ?? undefined) : undefined };
-    return visit.BREAK;
-  };
-  visit(document, (_key, node, path) => {
-    if (path.length > MAX_RULES_DEPTH * 2)
-      return report(`nested deeper than ${MAX_RULES_DEPTH} levels`, node);
-    if (isAlias(node)) return report('an alias (*name) is not allowed: write it out', node);
-    if (isPair(node)) {
-      const key = isScalar(node.key) ? String(node.key.value) : '';
-      if (key === '<<') return report('a merge key (<<) is not allowed: write it out', node.key);
-      return key === '__proto__' ? report('unknown key "__proto__"', node.key) : undefined;
-    }
-    if (isMap(node)) {
-      const twice = repeatedKey(node);
-      if (twice !== undefined) return report(`key "${twice.key}" is given twice`, twice.node);
-    }
-    if (isNode(node) && node.tag !== undefined) return report(`a tag (${node.tag}) is not allowed`, node);
-    if ((isScalar(node) || isMap(node)) && node.anchor !== undefined)
-      return report('an anchor (&name) is not allowed', node);
-    return undefined;
-  });
-  return found;
-}
-
-function repeatedKey(map: YAMLMap): { key: string; node: unknown } | undefined {
-  const seen = new Set<string>();
-  for (const { key: node } of map.items) {
-    const key = isScalar(node) ? String(node.value) : '';
-    if (seen.has(key)) return { key, node };
-    seen.add(key);
-  }
-  return undefined;
 }
 
 function nameOf(document: Document.Parsed): string {
   const name: unknown = document.getIn(['metadata', 'name']);
   return typeof name === 'string' ? name.slice(0, 80) : 'identity rule';
-}
-
-/** Where a path stands, or the nearest thing above it that is there. */
-function offsetOf(
-  document: Document.Parsed,
-  path: readonly (string | number)[],
-  key: string | undefined,
-): number | undefined {
-  for (let length = path.length; length >= 0; length--) {
-    const node: unknown = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
-    if (!isNode(node)) continue;
-    const pair =
-      key !== undefined && isMap(node)
-        ? node.items.find((item) => isScalar(item.key) && item.key.value === key)
-        : undefined;
-    return (isScalar(pair?.key) ? pair.key.range : node.range)?.[0];
-  }
-  return undefined;
 }

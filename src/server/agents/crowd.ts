@@ -1,4 +1,4 @@
-import { networkOf } from '../sign-in/attempts.ts';
+import { networkOf } from '../peer-address.ts';
 import type { Timers } from '../timers.ts';
 
 /** How many may be there at one time: from all addresses and from one (of IPv6: one /64, which is what a machine has). */

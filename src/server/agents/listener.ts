@@ -6,6 +6,7 @@ import { ServerCredentials } from '@grpc/grpc-js';
 import { type InterlockError, isInterlockError, type SpiffeId } from '../../access/index.ts';
 import { isLoopback } from '../http/names.ts';
 import { listenAt } from '../listening.ts';
+import { bareAddress } from '../peer-address.ts';
 import type { Timers } from '../timers.ts';
 import { Crowd, type CrowdLimits } from './crowd.ts';
 import { peerChain } from './peer-chain.ts';
@@ -125,7 +126,7 @@ export class AgentListener {
       this.#options.onRefused(key, 'too many handshakes at one time');
       socket.destroy();
     };
-    const end = this.#handshakes.begin(bare(remoteAddress), refuse);
+    const end = this.#handshakes.begin(bareAddress(remoteAddress), refuse);
     if (end === undefined) {
       refuse();
       return false;
@@ -215,7 +216,9 @@ export class AgentListener {
       this.#options.onRefused(address, 'too many connections without a certificate');
       socket.destroy();
     };
-    const leaves = isStranger ? this.#strangers.begin(bare(socket.remoteAddress ?? ''), turnAway) : () => {};
+    const leaves = isStranger
+      ? this.#strangers.begin(bareAddress(socket.remoteAddress ?? ''), turnAway)
+      : () => {};
     if (leaves === undefined) {
       turnAway();
       return false;
@@ -252,11 +255,6 @@ export class AgentListener {
 
 function addressOf({ remoteAddress = 'unknown', remotePort = 0 }: Socket): string {
   return `${remoteAddress}:${remotePort}`;
-}
-
-/** An IPv4 address as it is written, also where it came in at a socket of IPv6. */
-function bare(address: string): string {
-  return address.replace(/^::ffff:/, '');
 }
 
 function secureOptions(identity: ServerIdentity) {

@@ -1,6 +1,6 @@
 import { type Hono } from 'hono';
 import { type Caller, pathOf, type Role, type RouteName, ROUTES } from '../../api/index.ts';
-import type { ServeOptions } from '../serve.ts';
+import type { ServeOptions } from '../serve-options.ts';
 import { type TestServing, testServing } from '../serving.test-helper.ts';
 import { apiApp } from './app.ts';
 import type { ApiParts } from './parts.ts';

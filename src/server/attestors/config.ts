@@ -12,7 +12,7 @@ import {
   type OidcIssuer,
   X509PopAttestor,
 } from '../../identity/index.ts';
-import type { AttestorParts } from '../serve.ts';
+import type { AttestorParts } from '../serve-options.ts';
 import { random } from '../identity/signing-keys.ts';
 import { type ApiServer, clusterKeys, tokenReview } from './api-server.ts';
 import { textFetcher } from './fetch-text.ts';

@@ -5,7 +5,7 @@ import { newRollout, type WorkloadRollout } from '../../rollout/index.ts';
 import type { Snapshot } from '../../xds/index.ts';
 import type { Actor } from '../identity/recorder.ts';
 import { ManualTimers } from '../../node/manual-timers.test-helper.ts';
-import { EnforcementPlane } from './enforcement.test-helper.ts';
+import { CART_PROXY, EnforcementPlane } from './enforcement.test-helper.ts';
 import { Ends } from './ends.ts';
 import { EnvoySnapshots } from './envoy/snapshots.ts';
 import { accessAt, cart, flipAt, reportOf, web } from './evidence/evidence.test-helper.ts';
@@ -13,16 +13,6 @@ import { accessAt, cart, flipAt, reportOf, web } from './evidence/evidence.test-
 const WHO: Actor = 'uid:0';
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
-const PROXY = `
-apiVersion: interlock.dev/v1alpha1
-kind: Proxy
-metadata: { name: cart }
-spec:
-  workload: ${cart}
-  authentication: strict
-  inbound:
-    - { listen: 127.0.0.1:15006, forward: 127.0.0.1:80, protocol: http }
-`;
 
 const undo: (() => unknown)[] = [];
 afterEach(async () => {
@@ -93,7 +83,7 @@ describe('the end of a rule', () => {
     undo.push(() => plane.remove());
     const { enforcing, timers } = plane;
     const { rollouts, documents, hub, points } = enforcing;
-    await documents.apply(WHO, PROXY, 'cart.yaml');
+    await documents.apply(WHO, CART_PROXY, 'cart.yaml');
     await rollouts.apply(WHO, document([timers.now() + MINUTE, undefined]));
     for (const stage of ['shadow', 'canary', 'enforced'] as const)
       await rollouts.move(WHO, cart, stage, stage === 'canary' ? { share: 1 } : {});

@@ -16,10 +16,23 @@ import { accessLogService } from '../../sources/envoy/als/index.ts';
 import { type AgentServer, startAgentServer } from '../agents/server.ts';
 import { TestPlane, UID_RULE } from '../testing.test-helper.ts';
 import { Enforcing, type EnforcingOptions } from './enforcing.ts';
+import { cart } from './evidence/evidence.test-helper.ts';
 import { openEvidence } from './evidence/open.ts';
 import { addEnforcementServices } from './services.ts';
 
 const service = grpcService(ProxyService);
+
+/** A Proxy document of the cart, which an Envoy serves. */
+export const CART_PROXY = `
+apiVersion: interlock.dev/v1alpha1
+kind: Proxy
+metadata: { name: cart }
+spec:
+  workload: ${cart}
+  authentication: strict
+  inbound:
+    - { listen: 127.0.0.1:15006, forward: 127.0.0.1:80, protocol: http }
+`;
 
 /** An SVID with its key. */
 export interface TestIdentity {

@@ -3,6 +3,7 @@ import { InterlockError, isInterlockError, parseSpiffeId, type SpiffeId } from '
 import { type AccessPolicy, compile, STAGES, TIERS } from '../../policy/index.ts';
 import { AUTHENTICATION_STAGES, type WorkloadRollout } from '../../rollout/index.ts';
 import type { IdentityStore, StoredDocument } from '../../store/index.ts';
+import { type DocumentKind, readAll, unreadable } from './unreadable.ts';
 
 // Of the policies only the outer shape: `compile` checks them as it checks every document.
 const policies = z.array(z.custom<AccessPolicy>((value) => typeof value === 'object' && value !== null));
@@ -27,9 +28,14 @@ const schema = z.strictObject({
     .exactOptional(),
 });
 
-/** Characters of a reason, and names that are told at the start. */
-const MOST_REASON = 200;
-const MOST_NAMED = 3;
+/** What is in force and on trial for workloads. */
+export const ROLLOUTS: DocumentKind = {
+  listed: (name) => `rollout ${name}`,
+  one: (name) => `what is in force for ${name}`,
+  // Their proxies would take that for what somebody wants.
+  without: 'less would be enforced than before',
+  users: 'proxies',
+};
 
 /** A rollout as the store has it. Throws `state` with what is wrong where it is none, or another one than its name says. */
 export function rolloutOf({ name, data }: Pick<StoredDocument, 'name' | 'data'>): WorkloadRollout {
@@ -44,10 +50,6 @@ export function rolloutOf({ name, data }: Pick<StoredDocument, 'name' | 'data'>)
     throw unreadable(name, isInterlockError(error) ? error.message : 'its policies are none', error);
   }
   return { ...rest, ...(enforced === undefined ? {} : { enforced }) };
-}
-
-function unreadable(name: string, fault: string, cause?: unknown): InterlockError {
-  return new InterlockError('state', name, fault.slice(0, MOST_REASON), { cause });
 }
 
 function faultOf({ issues }: z.ZodError): string {
@@ -65,50 +67,16 @@ export function rolloutsOf(documents: readonly StoredDocument[]): {
   readonly all: Map<SpiffeId, WorkloadRollout>;
   readonly versions: Map<string, number>;
 } {
-  const all = new Map<SpiffeId, WorkloadRollout>();
-  const faults = new Map<string, string>();
-  for (const document of documents) {
-    try {
-      const rollout = rolloutOf(document);
-      all.set(rollout.workload, rollout);
-    } catch (error) {
-      faults.set(document.name, error instanceof Error ? error.message : String(error));
-    }
-  }
-  if (faults.size > 0) throw cannotStart(faults);
-  return { all, versions: new Map(documents.map(({ name, version }) => [name, version])) };
+  const read = readAll(documents, rolloutOf, ROLLOUTS);
+  return {
+    all: new Map(read.map((rollout) => [rollout.workload, rollout])),
+    versions: new Map(documents.map(({ name, version }) => [name, version])),
+  };
 }
 
 /** Throws as {@link rolloutsOf} does, for who only looks whether a control plane could start on a state. */
 export async function checkRollouts(store: Pick<IdentityStore, 'documents'>): Promise<void> {
   rolloutsOf(await store.documents('rollout'));
-}
-
-/**
- * Why a control plane does not start: it would enforce nothing for these workloads, and their proxies would take that for what
- * somebody wants.
- */
-function cannotStart(faults: ReadonlyMap<string, string>): InterlockError {
-  const told = [...faults]
-    .slice(0, MOST_NAMED)
-    .map(([name, fault]) => `rollout ${name.slice(0, 400)} (${fault})`);
-  const more = faults.size > MOST_NAMED ? ` and ${faults.size - MOST_NAMED} more` : '';
-  return new InterlockError(
-    'state',
-    [...faults.keys()][0] ?? '',
-    `the state holds what this version cannot read, and without it less would be enforced than before: ${told.join(', ')}${more}. Start the version that wrote it, or a newer one; or restore the state from a copy. Until then proxies go on with what they have`,
-  );
-}
-
-/** What another replica has written and this one cannot read: it goes on by what it has understood last. */
-export function notFollowed(name: string, cause: unknown): InterlockError {
-  const fault = cause instanceof Error ? cause.message : String(cause);
-  return new InterlockError(
-    'unavailable',
-    name,
-    `this control plane cannot read what is in force for ${name.slice(0, 400)}: ${fault}. Connected proxies keep what they have, others are sent to another control plane; start the version here that the others have`,
-    { cause },
-  );
 }
 
 /** Throws `conflict` where a decision was made on another state of the rollout. */

@@ -15,8 +15,9 @@ import { Following } from '../identity/following.ts';
 import type { Actor, Recorder } from '../identity/recorder.ts';
 import { inTime } from '../in-time.ts';
 import type { Timers } from '../timers.ts';
-import { checkSame, isEqual, notFollowed, rolloutOf, rolloutsOf, tooMany } from './rollout-document.ts';
+import { checkSame, isEqual, ROLLOUTS, rolloutOf, rolloutsOf, tooMany } from './rollout-document.ts';
 import type { AppliedPolicies, DecidedOn, Details, MoveOrder, RetargetOrder } from './rollout-orders.ts';
+import { Unreadable } from './unreadable.ts';
 
 /** Policies of the estate. */
 const MAX_WORKLOADS = 20_000;
@@ -41,8 +42,7 @@ export class Rollouts {
   readonly #all: Map<SpiffeId, WorkloadRollout>;
   /** Of the documents in the store, by their names: a change that another replica made first is a `conflict`. */
   readonly #versions: Map<string, number>;
-  /** Documents of other replicas that cannot be read: by name, the version that was reported, and why. */
-  readonly #unreadable = new Map<string, { readonly version: number; readonly fault: InterlockError }>();
+  readonly #unreadable: Unreadable;
   readonly #following: Following;
   #markOf: (workload: SpiffeId) => Tier | undefined = () => undefined;
   #last: Promise<unknown> = Promise.resolve();
@@ -55,7 +55,9 @@ export class Rollouts {
     this.#options = options;
     this.#all = all;
     this.#versions = versions;
-    this.#following = new Following(options.timers, options.onFault ?? (() => {}));
+    const { timers, onFault = () => {} } = options;
+    this.#unreadable = new Unreadable(ROLLOUTS, onFault);
+    this.#following = new Following(timers, onFault);
   }
 
   /** Throws `state` where a document cannot be read: what it enforces would be enforced no more. */
@@ -79,13 +81,12 @@ export class Rollouts {
 
   /** Throws `unavailable` where a workload has a document that cannot be read: what is in force for it is not known here. */
   checkReadable(workload: SpiffeId): void {
-    const found = this.#unreadable.get(workload);
-    if (found !== undefined) throw found.fault;
+    this.#unreadable.check(workload);
   }
 
   /** Throws `unavailable` where the document of some workload cannot be read. */
   checkAllReadable(): void {
-    for (const { fault } of this.#unreadable.values()) throw fault;
+    this.#unreadable.checkAll();
   }
 
   /** Takes over what other replicas have changed, of these workloads or of all. What cannot be read stays as it was. */
@@ -99,9 +100,7 @@ export class Rollouts {
         try {
           rollout = rolloutOf(document);
         } catch (error) {
-          const fault = notFollowed(name, error);
-          if (this.#unreadable.get(name)?.version !== version) onFault?.(fault);
-          this.#unreadable.set(name, { version, fault });
+          this.#unreadable.add(document, error);
           continue;
         }
         // Only now: what is decided here on what was before must not write over what cannot be read.

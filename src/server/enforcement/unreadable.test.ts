@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { readPolicies } from '../../policy/index.ts';
 import type { Json } from '../../store/index.ts';
 import { Health, healthChecks } from '../http/health.ts';
-import { EnforcementPlane } from './enforcement.test-helper.ts';
+import { CART_PROXY, EnforcementPlane } from './enforcement.test-helper.ts';
 import { cart, web } from './evidence/evidence.test-helper.ts';
 import { EnvoySnapshots } from './envoy/snapshots.ts';
 import { checkEnvoyDocuments } from './envoy/stored.ts';
@@ -98,16 +98,6 @@ test('a control plane does not start on it', async () => {
   await plane.start();
 });
 
-const PROXY = `
-apiVersion: interlock.dev/v1alpha1
-kind: Proxy
-metadata: { name: cart }
-spec:
-  workload: ${cart}
-  authentication: strict
-  inbound: [ { listen: 127.0.0.1:15006, forward: 127.0.0.1:80, protocol: http } ]
-`;
-
 describe('a Proxy document that this version cannot read', () => {
   const put = (name: string, data: Json) => [{ change: 'put' as const, kind: 'proxy' as const, name, data }];
 
@@ -118,7 +108,7 @@ describe('a Proxy document that this version cannot read', () => {
     const { store } = made.plane;
     const health = new Health(healthChecks({ plane: made.plane, enforcing }), timers);
     const policies = async () => (await health.look()).checks['policies'];
-    await documents.apply(WHO, PROXY, 'cart.yaml');
+    await documents.apply(WHO, CART_PROXY, 'cart.yaml');
     const faults: unknown[] = [];
     const options = { hub, documents, timers, mayServe: () => true, trustDomains: () => ['example.org'] };
     const snapshots = new EnvoySnapshots({ ...options, onFault: (_, error) => faults.push(error) });
@@ -133,19 +123,19 @@ describe('a Proxy document that this version cannot read', () => {
     };
     undo.push(attachEnvoy(cart, 'a'));
     expect([listeners, await policies()]).toEqual([[1], 'ok']);
-    await store.commit(put(cart, { text: PROXY, ofLater: true }));
+    await store.commit(put(cart, { text: CART_PROXY, ofLater: true }));
     await documents.follow();
     snapshots.changed(cart);
     hub.changed(cart);
     expect([listeners.at(-1), await policies()]).toEqual([1, 'unavailable']);
     const refused = expect.objectContaining({ code: 'unavailable', subject: cart });
     expect(() => attachEnvoy(cart, 'b')).toThrow(refused);
-    await expect(documents.apply(WHO, PROXY, 'cart.yaml')).rejects.toEqual(refused);
+    await expect(documents.apply(WHO, CART_PROXY, 'cart.yaml')).rejects.toEqual(refused);
     await expect(documents.remove(WHO, cart)).rejects.toEqual(refused);
     await store.commit(put(web, 'kind: Proxy'));
     await documents.follow();
     expect(() => attachEnvoy(web, 'c')).toThrow(expect.objectContaining({ subject: web }));
-    await store.commit([...put(cart, PROXY), { change: 'remove', kind: 'proxy', name: web }]);
+    await store.commit([...put(cart, CART_PROXY), { change: 'remove', kind: 'proxy', name: web }]);
     await documents.follow();
     expect(await policies()).toBe('ok');
     undo.push(attachEnvoy(cart, 'b'), attachEnvoy(web, 'c'));
@@ -153,9 +143,9 @@ describe('a Proxy document that this version cannot read', () => {
   });
 
   test.each([
-    ['of a newer version', cart, { text: PROXY, ofLater: true }, /a newer version has written it/],
+    ['of a newer version', cart, { text: CART_PROXY, ofLater: true }, /a newer version has written it/],
     ['that is damaged', cart, 'kind: Proxy', /Proxy of .*Start the version that wrote it/],
-    ['of another workload', web, PROXY, /it is of spiffe/],
+    ['of another workload', web, CART_PROXY, /it is of spiffe/],
   ])('keeps a control plane from its start: one %s', async (_, name, data, message) => {
     const { plane } = await open();
     const { store } = plane.test.plane;

@@ -52,7 +52,7 @@ export class RecordedBook {
     }
   }
 
-  /** What was added to since it was asked the last time,. */
+  /** What was added to since it was asked the last time. */
   takeGrown(): GrownRecord[] {
     const grown: GrownRecord[] = [];
     for (const [key, before] of this.#before) {

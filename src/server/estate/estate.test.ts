@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Tally } from '../../access/index.ts';
+import { drained, Tally } from '../../access/index.ts';
 import { type Answer, pathOf, type RouteName } from '../../api/index.ts';
 import { ManualTimers, settle } from '../../node/manual-timers.test-helper.ts';
 import { DEFAULT_GATES } from '../../rollout/index.ts';
@@ -59,13 +59,6 @@ function tallyOf(path: string, at: number, n = 1): Tally {
   tally.accepted += n;
   tally.cover(at);
   return tally;
-}
-
-function drained<T>(steps: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
 }
 
 const pathsOf = (estate: Estate) =>

@@ -1,6 +1,7 @@
 import {
   type Access,
   type AccessGraph,
+  drained,
   GrowingGraph,
   graphSteps,
   InterlockError,
@@ -256,11 +257,4 @@ export class Estate {
 
 function stateOf(version: number, at: number, growing: GrowingGraph, { totals }: RecordedBook): EstateState {
   return { version, at, graph: growing.graph(totals), byCallee: growing.byCallee };
-}
-
-function drained<T>(steps: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { buildGraph, principalText, Tally } from '../../access/index.ts';
+import { buildGraph, drained, principalText, Tally } from '../../access/index.ts';
 import { cart, web } from '../enforcement/evidence/evidence.test-helper.ts';
 import { PairEdges } from './edges.ts';
 import { graphOf } from './graph.ts';
@@ -18,14 +18,9 @@ function newOf(firstSeen: readonly number[], now: number): number | undefined {
   const nothing = { blindSpots: [], facts: [], events: 0, lost: 0 };
   const graph = buildGraph({ trustDomain: 'example.org', accesses: [...tally.accesses()], ...nothing });
   const byCallee = Map.groupBy(graph.accesses, ({ to }) => principalText(to));
-  const steps = judge({ version: 1, at: now, graph, byCallee }, new Map());
-  let step = steps.next();
-  while (step.done !== true) step = steps.next();
+  const judged = drained(judge({ version: 1, at: now, graph, byCallee }, new Map()));
   const facts = { stageOf: () => 'none', isReleased: () => false };
-  const making = graphOf(step.value, new PairEdges(), { by: 'workload' }, facts, now);
-  let part = making.next();
-  while (part.done !== true) part = making.next();
-  return part.value.edges[0]?.fresh;
+  return drained(graphOf(judged, new PairEdges(), { by: 'workload' }, facts, now)).edges[0]?.fresh;
 }
 
 test('of an estate that is seen for the first time nothing is new, and what comes later is', () => {

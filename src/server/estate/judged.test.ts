@@ -1,18 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { type Access, buildGraph, principalText, type Recorded, Tally } from '../../access/index.ts';
+import { type Access, buildGraph, drained, principalText, type Recorded, Tally } from '../../access/index.ts';
 import { readPolicies } from '../../policy/index.ts';
 import { newRollout } from '../../rollout/index.ts';
 import { cart, web } from '../enforcement/evidence/evidence.test-helper.ts';
 import { POLICIES } from './estate.test-helper.ts';
 import { type Judged, judge } from './judged.ts';
 import { AccessTexts, accessJson } from './shown.ts';
-
-function drained<T>(steps: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-  }
-}
 
 function recorded(calls: Readonly<Record<string, number>>): Recorded {
   const tally = new Tally('proxy');

@@ -8,7 +8,6 @@ import { problemOf } from '../api/problem.ts';
 import { retryAfterHeader } from '../api/retry-after.ts';
 import type { Access } from '../sign-in/access.ts';
 import { signInApp } from '../sign-in/app.ts';
-import { Attempts } from '../sign-in/attempts.ts';
 import { BearerGate } from '../sign-in/bearer-gate.ts';
 import type { BegunSignIns } from '../sign-in/begun.ts';
 import { SESSION_COOKIE } from '../sign-in/browser-session.ts';
@@ -110,7 +109,6 @@ export function httpApp(parts: HttpAppParts): Hono {
   const signIn = signInApp({
     desk,
     cookies,
-    attempts: new Attempts(api.timers),
     origin: names.origin,
     people: provider && begun && { provider, begun, roles },
     timers: api.timers,

@@ -1,6 +1,6 @@
 import type { Server } from 'node:net';
 import { isLoopback } from './names.ts';
-import { networkOf } from '../sign-in/attempts.ts';
+import { bareAddress, networkOf } from '../peer-address.ts';
 
 /** Connections at one time, from all addresses and from one (of IPv6: one /64, which is what a machine has). */
 export const MAX_CONNECTIONS = { all: 4096, each: 512 } as const;
@@ -17,8 +17,7 @@ export function limitConnections(
   server.maxConnections = limits.all;
   const open = new Map<string, number>();
   server.prependListener('connection', (socket) => {
-    const { remoteAddress = '' } = socket;
-    const address = remoteAddress.replace(/^::ffff:/, '');
+    const address = bareAddress(socket.remoteAddress ?? '');
     if (isExempt(address)) return;
     const network = networkOf(address);
     const own = (open.get(network) ?? 0) + 1;

@@ -8,7 +8,7 @@ import type { SignInDesk } from '../sign-in/desk.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { httpApp } from './app.ts';
 import { ConsoleFiles } from './console-files.ts';
-import { Health, healthChecks } from './health.ts';
+import type { Health } from './health.ts';
 import { listenHttp, refusePlain } from './listen.ts';
 import { Names } from './names.ts';
 import { TrustedProxies } from './trusted-proxies.ts';
@@ -45,6 +45,9 @@ export interface HttpParts {
   readonly desk: SignInDesk;
   /** The control plane's own SVID. */
   readonly own: ServerIdentity | undefined;
+  readonly health: Health;
+  /** Those of `trustedProxies`. */
+  readonly proxies: TrustedProxies;
   readonly metrics: Metrics;
   readonly onRefused: (address: string, reason: string) => void;
   readonly options?: ApiOptions | undefined;
@@ -59,13 +62,12 @@ export function httpNames({ host, port, tls, url, trustedProxies }: HttpOptions)
 
 /** Serves API and console on one HTTP port. Throws `usage`, `io`. */
 export async function serveHttp(http: HttpOptions, parts: HttpParts): Promise<HttpServing> {
-  const { api, desk, own } = parts;
+  const { api, desk, own, health, proxies } = parts;
   const tls = http.tls === 'svid' ? own : http.tls;
   const { host, url } = http;
   const isTls = http.tls !== undefined;
   // Before the port is taken.
   httpNames(http);
-  const proxies = new TrustedProxies(http.trustedProxies);
   const { registry, recorder, store } = api.plane;
   const { timers } = api;
   const access = accessOf(http.signIn, { registry, timers });
@@ -73,7 +75,6 @@ export async function serveHttp(http: HttpOptions, parts: HttpParts): Promise<Ht
   const listening = await listenHttp({ host, port: http.port, tls, timers, proxies });
   const { port } = listening;
   const names = new Names({ host, port, isTls, url });
-  const health = new Health(healthChecks(api), timers);
   const files = new ConsoleFiles(http.consoleDir);
   desk.setOrigin(names.origin);
   const { metrics, onRefused, options } = parts;

@@ -1,4 +1,4 @@
-import type { ServeOptions, Serving } from '../serve.ts';
+import type { ServeOptions, Serving } from '../serve-options.ts';
 import { type TestServing, testServing } from '../serving.test-helper.ts';
 import type { HttpOptions } from './serve.ts';
 

@@ -1,5 +1,6 @@
 import { InterlockError } from '../../access/index.ts';
 import { addressText, type Cidr, cidrContains, parseAddress, parseCidr } from '../../policy/index.ts';
+import { bareAddress } from '../peer-address.ts';
 
 /** Proxies in a row that are looked through. */
 const MAX_HOPS = 32;
@@ -31,7 +32,7 @@ export class TrustedProxies {
 
   /** Whom a call is from: `peer` is the address at the other end of the connection. */
   callerOf(peer: string, { list, forwarded }: ForwardedHeaders): string {
-    const own = peer.replace(/^::ffff:(?=\d+\.)/, '');
+    const own = bareAddress(peer);
     if (!this.isTrusted(own)) return own;
     const found = [
       ...(list === undefined ? [] : [this.#walk(own, addressesOf(list))]),

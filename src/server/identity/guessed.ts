@@ -2,7 +2,9 @@ import { isInterlockError } from '../../access/index.ts';
 import type { JoinToken, JoinTokens } from '../../identity/index.ts';
 import type { IdentityStore, StoredJoinToken } from '../../store/index.ts';
 import { tooMany } from '../api/retry-after.ts';
-import { Attempts } from '../sign-in/attempts.ts';
+import { Attempts } from '../attempts.ts';
+import { bareAddress } from '../peer-address.ts';
+import { SharedLook } from '../shared-look.ts';
 import type { Timers } from '../timers.ts';
 import type { Recorder } from './recorder.ts';
 
@@ -27,7 +29,7 @@ export class AttestGate {
 
   /** Throws what `attest` throws, and `limit` with the time to wait. `address` with its port. */
   async tried<T>(address: string, attestor: string, attest: () => Promise<T>): Promise<T> {
-    const from = address.replace(/:\d+$/, '').replace(/^::ffff:/, '');
+    const from = bareAddress(address.replace(/:\d+$/, ''));
     const seconds = CHEAP.has(attestor) ? 0 : this.#attempts.waitToTry(from);
     if (seconds > 0) throw tooMany('attestation', 'too many attestations have failed', seconds);
     try {
@@ -57,36 +59,20 @@ interface GuessedParts {
 export class GuessedTokens implements JoinTokens {
   readonly #parts: GuessedParts;
   readonly #missed: Attempts;
-  #asking: Promise<ReadonlySet<string>> | undefined;
-  #next: Promise<ReadonlySet<string>> | undefined;
+  readonly #present: SharedLook<ReadonlySet<string>>;
 
   constructor(parts: GuessedParts) {
     this.#parts = parts;
     this.#missed = new Attempts(parts.timers, MOST_MISSED);
+    this.#present = new SharedLook(() => this.#look());
   }
 
   async takeJoinToken(hash: string): Promise<JoinToken | undefined> {
     const { store, recorder } = this.#parts;
-    if (this.#missed.wait('') > 0 && !(await this.#all()).has(hash)) return undefined;
+    if (this.#missed.wait('') > 0 && !(await this.#present.ask()).has(hash)) return undefined;
     const taken: StoredJoinToken | undefined = await recorder.within(store.takeJoinToken(hash));
     if (taken === undefined) this.#missed.failed('');
     return taken;
-  }
-
-  /** As they are from the moment of the call on: who comes while one look is under way waits for the next. */
-  #all(): Promise<ReadonlySet<string>> {
-    if (this.#asking === undefined) {
-      this.#asking = this.#look().finally(() => {
-        this.#asking = undefined;
-      });
-      return this.#asking;
-    }
-    const again = () => {
-      this.#next = undefined;
-      return this.#all();
-    };
-    this.#next ??= this.#asking.then(again, again);
-    return this.#next;
   }
 
   async #look(): Promise<ReadonlySet<string>> {

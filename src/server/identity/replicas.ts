@@ -147,18 +147,11 @@ export class Replicas {
     readonly host?: string;
     readonly keys?: readonly string[];
   }[] {
-    return [...this.#others].map(
-      ([
-        id,
-        {
-          said: { about, keys },
-        },
-      ]) => ({
-        id,
-        ...(about === undefined ? {} : { host: about.host }),
-        ...(keys === undefined ? {} : { keys }),
-      }),
-    );
+    return [...this.#others].map(([id, { said }]) => ({
+      id,
+      ...(said.about === undefined ? {} : { host: said.about.host }),
+      ...(said.keys === undefined ? {} : { keys: said.keys }),
+    }));
   }
 
   /** Says that it is there, and reads who else is. */

@@ -25,15 +25,7 @@ export class KeyRing {
 
   /** Those of the file now; of one that cannot be read now, those that it had. */
   get keys(): SealingKeys {
-    const print = printOf(this.file);
-    if (print !== this.#print) {
-      try {
-        this.#keys = this.#read();
-        this.#print = print;
-      } catch {
-        // Half written, or away while it is replaced: `reread` says what is wrong with it.
-      }
-    }
+    this.#follow();
     return this.#keys;
   }
 
@@ -60,9 +52,8 @@ export class KeyRing {
   /** What was sealed under this very name, and by which key; undefined where none of the keys has. */
   open(name: string, sealed: string): { readonly id: string; readonly plain: Buffer } | undefined {
     const id = KeyRing.idOf(sealed);
-    const current = new Map(this.keys.map((each) => [each.id, each.key]));
-    const all = new Map([...this.#seen, ...current]);
-    for (const [known, key] of all) {
+    this.#follow();
+    for (const [known, key] of this.#seen) {
       if (id !== undefined && id !== known) continue;
       const plain = unseal(key, name, id === undefined ? sealed : sealed.slice(id.length + 1));
       if (plain !== undefined) return { id: known, plain };
@@ -72,8 +63,21 @@ export class KeyRing {
 
   /** A key by its ID, whether the file still holds it or not. */
   of(id: string): SealingKey | undefined {
-    const key = this.keys.find((each) => each.id === id)?.key ?? this.#seen.get(id);
+    this.#follow();
+    const key = this.#seen.get(id);
     return key && { id, key };
+  }
+
+  #follow(): void {
+    const print = printOf(this.file);
+    if (print !== this.#print) {
+      try {
+        this.#keys = this.#read();
+        this.#print = print;
+      } catch {
+        // Half written, or away while it is replaced: `reread` says what is wrong with it.
+      }
+    }
   }
 
   #read(): SealingKeys {

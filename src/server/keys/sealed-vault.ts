@@ -186,7 +186,7 @@ export class SealedVault implements KeyVault {
 
   /** Does something with the key that seals now; again where that was changed meanwhile. */
   async #withSealing(
-    step: (sealing: { id: string; key: KeyObject }, check: Change, version: number) => Promise<void>,
+    step: (sealing: SealingKey, check: Change, version: number) => Promise<void>,
   ): Promise<void> {
     for (let tries = 1; ; tries++) {
       const [check] = await this.#store.documents('setting', [CHECK_SETTING]);
@@ -217,11 +217,11 @@ function opensCheck(ring: KeyRing, { data }: StoredDocument): string | undefined
 
 function wrongKey(ring: KeyRing, check: unknown): InterlockError {
   const id = KeyRing.idOf(textOf(check));
-  const with_ = id === undefined ? 'sealed with' : `sealed with (${id})`;
+  const named = id === undefined ? 'sealed with' : `sealed with (${id})`;
   return new InterlockError(
     'untrusted',
     ring.file,
-    `the key in ${ring.file} (${ring.ids.join(', ')}) is not the one that the keys in the database are ${with_}: give every control plane the same file`,
+    `the key in ${ring.file} (${ring.ids.join(', ')}) is not the one that the keys in the database are ${named}: give every control plane the same file`,
   );
 }
 

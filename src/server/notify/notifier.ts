@@ -3,7 +3,7 @@ import { InterlockError, isInterlockError } from '../../access/index.ts';
 import type { Answer } from '../../api/index.ts';
 import { flipKey, type IdentityStore, type SeenFlip } from '../../store/index.ts';
 import { tooMany } from '../api/retry-after.ts';
-import { Attempts } from '../sign-in/attempts.ts';
+import { Attempts } from '../attempts.ts';
 import type { Timers } from '../timers.ts';
 import { hostOf } from './address.ts';
 import { channelStateOf, type ChannelState, stateNameOf } from './channel.ts';

@@ -35,6 +35,21 @@ async function ready(tier: 'standard' | 'critical' = 'standard') {
   return plane;
 }
 
+/** Has an access be seen once: a doubt. */
+async function seeOnce(plane: PromotionPlane) {
+  const once = { action: { kind: 'http', port: 80, name: 'GET', text: '/once' } as const };
+  await plane.report({ accesses: [accessAt(plane.timers.now(), once)] });
+  await plane.pass(10_000);
+}
+
+/** The same, and somebody takes it into the target. */
+async function takeIn(plane: PromotionPlane) {
+  await seeOnce(plane);
+  const { target, changes } = await plane.reviews.view(cart);
+  await plane.reviews.approve(ANN.who, cart, { target, changes: changes.map(({ id }) => id) });
+  await plane.pass(SHADOW * HOUR);
+}
+
 describe('a promotion', () => {
   test('is refused with every check by name, and made when each of them is passed: what it rests on is in the history', async () => {
     const plane = await open();
@@ -235,9 +250,7 @@ describe('what people have decided', () => {
 
   test('is asked where an access was seen once, and by an owner where the tier says so', async () => {
     const plane = await ready('critical');
-    const once = { action: { kind: 'http', port: 80, name: 'GET', text: '/once' } as const };
-    await plane.report({ accesses: [accessAt(plane.timers.now(), once)] });
-    await plane.pass(10_000);
+    await seeOnce(plane);
     expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['doubts']);
     // Written into the target and approved, it is decided by whoever approved it; here by nobody who owns the workload.
     const both = policy('/a')
@@ -253,12 +266,7 @@ describe('what people have decided', () => {
 
   test('counts for what it was decided of: who took a doubt in, before the workload was critical, was no owner', async () => {
     const plane = await ready();
-    const once = { action: { kind: 'http', port: 80, name: 'GET', text: '/once' } as const };
-    await plane.report({ accesses: [accessAt(plane.timers.now(), once)] });
-    await plane.pass(10_000);
-    const { target, changes } = await plane.reviews.view(cart);
-    await plane.reviews.approve(ANN.who, cart, { target, changes: changes.map(({ id }) => id) });
-    await plane.pass(SHADOW * HOUR);
+    await takeIn(plane);
     plane.reviews.markOf = () => 'critical';
     expect(await plane.missing(plane.move(OLA, 'canary'))).toEqual(['doubts', 'approvals']);
     await plane.approve(BEN);
@@ -270,12 +278,7 @@ describe('what people have decided', () => {
 
   test('is asked again of a doubt whose rule was taken out of the target', async () => {
     const plane = await ready();
-    const once = { action: { kind: 'http', port: 80, name: 'GET', text: '/once' } as const };
-    await plane.report({ accesses: [accessAt(plane.timers.now(), once)] });
-    await plane.pass(10_000);
-    const { target, changes } = await plane.reviews.view(cart);
-    await plane.reviews.approve(ANN.who, cart, { target, changes: changes.map(({ id }) => id) });
-    await plane.pass(SHADOW * HOUR);
+    await takeIn(plane);
     expect((await plane.call(OLA, 'preflight.get')).gates.every(({ passed }) => passed)).toBe(true);
     await plane.apply(policy());
     await plane.approve(ANN);

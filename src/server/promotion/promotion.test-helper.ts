@@ -5,7 +5,7 @@ import { readPolicies, type Tier } from '../../policy/index.ts';
 import { DEFAULT_GATES, type Gates, type PromotionCheck } from '../../rollout/index.ts';
 import { callerWith, type TestApi, testApi } from '../api/testing.test-helper.ts';
 import { accessAt, cart, reporterOf, reportOf, web } from '../enforcement/evidence/evidence.test-helper.ts';
-import type { ServeOptions } from '../serve.ts';
+import type { ServeOptions } from '../serve-options.ts';
 
 export const HOUR = 3_600_000;
 export const person = (name: string, ...roles: readonly Role[]) =>

@@ -5,26 +5,24 @@ import { checked } from '../api/checked.ts';
 import { readBody } from '../api/limits.ts';
 import { retryAfterOf, tooMany } from '../api/retry-after.ts';
 import { problemOf } from '../api/problem.ts';
-import type { Attempts } from './attempts.ts';
+import { Attempts } from '../attempts.ts';
 import { leave, SESSION_COOKIE, welcome } from './browser-session.ts';
 import { BEGIN_PATH, CALLBACK_PATH, ThroughProvider, type ThroughProviderParts } from './through-provider.ts';
 
-export interface SignInAppParts extends ThroughProviderParts {
-  /** Counts links that sign nobody in. */
-  readonly attempts: Attempts;
-}
-
+/** Links that may fail in one minute, from one address and from all, before the answer is to wait. */
+const MOST_FAILED = { each: 10, all: 200 } as const;
 const linkBody = z.strictObject({ secret: z.string().max(200) });
 
 /**
  * Signing in and out, for browsers. The page takes the secret from behind the "#" of a link and sends it with a POST: a
  * program that looks at a link before a person opens it uses none up.
  */
-export function signInApp(parts: SignInAppParts): Hono {
+export function signInApp(parts: ThroughProviderParts): Hono {
   const { desk, cookies } = parts;
   const toProvider = new ThroughProvider(parts);
+  const attempts = new Attempts(parts.timers, MOST_FAILED);
   const app = new Hono();
-  app.onError((error, context) => problemAnswer(error, context, parts));
+  app.onError((error, context) => problemAnswer(error, context, attempts, parts));
   app.get('/v1/sign-in', (context) => context.json(waysIn(parts), 200, { 'cache-control': 'no-store' }));
   app.get(BEGIN_PATH, (context) => toProvider.begin(context));
   app.get(CALLBACK_PATH, (context) => toProvider.arrive(context));
@@ -47,7 +45,7 @@ export function signInApp(parts: SignInAppParts): Hono {
 }
 
 /** How one may sign in here: for the page and for the command line, before anybody is known. */
-function waysIn({ people }: SignInAppParts) {
+function waysIn({ people }: ThroughProviderParts) {
   if (people === undefined) return { link: true };
   const { issuer, name, cli } = people.provider.config;
   return {
@@ -57,7 +55,12 @@ function waysIn({ people }: SignInAppParts) {
   };
 }
 
-function problemAnswer(error: unknown, context: Context, { attempts, addressOf, onFault }: SignInAppParts) {
+function problemAnswer(
+  error: unknown,
+  context: Context,
+  attempts: Attempts,
+  { addressOf, onFault }: ThroughProviderParts,
+) {
   if (!isInterlockError(error)) onFault(error);
   const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' });
   let said = error;

@@ -3,7 +3,7 @@ import { isInterlockError } from '../../access/index.ts';
 import type { Caller } from '../../api/index.ts';
 import { tooMany } from '../api/retry-after.ts';
 import type { Timers } from '../timers.ts';
-import { Attempts } from './attempts.ts';
+import { Attempts } from '../attempts.ts';
 import type { BearerTokens } from './bearer.ts';
 
 /** Tokens that may fail in one minute, from one address and from all, before the answer is to wait. */

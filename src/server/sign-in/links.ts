@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { InterlockError } from '../../access/index.ts';
 import type { Change, IdentityStore, StoredDocument } from '../../store/index.ts';
 import type { Recorder } from '../identity/recorder.ts';
+import { SharedLook } from '../shared-look.ts';
 import type { Timers } from '../timers.ts';
 import { newSecret, secretHash } from './secret.ts';
 
@@ -31,18 +32,20 @@ export interface OpenLink {
 /** Links that sign one person in, once. Only the SHA-256 of each is kept. */
 export class SignInLinks {
   readonly #parts: LinksParts;
-  #asking: Promise<StoredDocument[]> | undefined;
-  #next: Promise<StoredDocument[]> | undefined;
+  /** All of them as they are now. */
+  readonly #all: SharedLook<StoredDocument[]>;
 
   constructor(parts: LinksParts) {
     this.#parts = parts;
+    const { recorder, store } = parts;
+    this.#all = new SharedLook(() => recorder.within(store.documents('sign-in-link')));
   }
 
   /** A new one. Throws `limit` where too many are open. */
   async make(by: string): Promise<{ secret: string; until: number }> {
     const { recorder, timers } = this.#parts;
     const now = timers.now();
-    const all = await this.#all();
+    const all = await this.#all.ask();
     const over = all.filter(({ data }) => untilOf(data) <= now);
     if (all.length - over.length >= MAX_OPEN)
       throw new InterlockError(
@@ -67,30 +70,10 @@ export class SignInLinks {
   async find(secret: string): Promise<OpenLink | undefined> {
     const hash = secretHash(secret);
     if (hash === undefined) return undefined;
-    const found = (await this.#all()).find(({ name }) => name === hash);
+    const found = (await this.#all.ask()).find(({ name }) => name === hash);
     if (found === undefined || untilOf(found.data) <= this.#parts.timers.now()) return undefined;
     const change: Change = { change: 'remove', kind: 'sign-in-link', name: hash, expect: found.version };
     return { who: nameOf(hash), change };
-  }
-
-  /**
-   * All of them as they are now. Who asks while an answer is on its way waits for the next one, together with all others who
-   * do: anybody can ask, and keeps the store busy with one question at a time.
-   */
-  #all(): Promise<StoredDocument[]> {
-    const { recorder, store } = this.#parts;
-    if (this.#asking === undefined) {
-      this.#asking = recorder.within(store.documents('sign-in-link')).finally(() => {
-        this.#asking = undefined;
-      });
-      return this.#asking;
-    }
-    const again = () => {
-      this.#next = undefined;
-      return this.#all();
-    };
-    this.#next ??= this.#asking.then(again, again);
-    return this.#next;
   }
 }
 

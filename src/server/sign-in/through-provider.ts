@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { InterlockError, isInterlockError } from '../../access/index.ts';
+import { Attempts } from '../attempts.ts';
 import type { Timers } from '../timers.ts';
-import { Attempts } from './attempts.ts';
 import { BEGUN_MS, type BegunSignIns } from './begun.ts';
 import { known, whoOf } from './bearer.ts';
 import { type BrowserSessionParts, leave, welcome } from './browser-session.ts';

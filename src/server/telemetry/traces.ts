@@ -1,5 +1,5 @@
 import { diag, DiagLogLevel, trace } from '@opentelemetry/api';
-import type { ServerLog } from '../serve.ts';
+import type { ServerLog } from '../serve-options.ts';
 
 /** Spans that wait to be sent; more are dropped, since traces must not cost what they watch. */
 const MAX_WAITING = 4096;

@@ -22,7 +22,7 @@ import { initialise } from '../identity/initialise.ts';
 import type { Actor } from '../identity/recorder.ts';
 import type { KeyVault } from '../keys/key-vault.ts';
 import { type Place, placeOf } from '../place.ts';
-import type { ServerLog } from '../serve.ts';
+import type { ServerLog } from '../serve-options.ts';
 import type { Timers } from '../timers.ts';
 import { type ChildState, childStateJson, ownPart, PARENT_SETTING, readChildState } from './child-state.ts';
 import { ParentClient } from './parent-client.ts';

@@ -6,7 +6,7 @@ import { assertModest } from '../identity/bundle-limits.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import type { Actor } from '../identity/recorder.ts';
 import type { Slot } from '../identity/slots.ts';
-import type { ServerLog } from '../serve.ts';
+import type { ServerLog } from '../serve-options.ts';
 import type { Timers } from '../timers.ts';
 import { type ChildState, childStateJson, readChildState } from './child-state.ts';
 import { attested } from './join-parent.ts';

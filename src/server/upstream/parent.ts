@@ -13,7 +13,7 @@ import type { BelowRevocations, SignedToken } from '../agents/desk.ts';
 import type { Superior } from '../identity/authorities.ts';
 import { belowJson } from '../identity/below.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
-import type { ServerLog } from '../serve.ts';
+import type { ServerLog } from '../serve-options.ts';
 import { Pace } from '../pace.ts';
 import type { Timers } from '../timers.ts';
 import { type ChildState, ownPart, readChildState } from './child-state.ts';
@@ -34,6 +34,7 @@ const RETRY_MS = 30_000;
 const REFUSED_MS = 600_000;
 /** How often what one abroad sends is taken: most of it goes to every agent, and from there to every workload. */
 const PACE = { burst: 32, everyMs: 5000 };
+
 export interface ParentOptions {
   readonly address: string;
   readonly timers: Timers;

@@ -1,7 +1,7 @@
 import { type Certificate, parseCertificate } from '../../identity/index.ts';
 import type { ControlPlane } from '../identity/control-plane.ts';
 import { certificateOf, type Slot } from '../identity/slots.ts';
-import type { ServerLog } from '../serve.ts';
+import type { ServerLog } from '../serve-options.ts';
 import type { Timers } from '../timers.ts';
 
 export interface ReplacementOptions {

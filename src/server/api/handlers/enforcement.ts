@@ -196,18 +196,14 @@ export function enforcementHandlers({
     }),
     'envoy-proxies.apply': async ({ who, body: { yaml, file = 'the document', source, was } }) => {
       if (source !== undefined) await turns.check(source.name, source.holder);
-      const { name, commit, branch } = source ?? {};
-      const origin =
-        name === undefined
-          ? undefined
-          : {
-              source: name,
-              file,
-              ...(commit === undefined ? {} : { commit }),
-              ...(branch === undefined ? {} : { branch }),
-              by: who,
-              at: timers.now(),
-            };
+      const origin = source && {
+        source: source.name,
+        file,
+        ...(source.commit === undefined ? {} : { commit: source.commit }),
+        ...(source.branch === undefined ? {} : { branch: source.branch }),
+        by: who,
+        at: timers.now(),
+      };
       const { done, change } = await enforcing.following(() =>
         documents.apply(who, yaml, file, { origin, was }),
       );

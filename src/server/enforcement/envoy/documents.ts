@@ -4,12 +4,13 @@ import type { IdentityStore, StoredDocument } from '../../../store/index.ts';
 import { Following } from '../../identity/following.ts';
 import type { Actor, Recorder } from '../../identity/recorder.ts';
 import type { Timers } from '../../timers.ts';
+import { Unreadable } from '../unreadable.ts';
 import {
-  checkAll,
+  checkEnvoyDocuments,
   type EnvoyDocument,
   type EnvoyOrigin,
   envoyDocumentOf,
-  notFollowed,
+  PROXY_DOCUMENTS,
   readEnvoyDocument,
 } from './stored.ts';
 
@@ -36,21 +37,19 @@ export class EnvoyDocuments {
   #last: Promise<unknown> = Promise.resolve();
   readonly #listeners = new Set<(workload: SpiffeId) => void>();
   readonly #all = new Map<SpiffeId, EnvoyDocument>();
-  /** Documents of other replicas that cannot be read: by name, the version that was reported, and why. */
-  readonly #unreadable = new Map<string, { readonly version: number; readonly fault: InterlockError }>();
-  readonly #onFault: (error: unknown) => void;
+  readonly #unreadable: Unreadable;
 
   private constructor({ store, recorder, timers, onFault }: EnvoyDocumentsOptions) {
     this.#store = store;
     this.#recorder = recorder;
-    this.#onFault = onFault;
+    this.#unreadable = new Unreadable(PROXY_DOCUMENTS, onFault);
     this.#following = new Following(timers, onFault);
   }
 
   /** Throws `state` where a document cannot be read: Envoys would be told to listen nowhere. */
   static async open(options: EnvoyDocumentsOptions): Promise<EnvoyDocuments> {
     const made = new EnvoyDocuments(options);
-    checkAll(await options.store.documents('proxy'));
+    await checkEnvoyDocuments(options.store);
     await made.follow();
     made.#following.on(['proxy'], () => made.follow(), { alsoOwn: true });
     await made.#following.start(options.store);
@@ -63,13 +62,12 @@ export class EnvoyDocuments {
 
   /** Throws `unavailable` where the document of a workload cannot be read: where its Envoys are to listen is not known here. */
   checkReadable(workload: SpiffeId): void {
-    const found = this.#unreadable.get(workload);
-    if (found !== undefined) throw found.fault;
+    this.#unreadable.check(workload);
   }
 
   /** Throws `unavailable` where some document cannot be read. */
   checkAllReadable(): void {
-    for (const { fault } of this.#unreadable.values()) throw fault;
+    this.#unreadable.checkAll();
   }
 
   /**
@@ -82,7 +80,7 @@ export class EnvoyDocuments {
       const names = new Set(documents.map(({ name }) => name));
       for (const document of documents)
         if (this.#versions.get(document.name) !== document.version) this.#take(document);
-      for (const name of [...this.#versions.keys(), ...this.#unreadable.keys()]) {
+      for (const name of [...this.#versions.keys(), ...this.#unreadable.names]) {
         if (names.has(name)) continue;
         this.#versions.delete(name);
         this.#unreadable.delete(name);
@@ -98,9 +96,7 @@ export class EnvoyDocuments {
     try {
       found = envoyDocumentOf(document);
     } catch (error) {
-      const fault = notFollowed(name, error);
-      if (this.#unreadable.get(name)?.version !== version) this.#onFault(fault);
-      this.#unreadable.set(name, { version, fault });
+      this.#unreadable.add(document, error);
       return;
     }
     // Only now: what is given here must not write over what cannot be read.

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { InterlockError, isInterlockError, parseSpiffeId, type SpiffeId } from '../../../access/index.ts';
 import { type ProxyDocument, readProxyDocument } from '../../../proxy/document/index.ts';
 import type { IdentityStore, StoredDocument } from '../../../store/index.ts';
+import { type DocumentKind, readAll, unreadable } from '../unreadable.ts';
 
 /** A Proxy document of a workload that an Envoy serves. */
 export interface EnvoyDocument {
@@ -29,9 +30,14 @@ const keptSchema = z.union([
   z.strictObject({ text: z.string(), origin: originSchema }),
 ]);
 
-/** Characters of a reason, and names that are told at the start. */
-const MOST_REASON = 200;
-const MOST_NAMED = 3;
+/** Where the Envoys of workloads listen, and with it what they enforce. */
+export const PROXY_DOCUMENTS: DocumentKind = {
+  listed: (name) => `Proxy of ${name}`,
+  one: (name) => `the Proxy of ${name}`,
+  // The policies would be gone with the listeners.
+  without: 'Envoys would listen nowhere',
+  users: 'Envoys',
+};
 
 /** Reads a document as it was given. Throws `invalid_document`. */
 export function readEnvoyDocument(text: string, file: string): EnvoyDocument {
@@ -55,48 +61,7 @@ export function envoyDocumentOf({ name, data }: Pick<StoredDocument, 'name' | 'd
   return found;
 }
 
-function unreadable(name: string, fault: string, cause?: unknown): InterlockError {
-  return new InterlockError('state', name, fault.slice(0, MOST_REASON), { cause });
-}
-
 /** Throws `state` where one of the documents of a state cannot be read, with what to do. */
-export function checkAll(documents: readonly StoredDocument[]): void {
-  const faults = new Map<string, string>();
-  for (const document of documents) {
-    try {
-      envoyDocumentOf(document);
-    } catch (error) {
-      faults.set(document.name, error instanceof Error ? error.message : String(error));
-    }
-  }
-  if (faults.size > 0) throw cannotStart(faults);
-}
-
-/** Throws as {@link checkAll} does, for who only looks whether a control plane could start on a state. */
 export async function checkEnvoyDocuments(store: Pick<IdentityStore, 'documents'>): Promise<void> {
-  checkAll(await store.documents('proxy'));
-}
-
-/** Why a control plane does not start: it would take the listeners, and the policies with them, from these workloads' Envoys. */
-function cannotStart(faults: ReadonlyMap<string, string>): InterlockError {
-  const told = [...faults]
-    .slice(0, MOST_NAMED)
-    .map(([name, fault]) => `Proxy of ${name.slice(0, 400)} (${fault})`);
-  const more = faults.size > MOST_NAMED ? ` and ${faults.size - MOST_NAMED} more` : '';
-  return new InterlockError(
-    'state',
-    [...faults.keys()][0] ?? '',
-    `the state holds what this version cannot read, and without it Envoys would listen nowhere: ${told.join(', ')}${more}. Start the version that wrote it, or a newer one; or restore the state from a copy. Until then Envoys go on with what they have`,
-  );
-}
-
-/** What another replica has written and this one cannot read: it goes on by what it has understood last. */
-export function notFollowed(name: string, cause: unknown): InterlockError {
-  const fault = cause instanceof Error ? cause.message : String(cause);
-  return new InterlockError(
-    'unavailable',
-    name,
-    `this control plane cannot read the Proxy of ${name.slice(0, 400)}: ${fault}. Connected Envoys keep what they have, others are sent to another control plane; start the version here that the others have`,
-    { cause },
-  );
+  readAll(await store.documents('proxy'), envoyDocumentOf, PROXY_DOCUMENTS);
 }

@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net';
-import type { Timers } from '../timers.ts';
+import { networkOf } from './peer-address.ts';
+import type { Timers } from './timers.ts';
 
 /** What one address, and all of them together, may do in one minute. */
 export interface AttemptLimits {
@@ -9,15 +9,13 @@ export interface AttemptLimits {
   readonly oneInMs?: number;
 }
 
-/** Failures in one minute from one address, and from all, before the answer is to wait. */
-const MOST: AttemptLimits = { each: 10, all: 200 };
 const WINDOW_MS = 60_000;
 /** Addresses that are told apart. */
 const MAX_ADDRESSES = 10_000;
 
 /**
- * Counts sign-ins that failed. Who guesses is slowed down; secrets have 256 bits, so one who has the right one is let in
- * all the same: nobody keeps others out by guessing from their address.
+ * Counts what fails, such as sign-ins, by who tries it: mostly an address. Who guesses is slowed down; secrets have 256 bits, so
+ * one who has the right one is let in all the same: nobody keeps others out by guessing from their address.
  */
 export class Attempts {
   readonly #timers: Timers;
@@ -27,7 +25,7 @@ export class Attempts {
   #triedAt = Number.NEGATIVE_INFINITY;
   readonly #each = new Map<string, number>();
 
-  constructor(timers: Timers, most: AttemptLimits = MOST) {
+  constructor(timers: Timers, most: AttemptLimits) {
     this.#timers = timers;
     this.#most = most;
   }
@@ -83,15 +81,4 @@ export class Attempts {
     this.#all = 0;
     this.#each.clear();
   }
-}
-
-/** A machine has a whole /64 of IPv6 addresses. */
-export function networkOf(address: string): string {
-  if (!isIPv6(address) || address.includes('.')) return address;
-  const [head = '', tail] = address.split('::');
-  const first = head === '' ? [] : head.split(':');
-  const last = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : 8 - first.length - last.length;
-  const groups = [...first, ...Array.from({ length: Math.max(0, zeros) }, () => '0'), ...last];
-  return groups.slice(0, 4).join(':');
 }
